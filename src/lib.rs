@@ -1,0 +1,9 @@
+//! The Update Framework: a repository's maker and its client.
+//!
+//! [`metadata`] is the model, [`canonical`] the bytes to sign, [`crypto`] the keys, [`verify`] the checks and
+//! [`trusted_set`] the client's workflow as a pure state. [`repository`] is the maintainer's side, [`client`]
+//! the consumer's; both decide by [`trusted_set`].
+
+pub mod canonical;
+pub mod crypto;
+pub mod metadata;
