@@ -2,9 +2,35 @@
 //!
 //! What is read here is well-formed, not yet trusted: see [`crate::verify`].
 
+mod envelope;
+mod hashes;
 mod key;
+mod role_name;
+mod roles;
+mod target_path;
+mod targets;
+pub mod time;
 
+use serde::{Deserialize, Deserializer};
+
+pub use envelope::{Metadata, ParseError, Signature};
+pub use hashes::{Algorithm, Hasher, Hashes, MetaFile, Mismatch};
 pub use key::{Key, KeyId};
+pub use role_name::{RoleName, RoleNameError, TOP_LEVEL};
+pub use roles::{RoleKeys, Root, Signed, Snapshot, Timestamp};
+pub use target_path::{TargetPath, TargetPathError, path_hash, pattern_matches};
+pub use targets::{DelegatedRole, Delegations, SuccinctRoles, TargetFile, Targets};
+
+/// The version of the specification that new metadata states.
+pub const SPEC_VERSION: &str = "1.0.34";
 
 /// Members of a JSON object that this crate does not know; they survive a round trip.
 pub type Extra = serde_json::Map<String, serde_json::Value>;
+
+/// Reads a version or a threshold: an integer of at least 1.
+fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        0 => Err(serde::de::Error::custom("0 where an integer of at least 1 belongs")),
+        number => Ok(number),
+    }
+}

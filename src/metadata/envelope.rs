@@ -1,0 +1,260 @@
+//! The envelope around signed metadata: reading bytes, keeping what was signed as it was received.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Extra, KeyId, Signed};
+use crate::canonical::{self, CanonicalError};
+
+/// A signature over the canonical form of `signed` (specification 4.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// The id of the key that made it.
+    pub keyid: KeyId,
+    /// The signature in hexadecimal. What is not hexadecimal simply does not count.
+    pub sig: String,
+    /// Members this crate does not know.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl Signature {
+    /// Makes a signature of bytes.
+    pub fn new(keyid: KeyId, signature: &[u8]) -> Self {
+        Self { keyid, sig: hex::encode(signature), extra: Extra::new() }
+    }
+}
+
+/// Why bytes are not metadata.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// No JSON, or JSON of two meanings.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+    /// JSON, but not what the specification describes.
+    #[error("not {kind} metadata: {reason}")]
+    Malformed {
+        /// The `_type` wanted.
+        kind: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another major version of the specification, or none (before 1.0).
+    #[error("follows version '{found}' of the specification, not 1.x")]
+    SpecVersion {
+        /// What the metadata states.
+        found: String,
+    },
+    /// The specification 4.2 wants key ids to be unique among signatures.
+    #[error("has two signatures by the key id {keyid}")]
+    DuplicateSignature {
+        /// The id.
+        keyid: KeyId,
+    },
+}
+
+/// Metadata with its signatures, and the very bytes that the signatures cover.
+///
+/// Reading it says that it is well-formed, not that anyone signed it: see [`crate::verify`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metadata<T> {
+    /// The signatures, one for a key id at most.
+    pub signatures: Vec<Signature>,
+    signed: T,
+    canonical: Vec<u8>,
+}
+
+impl<T: Signed> Metadata<T> {
+    /// Reads metadata from JSON.
+    ///
+    /// # Errors
+    /// [`ParseError`] where the bytes are not metadata of this kind.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ParseError> {
+        // the whole is checked for duplicate keys, floats and depth before anything else reads it
+        canonical::from_json(bytes)?;
+        let malformed = |reason: String| ParseError::Malformed { kind: T::TYPE, reason };
+        let json = |error: serde_json::Error| malformed(error.to_string());
+        let envelope: BTreeMap<&str, &RawValue> = serde_json::from_slice(bytes).map_err(json)?;
+        let member = |name: &str| envelope.get(name).map(|raw| raw.get()).ok_or_else(|| malformed(format!("'{name}' is missing")));
+        let raw = member("signed")?;
+        let signatures: Vec<Signature> = serde_json::from_str(member("signatures")?).map_err(json)?;
+        check_spec_version::<T>(raw)?;
+        let signed: T = serde_json::from_str(raw).map_err(json)?;
+        signed.check().map_err(malformed)?;
+        let mut keyids = BTreeSet::new();
+        if let Some(twice) = signatures.iter().find(|signature| !keyids.insert(&signature.keyid)) {
+            return Err(ParseError::DuplicateSignature { keyid: twice.keyid.clone() });
+        }
+        let canonical = canonical::from_json(raw.as_bytes())?;
+        Ok(Self { signatures, signed, canonical })
+    }
+
+    /// Wraps metadata that nobody has signed yet.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] where `custom` or unknown members hold what canonical JSON refuses.
+    pub fn unsigned(signed: T) -> Result<Self, CanonicalError> {
+        let canonical = canonical::from_value(&signed)?;
+        Ok(Self { signatures: Vec::new(), signed, canonical })
+    }
+
+    /// Returns what is signed.
+    pub fn signed(&self) -> &T {
+        &self.signed
+    }
+
+    /// Gives up the envelope.
+    pub fn into_signed(self) -> T {
+        self.signed
+    }
+
+    /// Returns the bytes that signatures cover: the canonical form of `signed` as it was received.
+    pub fn signed_bytes(&self) -> &[u8] {
+        &self.canonical
+    }
+
+    /// Writes the file: deterministic, members sorted, signatures in their order.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] where a signature's unknown members hold what canonical JSON refuses.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CanonicalError> {
+        self.to_bytes_with(None)
+    }
+
+    /// Writes the file with one more member beside `signatures` and `signed`; a draft's notes.
+    ///
+    /// # Errors
+    /// As [`Metadata::to_bytes`].
+    pub fn to_bytes_with(&self, note: Option<(&str, &serde_json::Value)>) -> Result<Vec<u8>, CanonicalError> {
+        let mut text = b"{".to_vec();
+        if let Some((name, value)) = note {
+            text.extend_from_slice(&canonical::from_value(name)?);
+            text.push(b':');
+            text.extend_from_slice(&canonical::from_value(value)?);
+            text.push(b',');
+        }
+        text.extend_from_slice(b"\"signatures\":");
+        text.extend_from_slice(&canonical::from_value(&self.signatures)?);
+        text.extend_from_slice(b",\"signed\":");
+        text.extend_from_slice(&self.canonical);
+        text.push(b'}');
+        Ok(canonical::pretty(&text))
+    }
+}
+
+/// Looks at `spec_version` alone first, so that metadata from before 1.0 is told apart from broken metadata.
+fn check_spec_version<T: Signed>(raw: &str) -> Result<(), ParseError> {
+    #[derive(Deserialize)]
+    struct Only {
+        #[serde(default)]
+        spec_version: Option<String>,
+    }
+    let only: Only = serde_json::from_str(raw)
+        .map_err(|error| ParseError::Malformed { kind: T::TYPE, reason: error.to_string() })?;
+    let found = only.spec_version.unwrap_or_default();
+    let parts: Vec<&str> = found.split('.').collect();
+    let numbers = parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    if numbers && parts[0] == "1" && (2..=3).contains(&parts.len()) {
+        return Ok(());
+    }
+    Err(ParseError::SpecVersion { found: found.chars().take(32).collect::<String>().escape_debug().to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{TimeZone, Utc};
+    use serde_json::{Value, json};
+
+    use super::super::*;
+    use super::*;
+
+    fn targets_json() -> Value {
+        json!({
+            "signatures": [{"keyid": "k", "sig": "00", "x-note": 1}],
+            "signed": {
+                "_type": "targets", "spec_version": "1.0.31", "version": 3, "expires": "2030-01-01T00:00:00Z",
+                "targets": {"a": {"length": 1, "hashes": {"sha256": "ab", "blake2b": "cd"}, "custom": {"k": [1]}, "x": null}},
+                "delegations": {"keys": {"k": {"keytype": "sigstore-oidc", "scheme": "Fulcio", "keyval": {"identity": "i"}, "x": 2}},
+                    "roles": [{"name": "r", "keyids": ["k"], "threshold": 1, "terminating": true, "paths": ["*"], "x": 3}], "x": 4},
+                "x": {"deep": [true]}
+            }
+        })
+    }
+
+    fn parse(value: &Value) -> Result<Metadata<Targets>, ParseError> {
+        Metadata::from_bytes(value.to_string().as_bytes())
+    }
+
+    #[test]
+    fn unknown_members_and_custom_survive_a_round_trip() {
+        let read = parse(&targets_json()).unwrap();
+        let again = Metadata::unsigned(read.signed().clone()).unwrap();
+        assert_eq!(again.signed_bytes(), read.signed_bytes());
+        assert_eq!(serde_json::from_slice::<Value>(&read.to_bytes().unwrap()).unwrap(), targets_json());
+    }
+
+    #[test]
+    fn refuses_what_is_not_the_metadata_wanted() {
+        let edits: [(&str, Value); 12] = [
+            ("/signed/_type", json!("root")),
+            ("/signed/version", json!(0)),
+            ("/signed/version", json!(-1)),
+            ("/signed/version", json!("1")),
+            ("/signed/expires", json!("tomorrow")),
+            ("/signed/targets/a/length", json!(-1)),
+            ("/signed/targets/a/hashes", json!({})),
+            ("/signed/delegations/roles/0/threshold", json!(0)),
+            ("/signed/delegations/roles/0/name", json!("targets")),
+            ("/signed/delegations/roles/0/name", json!("")),
+            ("/signed/delegations/roles", Value::Null),
+            ("/signatures/0/keyid", json!(1)),
+        ];
+        for (pointer, value) in edits {
+            let mut edited = targets_json();
+            *edited.pointer_mut(pointer).unwrap() = value.clone();
+            assert!(matches!(parse(&edited), Err(ParseError::Malformed { .. })), "{pointer} = {value}");
+        }
+        for version in ["2.0.0", "1", "1.x", "", "1.0.0.0", "0.9"] {
+            let mut edited = targets_json();
+            edited["signed"]["spec_version"] = json!(version);
+            assert!(matches!(parse(&edited), Err(ParseError::SpecVersion { .. })), "{version}");
+        }
+        let mut twice = targets_json();
+        twice["signatures"] = json!([{"keyid": "k", "sig": "00"}, {"keyid": "k", "sig": "01"}]);
+        assert!(matches!(parse(&twice), Err(ParseError::DuplicateSignature { .. })));
+    }
+
+    #[test]
+    fn reads_dates_generously_and_writes_them_strictly() {
+        for text in ["2030-01-01T00:00:00Z", "2030-01-01T00:00:00.75Z", "2030-01-01T02:00:00+02:00"] {
+            let mut dated = targets_json();
+            dated["signed"]["expires"] = json!(text);
+            let mut targets = parse(&dated).unwrap().into_signed();
+            let expires = targets.expires();
+            targets.set_expires(expires);
+            let written = serde_json::to_value(&targets).unwrap();
+            assert_eq!(written["expires"], "2030-01-01T00:00:00Z");
+        }
+    }
+
+    #[test]
+    fn signed_bytes_are_those_received_even_where_the_model_would_write_others() {
+        let mut dated = targets_json();
+        dated["signed"]["expires"] = json!("2030-01-01T00:00:00.5Z");
+        let read = parse(&dated).unwrap();
+        assert!(String::from_utf8_lossy(read.signed_bytes()).contains("00:00:00.5Z"));
+    }
+
+    #[test]
+    fn a_new_root_names_all_top_level_roles() {
+        let root = Root::new(true, Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0).unwrap());
+        let written = Metadata::unsigned(root).unwrap().to_bytes().unwrap();
+        let root = Metadata::<Root>::from_bytes(&written).unwrap();
+        assert_eq!(root.signed().roles.len(), 4);
+        let mut value: Value = serde_json::from_slice(&written).unwrap();
+        value["signed"]["roles"].as_object_mut().unwrap().remove("snapshot");
+        assert!(Metadata::<Root>::from_bytes(value.to_string().as_bytes()).is_err());
+    }
+}

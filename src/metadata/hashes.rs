@@ -1,0 +1,287 @@
+//! Digests as metadata lists them, and the files they describe.
+
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256, Sha512};
+
+use super::Extra;
+
+/// A digest function that this crate computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
+
+    /// Returns the name that metadata uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// Finds an algorithm by the name that metadata uses.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
+
+/// Digests of one file in lower-case hexadecimal, by the name of the algorithm; unknown algorithms are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hashes(Vec<(Box<str>, Box<str>)>);
+
+impl Hashes {
+    /// Sets the digest of an algorithm.
+    pub fn insert(&mut self, algorithm: &str, digest: &str) {
+        let digest = digest.to_ascii_lowercase().into_boxed_str();
+        match self.0.binary_search_by(|(name, _)| (**name).cmp(algorithm)) {
+            Ok(at) => self.0[at].1 = digest,
+            Err(at) => self.0.insert(at, (algorithm.into(), digest)),
+        }
+    }
+
+    /// Returns the digest of an algorithm.
+    pub fn of(&self, algorithm: Algorithm) -> Option<&str> {
+        self.0.iter().find(|(name, _)| **name == *algorithm.name()).map(|(_, digest)| &**digest)
+    }
+
+    /// Iterates over algorithm and digest, sorted by algorithm.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, digest)| (&**name, &**digest))
+    }
+
+    /// Iterates over the algorithms listed that this crate computes.
+    pub fn known(&self) -> impl Iterator<Item = Algorithm> {
+        self.0.iter().filter_map(|(name, _)| Algorithm::from_name(name))
+    }
+
+    /// Tells whether no digest is listed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(Algorithm, String)> for Hashes {
+    fn from_iter<I: IntoIterator<Item = (Algorithm, String)>>(digests: I) -> Self {
+        let mut hashes = Self::default();
+        for (algorithm, digest) in digests {
+            hashes.insert(algorithm.name(), &digest);
+        }
+        hashes
+    }
+}
+
+impl Serialize for Hashes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, digest) in &self.0 {
+            map.serialize_entry(name, digest)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Hashes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Digests;
+        impl<'de> Visitor<'de> for Digests {
+            type Value = Hashes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("digests by algorithm")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Hashes, A::Error> {
+                let mut hashes = Hashes(Vec::with_capacity(1));
+                while let Some((name, digest)) = map.next_entry::<std::borrow::Cow<'de, str>, std::borrow::Cow<'de, str>>()? {
+                    hashes.insert(&name, &digest);
+                }
+                Ok(hashes)
+            }
+        }
+        deserializer.deserialize_map(Digests)
+    }
+}
+
+/// Computes the digests of one stream of bytes.
+pub struct Hasher {
+    sha256: Option<Sha256>,
+    sha512: Option<Sha512>,
+    length: u64,
+}
+
+impl Hasher {
+    /// Starts with the algorithms wanted.
+    pub fn new(algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        let mut hasher = Self { sha256: None, sha512: None, length: 0 };
+        for algorithm in algorithms {
+            match algorithm {
+                Algorithm::Sha256 => hasher.sha256 = Some(Sha256::new()),
+                Algorithm::Sha512 => hasher.sha512 = Some(Sha512::new()),
+            }
+        }
+        hasher
+    }
+
+    /// Takes more bytes in.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+        if let Some(sha512) = &mut self.sha512 {
+            sha512.update(bytes);
+        }
+    }
+
+    /// Returns how many bytes went in, and their digests.
+    pub fn finish(self) -> (u64, Hashes) {
+        let sha256 = self.sha256.map(|sha256| (Algorithm::Sha256, hex::encode(sha256.finalize())));
+        let sha512 = self.sha512.map(|sha512| (Algorithm::Sha512, hex::encode(sha512.finalize())));
+        (self.length, sha256.into_iter().chain(sha512).collect())
+    }
+
+    /// Digests bytes that are at hand.
+    pub fn digest(algorithms: impl IntoIterator<Item = Algorithm>, bytes: &[u8]) -> Hashes {
+        let mut hasher = Self::new(algorithms);
+        hasher.update(bytes);
+        hasher.finish().1
+    }
+}
+
+/// How bytes differ from what metadata says of them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// Not as long as listed.
+    #[error("is {found} bytes long, not {expected}")]
+    Length {
+        /// The length in metadata.
+        expected: u64,
+        /// The length of the bytes.
+        found: u64,
+    },
+    /// Another digest than listed.
+    #[error("has the {algorithm} digest {found}, not {expected}")]
+    Hash {
+        /// The name of the algorithm.
+        algorithm: String,
+        /// The digest in metadata.
+        expected: String,
+        /// The digest of the bytes.
+        found: String,
+    },
+    /// Digests are listed, but none that this crate computes.
+    #[error("is listed with unknown digest algorithms only ({algorithms})")]
+    UnsupportedAlgorithms {
+        /// Their names.
+        algorithms: String,
+    },
+}
+
+impl Hashes {
+    /// Compares digests listed in metadata with computed ones.
+    ///
+    /// # Errors
+    /// [`Mismatch`] where a known digest differs or no algorithm is known.
+    pub fn compare(&self, computed: &Self) -> Result<(), Mismatch> {
+        let mut known = false;
+        for algorithm in self.known() {
+            known = true;
+            let (expected, found) = (self.of(algorithm).unwrap_or_default(), computed.of(algorithm).unwrap_or_default());
+            if expected != found {
+                return Err(Mismatch::Hash {
+                    algorithm: algorithm.name().to_owned(),
+                    expected: expected.to_owned(),
+                    found: found.to_owned(),
+                });
+            }
+        }
+        if known {
+            return Ok(());
+        }
+        let algorithms = self.iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+        Err(Mismatch::UnsupportedAlgorithms { algorithms })
+    }
+}
+
+/// What timestamp and snapshot say of a metadata file (specification 4.4, METAFILES).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetaFile {
+    /// The version that the file states.
+    #[serde(deserialize_with = "super::positive")]
+    pub version: u64,
+    /// The length of the file in bytes, where listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<u64>,
+    /// Digests of the file, where listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hashes: Option<Hashes>,
+    /// Members this crate does not know.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl MetaFile {
+    /// Describes a file by its version alone.
+    pub fn new(version: u64) -> Self {
+        Self { version, length: None, hashes: None, extra: Extra::new() }
+    }
+
+    /// Checks bytes against the length and the digests listed, if any.
+    ///
+    /// # Errors
+    /// [`Mismatch`] where they differ.
+    pub fn check(&self, bytes: &[u8]) -> Result<(), Mismatch> {
+        let found = bytes.len() as u64;
+        if let Some(expected) = self.length.filter(|length| *length != found) {
+            return Err(Mismatch::Length { expected, found });
+        }
+        match &self.hashes {
+            Some(hashes) => hashes.compare(&Hasher::digest(hashes.known(), bytes)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_any_known_digest_and_refuses_unknown_ones_alone() {
+        let bytes = b"hello";
+        let mut file = MetaFile::new(1);
+        assert_eq!(file.check(bytes), Ok(()));
+        file.length = Some(4);
+        assert_eq!(file.check(bytes), Err(Mismatch::Length { expected: 4, found: 5 }));
+        file.length = Some(5);
+        let mut hashes = Hashes::default();
+        hashes.insert("blake2b", "00");
+        file.hashes = Some(hashes.clone());
+        assert!(matches!(file.check(bytes), Err(Mismatch::UnsupportedAlgorithms { .. })));
+        for algorithm in Algorithm::ALL {
+            let mut good = hashes.clone();
+            good.insert(algorithm.name(), Hasher::digest([algorithm], bytes).of(algorithm).unwrap());
+            file.hashes = Some(good.clone());
+            assert_eq!(file.check(bytes), Ok(()));
+            assert!(matches!(file.check(b"jello"), Err(Mismatch::Hash { .. })));
+        }
+    }
+
+    #[test]
+    fn digests_survive_a_round_trip_sorted() {
+        let text = r#"{"sha512":"AB","sha256":"cd","x":"1"}"#;
+        let hashes: Hashes = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&hashes).unwrap(), r#"{"sha256":"cd","sha512":"ab","x":"1"}"#);
+    }
+}

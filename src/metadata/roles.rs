@@ -1,0 +1,248 @@
+//! The signed parts: root, timestamp, snapshot (specification 4.3, 4.4, 4.6). Targets have a file of their own.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Extra, Key, KeyId, MetaFile, RoleName, SPEC_VERSION, TOP_LEVEL};
+
+/// What all four kinds of signed metadata have in common.
+pub trait Signed: Serialize + for<'de> Deserialize<'de> + Clone + PartialEq {
+    /// The `_type` of the kind.
+    const TYPE: &'static str;
+
+    /// Returns the version, at least 1.
+    fn version(&self) -> u64;
+    /// Sets the version.
+    fn set_version(&mut self, version: u64);
+    /// Returns when the metadata stops being trusted.
+    fn expires(&self) -> DateTime<Utc>;
+    /// Sets when the metadata stops being trusted; fractions of seconds are cut off.
+    fn set_expires(&mut self, expires: DateTime<Utc>);
+    /// Returns the version of the specification that the metadata claims to follow.
+    fn spec_version(&self) -> &str;
+    /// Checks what the types do not say.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Implements [`Signed`] over the fields `version`, `expires` and `spec_version`.
+macro_rules! signed {
+    ($kind:ident, $type:literal, $check:expr) => {
+        impl Signed for $kind {
+            const TYPE: &'static str = $type;
+
+            fn version(&self) -> u64 {
+                self.version
+            }
+
+            fn set_version(&mut self, version: u64) {
+                self.version = version;
+            }
+
+            fn expires(&self) -> DateTime<Utc> {
+                self.expires
+            }
+
+            fn set_expires(&mut self, expires: DateTime<Utc>) {
+                self.expires = chrono::SubsecRound::trunc_subsecs(expires, 0);
+            }
+
+            fn spec_version(&self) -> &str {
+                &self.spec_version
+            }
+
+            fn check(&self) -> Result<(), String> {
+                ($check)(self)
+            }
+        }
+    };
+}
+pub(super) use signed;
+
+/// The `_type` member: one value only for each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum RootType {
+    #[default]
+    #[serde(rename = "root")]
+    Root,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum TimestampType {
+    #[default]
+    #[serde(rename = "timestamp")]
+    Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum SnapshotType {
+    #[default]
+    #[serde(rename = "snapshot")]
+    Snapshot,
+}
+
+/// The keys of a role and how many of them must sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleKeys {
+    /// The ids of the keys.
+    pub keyids: Vec<KeyId>,
+    /// How many distinct keys must sign, at least 1.
+    #[serde(deserialize_with = "super::positive")]
+    pub threshold: u64,
+    /// Members this crate does not know.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl RoleKeys {
+    /// No keys yet, threshold 1.
+    pub fn none() -> Self {
+        Self { keyids: Vec::new(), threshold: 1, extra: Extra::new() }
+    }
+}
+
+/// The root of trust: the keys of the top-level roles (specification 4.3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Root {
+    #[serde(rename = "_type")]
+    kind: RootType,
+    /// The version of the specification.
+    pub spec_version: String,
+    /// The version of this metadata.
+    #[serde(deserialize_with = "super::positive")]
+    pub version: u64,
+    /// When it stops being trusted.
+    #[serde(with = "super::time")]
+    pub expires: DateTime<Utc>,
+    /// Whether metadata and targets are published under versioned and hash-named files.
+    #[serde(default)]
+    pub consistent_snapshot: bool,
+    /// The keys by their ids.
+    pub keys: BTreeMap<KeyId, Key>,
+    /// Keys and threshold of each top-level role.
+    pub roles: BTreeMap<String, RoleKeys>,
+    /// Members this crate does not know.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl Root {
+    /// Version 1, no keys, threshold 1 for every role.
+    pub fn new(consistent_snapshot: bool, expires: DateTime<Utc>) -> Self {
+        let mut root = Self {
+            kind: RootType::Root,
+            spec_version: SPEC_VERSION.to_owned(),
+            version: 1,
+            expires,
+            consistent_snapshot,
+            keys: BTreeMap::new(),
+            roles: TOP_LEVEL.iter().map(|role| ((*role).to_owned(), RoleKeys::none())).collect(),
+            extra: Extra::new(),
+        };
+        root.set_expires(expires);
+        root
+    }
+}
+
+signed!(Root, "root", |root: &Root| {
+    match TOP_LEVEL.iter().find(|role| !root.roles.contains_key(**role)) {
+        Some(role) => Err(format!("the role '{role}' is missing")),
+        None => Ok(()),
+    }
+});
+
+/// The newest snapshot's version (specification 4.6).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Timestamp {
+    #[serde(rename = "_type")]
+    kind: TimestampType,
+    /// The version of the specification.
+    pub spec_version: String,
+    /// The version of this metadata.
+    #[serde(deserialize_with = "super::positive")]
+    pub version: u64,
+    /// When it stops being trusted.
+    #[serde(with = "super::time")]
+    pub expires: DateTime<Utc>,
+    /// `snapshot.json` and what is known of it.
+    pub meta: BTreeMap<String, MetaFile>,
+    /// Members this crate does not know.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl Timestamp {
+    /// Version 1, naming a snapshot.
+    pub fn new(snapshot: MetaFile, expires: DateTime<Utc>) -> Self {
+        let mut timestamp = Self {
+            kind: TimestampType::Timestamp,
+            spec_version: SPEC_VERSION.to_owned(),
+            version: 1,
+            expires,
+            meta: BTreeMap::from([(RoleName::snapshot().metapath(), snapshot)]),
+            extra: Extra::new(),
+        };
+        timestamp.set_expires(expires);
+        timestamp
+    }
+
+    /// Returns what is said of `snapshot.json`; always there in metadata that was read.
+    pub fn snapshot(&self) -> Option<&MetaFile> {
+        self.meta.get("snapshot.json")
+    }
+}
+
+signed!(Timestamp, "timestamp", |timestamp: &Timestamp| {
+    timestamp.snapshot().map(|_| ()).ok_or_else(|| "'snapshot.json' is missing in 'meta'".to_owned())
+});
+
+/// The versions of all targets metadata (specification 4.4).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    #[serde(rename = "_type")]
+    kind: SnapshotType,
+    /// The version of the specification.
+    pub spec_version: String,
+    /// The version of this metadata.
+    #[serde(deserialize_with = "super::positive")]
+    pub version: u64,
+    /// When it stops being trusted.
+    #[serde(with = "super::time")]
+    pub expires: DateTime<Utc>,
+    /// Each targets role's file, as `ROLE.json`.
+    pub meta: BTreeMap<String, MetaFile>,
+    /// Members this crate does not know.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl Snapshot {
+    /// Version 1, listing files.
+    pub fn new(meta: BTreeMap<String, MetaFile>, expires: DateTime<Utc>) -> Self {
+        let mut snapshot = Self {
+            kind: SnapshotType::Snapshot,
+            spec_version: SPEC_VERSION.to_owned(),
+            version: 1,
+            expires,
+            meta,
+            extra: Extra::new(),
+        };
+        snapshot.set_expires(expires);
+        snapshot
+    }
+
+    /// Returns what is said of a role's file.
+    pub fn role(&self, role: &RoleName) -> Option<&MetaFile> {
+        self.meta.get(&role.metapath())
+    }
+}
+
+signed!(Snapshot, "snapshot", |snapshot: &Snapshot| {
+    snapshot.role(&RoleName::targets()).map(|_| ()).ok_or_else(|| "'targets.json' is missing in 'meta'".to_owned())
+});
