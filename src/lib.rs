@@ -5,5 +5,8 @@
 //! the consumer's; both decide by [`trusted_set`].
 
 pub mod canonical;
+pub mod cli;
 pub mod crypto;
 pub mod metadata;
+pub mod trusted_set;
+pub mod verify;

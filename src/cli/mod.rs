@@ -1,0 +1,3 @@
+//! What the two binaries share: exit codes, output, prompts, times. No TUF rule lives here.
+
+pub mod clock;

@@ -1,0 +1,297 @@
+//! Whether metadata is signed as its delegator demands. [`Verified`] is made here and nowhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::crypto::{Fingerprint, fingerprint, verify_signature};
+use crate::metadata::{Delegations, Key, KeyId, Metadata, RoleKeys, RoleName, Root, Signature, Signed, Targets};
+
+/// The keys that a delegator trusts for a role, and how many of them must sign.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Authority<'a> {
+    /// The role that is trusted.
+    pub role: RoleName,
+    /// How many distinct keys must sign.
+    pub threshold: u64,
+    /// The keys by id, in the delegator's order. An id without a key is listed with `None`.
+    pub keys: Vec<(&'a KeyId, Option<&'a Key>)>,
+}
+
+impl<'a> Authority<'a> {
+    fn new(role: RoleName, threshold: u64, keyids: &'a [KeyId], keys: &'a BTreeMap<KeyId, Key>) -> Self {
+        let mut seen = BTreeSet::new();
+        let keys = keyids.iter().filter(|id| seen.insert(*id)).map(|id| (id, keys.get(id))).collect();
+        Self { role, threshold, keys }
+    }
+
+    /// Finds the key of an id.
+    pub fn key(&self, id: &KeyId) -> Option<&'a Key> {
+        self.keys.iter().find(|(listed, _)| *listed == id).and_then(|(_, key)| *key)
+    }
+
+    /// Tells how many distinct usable keys there are: one public key under two ids is one key.
+    pub fn distinct_keys(&self) -> usize {
+        self.keys.iter().filter_map(|(_, key)| key.and_then(fingerprint)).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Checks signatures over bytes.
+    pub fn check(&self, signed_bytes: &[u8], signatures: &[Signature]) -> VerificationResult {
+        let mut counted: BTreeSet<Fingerprint> = BTreeSet::new();
+        let mut result = VerificationResult {
+            threshold: self.threshold,
+            signed: Vec::new(),
+            missing: Vec::new(),
+        };
+        for (id, key) in &self.keys {
+            let identity = key.and_then(fingerprint);
+            let valid = signatures.iter().find(|signature| signature.keyid == **id).is_some_and(|signature| {
+                let bytes = hex::decode(&signature.sig);
+                matches!((key, bytes), (Some(key), Ok(bytes)) if verify_signature(key, signed_bytes, &bytes).is_ok())
+            });
+            match identity {
+                Some(identity) if valid => {
+                    if counted.insert(identity) {
+                        result.signed.push((*id).clone());
+                    }
+                }
+                _ => result.missing.push((*id).clone()),
+            }
+        }
+        result
+    }
+}
+
+/// What a check of signatures found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerificationResult {
+    /// How many distinct keys must sign.
+    pub threshold: u64,
+    /// The ids of the distinct keys that did; one public key under two ids counts once.
+    pub signed: Vec<KeyId>,
+    /// The ids of the keys that may sign and did not, or not validly.
+    pub missing: Vec<KeyId>,
+}
+
+impl VerificationResult {
+    /// Tells whether enough keys signed.
+    pub fn is_verified(&self) -> bool {
+        self.lacking() == 0
+    }
+
+    /// Tells how many more signatures are needed.
+    pub fn lacking(&self) -> u64 {
+        self.threshold.saturating_sub(self.signed.len() as u64)
+    }
+}
+
+/// Metadata was not signed as it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{role} v{version} has {} of {} required signatures", .result.signed.len(), .result.threshold)]
+pub struct Unsigned {
+    /// The role.
+    pub role: RoleName,
+    /// The version that the metadata states.
+    pub version: u64,
+    /// Which keys signed and which did not.
+    pub result: VerificationResult,
+}
+
+/// Whoever delegates trust: a root or a role with delegations.
+pub trait Delegator {
+    /// Returns the keys and the threshold of a role; `None` where there is no such delegation.
+    fn authority(&self, role: &RoleName) -> Option<Authority<'_>>;
+}
+
+impl Delegator for Root {
+    fn authority(&self, role: &RoleName) -> Option<Authority<'_>> {
+        let RoleKeys { keyids, threshold, .. } = self.roles.get(role.as_str())?;
+        Some(Authority::new(role.clone(), *threshold, keyids, &self.keys))
+    }
+}
+
+impl Delegator for Delegations {
+    fn authority(&self, role: &RoleName) -> Option<Authority<'_>> {
+        if let Some(delegated) = self.role(role) {
+            return Some(Authority::new(role.clone(), delegated.threshold, &delegated.keyids, &self.keys));
+        }
+        let bins = self.succinct_roles.as_ref().filter(|bins| bins.is_bin(role.as_str()))?;
+        Some(Authority::new(role.clone(), bins.threshold, &bins.keyids, &self.keys))
+    }
+}
+
+impl Delegator for Targets {
+    fn authority(&self, role: &RoleName) -> Option<Authority<'_>> {
+        self.delegations.as_ref()?.authority(role)
+    }
+}
+
+/// Metadata that was signed by a threshold of the keys its delegator trusts. Whether it is current is for
+/// [`crate::trusted_set`] to say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified<T>(Metadata<T>);
+
+impl<T: Signed> Verified<T> {
+    /// Returns what was signed.
+    pub fn signed(&self) -> &T {
+        self.0.signed()
+    }
+
+    /// Returns the metadata with its signatures.
+    pub fn metadata(&self) -> &Metadata<T> {
+        &self.0
+    }
+}
+
+/// Checks that metadata is signed by a threshold of an authority's keys.
+///
+/// # Errors
+/// [`Unsigned`] where it is not.
+pub fn verify_delegate<T: Signed>(authority: &Authority<'_>, metadata: Metadata<T>) -> Result<Verified<T>, Unsigned> {
+    let result = authority.check(metadata.signed_bytes(), &metadata.signatures);
+    if result.is_verified() {
+        return Ok(Verified(metadata));
+    }
+    Err(Unsigned { role: authority.role.clone(), version: metadata.signed().version(), result })
+}
+
+/// Checks a root that stands alone: signed by a threshold of its own keys.
+///
+/// # Errors
+/// [`Unsigned`] where it is not.
+pub fn verify_self_signed(root: Metadata<Root>) -> Result<Verified<Root>, Unsigned> {
+    let own = own_authority(root.signed()).check(root.signed_bytes(), &root.signatures);
+    if own.is_verified() {
+        return Ok(Verified(root));
+    }
+    Err(Unsigned { role: RoleName::root(), version: root.signed().version, result: own })
+}
+
+/// Checks a root that succeeds a trusted one: signed by a threshold of both roots' keys (specification 5.3.4).
+///
+/// # Errors
+/// [`Unsigned`] with the first threshold that is not met.
+pub fn verify_successor(trusted: &Root, root: Metadata<Root>) -> Result<Verified<Root>, Unsigned> {
+    let old = own_authority(trusted).check(root.signed_bytes(), &root.signatures);
+    if !old.is_verified() {
+        return Err(Unsigned { role: RoleName::root(), version: root.signed().version, result: old });
+    }
+    verify_self_signed(root)
+}
+
+/// Returns a root's own keys; a root without them trusts nobody.
+fn own_authority(root: &Root) -> Authority<'_> {
+    root.authority(&RoleName::root()).unwrap_or(Authority {
+        role: RoleName::root(),
+        threshold: u64::MAX,
+        keys: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use chrono::{DateTime, TimeZone, Utc};
+
+    use super::*;
+    use crate::crypto::{KeyType, PrivateKey, Signer};
+    use crate::metadata::{Extra, Root};
+
+    pub(crate) fn key() -> PrivateKey {
+        PrivateKey::generate(KeyType::Ed25519).unwrap()
+    }
+
+    pub(crate) fn later() -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2040, 1, 1, 0, 0, 0).unwrap()
+    }
+
+    pub(crate) fn trust(root: &mut Root, role: &str, keys: &[&PrivateKey], threshold: u64) {
+        for key in keys {
+            root.keys.insert(key.public_key().id(), key.public_key().clone());
+        }
+        let keyids = keys.iter().map(|key| key.public_key().id()).collect();
+        root.roles.insert(role.to_owned(), RoleKeys { keyids, threshold, extra: Extra::new() });
+    }
+
+    pub(crate) fn signed<T: Signed>(signed: T, keys: &[&PrivateKey]) -> Metadata<T> {
+        let mut metadata = Metadata::unsigned(signed).unwrap();
+        metadata.signatures = keys
+            .iter()
+            .map(|key| {
+                let bytes = key.sign(&key.public_key().scheme, metadata.signed_bytes()).unwrap();
+                Signature::new(key.public_key().id(), &bytes)
+            })
+            .collect();
+        metadata
+    }
+
+    #[test]
+    fn counts_distinct_keys_not_ids() {
+        let (one, two) = (key(), key());
+        let mut root = Root::new(true, later());
+        trust(&mut root, "root", &[&one, &two], 2);
+        let alias = KeyId::new("another-name");
+        root.keys.insert(alias.clone(), one.public_key().clone());
+        root.roles.get_mut("root").unwrap().keyids.push(alias.clone());
+        let mut metadata = signed(root.clone(), &[&one]);
+        let again = Signature { keyid: alias, ..metadata.signatures[0].clone() };
+        metadata.signatures.push(again);
+        let error = verify_self_signed(metadata).unwrap_err();
+        assert_eq!(error.to_string(), "root v1 has 1 of 2 required signatures");
+        assert!(verify_self_signed(signed(root, &[&one, &two])).is_ok());
+    }
+
+    #[test]
+    fn an_id_listed_twice_counts_once() {
+        let one = key();
+        let mut root = Root::new(true, later());
+        trust(&mut root, "root", &[&one], 2);
+        let id = one.public_key().id();
+        root.roles.get_mut("root").unwrap().keyids = vec![id.clone(), id];
+        assert!(verify_self_signed(signed(root, &[&one])).is_err());
+    }
+
+    #[test]
+    fn bad_signatures_beside_enough_good_ones_do_no_harm() {
+        let (one, two, stranger) = (key(), key(), key());
+        let mut root = Root::new(true, later());
+        trust(&mut root, "root", &[&one, &two], 1);
+        let mut metadata = signed(root, &[&stranger, &one, &two]);
+        metadata.signatures[2].sig = "not hexadecimal".into();
+        assert!(verify_self_signed(metadata).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_scheme_simply_does_not_count() {
+        let one = key();
+        let mut root = Root::new(true, later());
+        trust(&mut root, "root", &[&one], 1);
+        root.keys.insert(KeyId::new("alien"), Key::new("alien", "alien-sig", "x"));
+        root.roles.get_mut("root").unwrap().keyids.insert(0, KeyId::new("alien"));
+        let mut metadata = signed(root, &[&one]);
+        metadata.signatures.push(Signature::new(KeyId::new("alien"), b"x"));
+        assert!(verify_self_signed(metadata).is_ok());
+    }
+
+    #[test]
+    fn a_successor_needs_both_thresholds() {
+        let (old, new) = (key(), key());
+        let mut trusted = Root::new(true, later());
+        trust(&mut trusted, "root", &[&old], 1);
+        let mut next = trusted.clone();
+        next.version = 2;
+        trust(&mut next, "root", &[&new], 1);
+        assert!(verify_successor(&trusted, signed(next.clone(), &[&old])).is_err());
+        assert!(verify_successor(&trusted, signed(next.clone(), &[&new])).is_err());
+        assert!(verify_successor(&trusted, signed(next, &[&old, &new])).is_ok());
+    }
+
+    #[test]
+    fn a_foreign_key_id_is_a_name_not_a_sum() {
+        let one = key();
+        let mut root = Root::new(true, later());
+        let id = KeyId::new("release-key-2019");
+        root.keys.insert(id.clone(), one.public_key().clone());
+        root.roles.get_mut("root").unwrap().keyids.push(id.clone());
+        let mut metadata = signed(root, &[&one]);
+        metadata.signatures[0].keyid = id;
+        assert!(verify_self_signed(metadata).is_ok());
+    }
+}
