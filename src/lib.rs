@@ -8,5 +8,6 @@ pub mod canonical;
 pub mod cli;
 pub mod crypto;
 pub mod metadata;
+pub mod storage;
 pub mod trusted_set;
 pub mod verify;
