@@ -8,6 +8,7 @@ pub mod canonical;
 pub mod cli;
 pub mod crypto;
 pub mod metadata;
+pub mod repository;
 pub mod storage;
 pub mod trusted_set;
 pub mod verify;

@@ -28,13 +28,18 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
 /// # Errors
 /// A sentence for people where the sum lies beyond what metadata can express.
 pub fn after(time: DateTime<Utc>, duration: TimeDelta) -> Result<DateTime<Utc>, String> {
-    let sum = time.checked_add_signed(duration).ok_or_else(|| "the time lies too far in the future".to_owned())?;
+    let sum =
+        time.checked_add_signed(duration).ok_or_else(|| "the time lies too far in the future".to_owned())?;
     in_range(sum)
 }
 
 fn in_range(time: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     use chrono::Datelike;
-    if (0..=LAST_YEAR).contains(&time.year()) { Ok(time) } else { Err(format!("the year {} has not four digits", time.year())) }
+    if (0..=LAST_YEAR).contains(&time.year()) {
+        Ok(time)
+    } else {
+        Err(format!("the year {} has not four digits", time.year()))
+    }
 }
 
 /// Returns the time that a command works by: `--time` where given, else `SOURCE_DATE_EPOCH`, else the clock.
@@ -50,7 +55,8 @@ pub fn now(time: Option<DateTime<Utc>>) -> Result<DateTime<Utc>, String> {
     };
     let seconds = epoch.to_str().and_then(|text| text.parse::<i64>().ok());
     let time = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-    time.ok_or_else(|| "SOURCE_DATE_EPOCH is not a number of seconds since 1970".to_owned()).and_then(in_range)
+    time.ok_or_else(|| "SOURCE_DATE_EPOCH is not a number of seconds since 1970".to_owned())
+        .and_then(in_range)
 }
 
 #[cfg(test)]

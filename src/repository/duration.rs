@@ -11,7 +11,9 @@ const UNITS: [(char, i64); 6] =
 /// # Errors
 /// A sentence for people.
 pub fn parse(text: &str) -> Result<TimeDelta, String> {
-    let refused = || std::format!("'{}' is not a duration such as 90s, 15m, 6h, 15d, 2w, 1y or 1d12h", text.escape_debug());
+    let refused = || {
+        std::format!("'{}' is not a duration such as 90s, 15m, 6h, 15d, 2w, 1y or 1d12h", text.escape_debug())
+    };
     let mut seconds: i64 = 0;
     let mut rest = text;
     if rest.is_empty() {
@@ -22,7 +24,8 @@ pub fn parse(text: &str) -> Result<TimeDelta, String> {
         let number: i64 = rest[..digits].parse().map_err(|_| refused())?;
         let unit = rest[digits..].chars().next().ok_or_else(refused)?;
         let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(refused)?;
-        seconds = number.checked_mul(*factor).and_then(|more| seconds.checked_add(more)).ok_or_else(refused)?;
+        seconds =
+            number.checked_mul(*factor).and_then(|more| seconds.checked_add(more)).ok_or_else(refused)?;
         rest = &rest[digits + unit.len_utf8()..];
     }
     TimeDelta::try_seconds(seconds).ok_or_else(refused)
@@ -48,13 +51,21 @@ mod tests {
 
     #[test]
     fn reads_durations_and_sums_of_them() {
-        for (text, seconds) in
-            [("90s", 90), ("15m", 900), ("6h", 21_600), ("15d", 1_296_000), ("2w", 1_209_600), ("1y", 31_536_000), ("1d12h", 129_600)]
-        {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("15m", 900),
+            ("6h", 21_600),
+            ("15d", 1_296_000),
+            ("2w", 1_209_600),
+            ("1y", 31_536_000),
+            ("1d12h", 129_600),
+        ] {
             assert_eq!(parse(text).unwrap().num_seconds(), seconds, "{text}");
             assert_eq!(parse(&format(parse(text).unwrap())).unwrap().num_seconds(), seconds);
         }
-        for text in ["", "1", "d", "1x", "-1d", "1.5h", " 1d", "99999999999999999999y", "9999999999999y", "1é"] {
+        for text in
+            ["", "1", "d", "1x", "-1d", "1.5h", " 1d", "99999999999999999999y", "9999999999999y", "1é"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -217,6 +217,14 @@ pub enum InputError {
         /// The version that is written.
         written: u64,
     },
+    /// Roots are numbered without gaps, or clients cannot follow them.
+    #[error("root v{version} would leave a gap: the next root is v{next}")]
+    RootVersion {
+        /// The version asked for.
+        version: u64,
+        /// The version that must be next.
+        next: u64,
+    },
     /// A delegation of this name is there.
     #[error("'{delegator}' delegates to '{name}' already")]
     DelegationThere {

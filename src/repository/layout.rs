@@ -43,9 +43,12 @@ impl Layout {
     pub fn target_names(self, path: &TargetPath, file: &TargetFile) -> Vec<String> {
         match self {
             Self::Plain => vec![path.as_str().to_owned()],
-            Self::Consistent => {
-                file.hashes.known().filter_map(|algorithm| file.hashes.of(algorithm)).map(|hash| path.hash_named(hash)).collect()
-            }
+            Self::Consistent => file
+                .hashes
+                .known()
+                .filter_map(|algorithm| file.hashes.of(algorithm))
+                .map(|hash| path.hash_named(hash))
+                .collect(),
         }
     }
 }
@@ -62,7 +65,8 @@ pub fn parse_versioned(name: &str) -> Option<(u64, RoleName)> {
 /// Splits `HASH.name` into hash and name, where HASH has the length of a digest that is known here.
 pub fn parse_hash_named(name: &str) -> Option<(&str, &str)> {
     let (hash, rest) = name.split_once('.')?;
-    let is_digest = matches!(hash.len(), 64 | 128) && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let is_digest = matches!(hash.len(), 64 | 128)
+        && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     (is_digest && !rest.is_empty()).then_some((hash, rest))
 }
 
@@ -79,7 +83,9 @@ mod tests {
         assert_eq!(Layout::Consistent.metadata_name(&RoleName::timestamp(), 3), "timestamp.json");
         assert_eq!(parse_versioned("3.a%2Fb.json"), Some((3, role)));
         assert_eq!(parse_versioned("3.1.targets.json"), Some((3, RoleName::new("1.targets").unwrap())));
-        for name in ["root.json", "03.root.json", "0.root.json", "+3.root.json", "3.root", "3.json", "x.root.json"] {
+        for name in
+            ["root.json", "03.root.json", "0.root.json", "+3.root.json", "3.root", "3.json", "x.root.json"]
+        {
             assert_eq!(parse_versioned(name), None, "{name}");
         }
     }
@@ -88,7 +94,12 @@ mod tests {
     fn knows_a_hash_named_copy_by_its_name() {
         let hash = "a".repeat(64);
         assert_eq!(parse_hash_named(&format!("{hash}.x.tar.gz")), Some((hash.as_str(), "x.tar.gz")));
-        for name in ["x.tar.gz", &format!("{hash}."), &format!("{}.x", "A".repeat(64)), &format!("{}.x", "a".repeat(63))] {
+        for name in [
+            "x.tar.gz",
+            &format!("{hash}."),
+            &format!("{}.x", "A".repeat(64)),
+            &format!("{}.x", "a".repeat(63)),
+        ] {
             assert_eq!(parse_hash_named(name), None, "{name}");
         }
     }

@@ -86,7 +86,12 @@ impl Default for Gc {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { hashes: vec![Algorithm::Sha256], roles: BTreeMap::new(), publish: Publish::default(), gc: Gc::default() }
+        Self {
+            hashes: vec![Algorithm::Sha256],
+            roles: BTreeMap::new(),
+            publish: Publish::default(),
+            gc: Gc::default(),
+        }
     }
 }
 
@@ -161,12 +166,17 @@ fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<
 fn algorithms<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Algorithm>, D::Error> {
     let names = Vec::<String>::deserialize(deserializer)?;
     let known = |name: &String| {
-        Algorithm::from_name(name).ok_or_else(|| serde::de::Error::custom(format!("'{name}' is neither sha256 nor sha512")))
+        Algorithm::from_name(name)
+            .ok_or_else(|| serde::de::Error::custom(format!("'{name}' is neither sha256 nor sha512")))
     };
     let mut algorithms = names.iter().map(known).collect::<Result<Vec<_>, _>>()?;
     algorithms.sort_unstable();
     algorithms.dedup();
-    if algorithms.is_empty() { Err(serde::de::Error::custom("hashes may not be empty")) } else { Ok(algorithms) }
+    if algorithms.is_empty() {
+        Err(serde::de::Error::custom("hashes may not be empty"))
+    } else {
+        Ok(algorithms)
+    }
 }
 
 #[cfg(test)]
@@ -185,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_delegated_role_follows_targets_unless_it_has_its_own_entry() {
-        let policy: Policy = toml::from_str("[roles.targets]\nexpires = \"2w\"\n[roles.django]\nexpires = \"3d\"\n").unwrap();
+        let policy: Policy =
+            toml::from_str("[roles.targets]\nexpires = \"2w\"\n[roles.django]\nexpires = \"3d\"\n").unwrap();
         assert_eq!(policy.lifetime(&RoleName::new("other").unwrap()), TimeDelta::weeks(2));
         assert_eq!(policy.lifetime(&RoleName::new("django").unwrap()), TimeDelta::days(3));
     }

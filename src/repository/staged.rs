@@ -65,7 +65,10 @@ impl<T: Signed> RoleState<T> {
 
     /// Returns the draft, or else what is written.
     pub fn effective(&self) -> Option<&T> {
-        self.draft.as_ref().map(|draft| draft.metadata.signed()).or(self.written.as_ref().map(Metadata::signed))
+        self.draft
+            .as_ref()
+            .map(|draft| draft.metadata.signed())
+            .or(self.written.as_ref().map(Metadata::signed))
     }
 
     /// Puts a draft in place, unsigned.
@@ -83,7 +86,11 @@ impl<T: Signed> RoleState<T> {
     ///
     /// # Errors
     /// [`CanonicalError`] as [`RoleState::set_draft`].
-    pub fn edit(&mut self, expires: DateTime<Utc>, change: impl FnOnce(&mut T)) -> Result<bool, CanonicalError> {
+    pub fn edit(
+        &mut self,
+        expires: DateTime<Utc>,
+        change: impl FnOnce(&mut T),
+    ) -> Result<bool, CanonicalError> {
         let Some(before) = self.effective() else { return Ok(false) };
         let mut after = before.clone();
         change(&mut after);
@@ -145,7 +152,12 @@ pub trait AnyRole {
     ///
     /// # Errors
     /// As [`RoleState::set_draft`].
-    fn bump(&mut self, expires: DateTime<Utc>, version: Option<u64>, pins: Pins) -> Result<bool, CanonicalError>;
+    fn bump(
+        &mut self,
+        expires: DateTime<Utc>,
+        version: Option<u64>,
+        pins: Pins,
+    ) -> Result<bool, CanonicalError>;
     /// Sets the expiry by hand. Tells whether anything changed.
     ///
     /// # Errors
@@ -206,9 +218,15 @@ impl<T: Signed> AnyRole for RoleState<T> {
         self.draft = None;
     }
 
-    fn bump(&mut self, expires: DateTime<Utc>, version: Option<u64>, pins: Pins) -> Result<bool, CanonicalError> {
+    fn bump(
+        &mut self,
+        expires: DateTime<Utc>,
+        version: Option<u64>,
+        pins: Pins,
+    ) -> Result<bool, CanonicalError> {
         let present = self.pins();
-        let pins = Pins { version: pins.version || present.version, expires: pins.expires || present.expires };
+        let pins =
+            Pins { version: pins.version || present.version, expires: pins.expires || present.expires };
         let Some(effective) = self.effective() else { return Ok(false) };
         let mut signed = effective.clone();
         let kept = self.draft.as_ref().map(|draft| draft.metadata.signed().version());
@@ -320,11 +338,15 @@ impl Staged {
         let Some(bins) = &delegations.succinct_roles else {
             return delegations.roles().iter().map(|role| role.name.clone()).collect();
         };
-        let drafted = self.on_disk.keys().filter_map(|name| RoleName::from_encoded(name.strip_suffix(".json")?));
+        let drafted =
+            self.on_disk.keys().filter_map(|name| RoleName::from_encoded(name.strip_suffix(".json")?));
         let listed = self.snapshot.written.iter().flat_map(|snapshot| snapshot.signed().meta.keys());
         let listed = listed.filter_map(|metapath| RoleName::from_metapath(metapath));
-        let all: BTreeSet<RoleName> =
-            drafted.chain(listed).chain(self.targets.keys().cloned()).filter(|role| bins.is_bin(role.as_str())).collect();
+        let all: BTreeSet<RoleName> = drafted
+            .chain(listed)
+            .chain(self.targets.keys().cloned())
+            .filter(|role| bins.is_bin(role.as_str()))
+            .collect();
         all.into_iter().collect()
     }
 
@@ -336,7 +358,11 @@ impl Staged {
 
     /// Reads one draft. One that is written already, byte for byte, is finished and left out; one that was overtaken is
     /// carried on as the next version, unsigned.
-    fn read_draft<T: Signed>(&self, role: &RoleName, state: &RoleState<T>) -> Result<Option<Draft<T>>, RepositoryError> {
+    fn read_draft<T: Signed>(
+        &self,
+        role: &RoleName,
+        state: &RoleState<T>,
+    ) -> Result<Option<Draft<T>>, RepositoryError> {
         let name = draft_name(role);
         let Some(bytes) = self.on_disk.get(&name) else { return Ok(None) };
         let refused = |reason| RepositoryError::Refused { file: format!("{STAGED}/{DRAFTS}/{name}"), reason };
@@ -350,7 +376,8 @@ impl Staged {
         }
         let mut signed = metadata.into_signed();
         signed.set_version(state.floor + 1);
-        let metadata = Metadata::unsigned(signed).map_err(|error| refused(Refusal::Unreadable(error.into())))?;
+        let metadata =
+            Metadata::unsigned(signed).map_err(|error| refused(Refusal::Unreadable(error.into())))?;
         Ok(Some(Draft { metadata, pins }))
     }
 
@@ -384,7 +411,11 @@ impl Staged {
     ///
     /// # Errors
     /// As [`RoleState::set_draft`].
-    pub fn add_targets_role(&mut self, role: &RoleName, expires: DateTime<Utc>) -> Result<(), CanonicalError> {
+    pub fn add_targets_role(
+        &mut self,
+        role: &RoleName,
+        expires: DateTime<Utc>,
+    ) -> Result<(), CanonicalError> {
         if self.targets.contains_key(role) {
             return Ok(());
         }
@@ -435,6 +466,20 @@ impl Staged {
         if self.role(&role).is_some() { Ok(role) } else { Err(unknown()) }
     }
 
+    /// Takes a role's draft back from an earlier state.
+    pub fn restore(&mut self, role: &RoleName, earlier: &Self) {
+        match role.as_str() {
+            "root" => self.root.draft.clone_from(&earlier.root.draft),
+            "snapshot" => self.snapshot.draft.clone_from(&earlier.snapshot.draft),
+            "timestamp" => self.timestamp.draft.clone_from(&earlier.timestamp.draft),
+            _ => match (self.targets.get_mut(role), earlier.targets.get(role)) {
+                (Some(state), Some(earlier)) => state.draft.clone_from(&earlier.draft),
+                (Some(state), None) => state.draft = None,
+                (None, _) => {}
+            },
+        }
+    }
+
     /// Looks at the state with all drafts in force.
     pub fn effective(&self) -> View<'_> {
         View::of_all(self)
@@ -461,7 +506,8 @@ impl Staged {
         let tops = [RoleName::root(), RoleName::snapshot(), RoleName::timestamp()];
         for role in tops.iter().chain(self.targets.keys()) {
             let file = self.role(role).map_or(Ok(None), AnyRole::draft_file);
-            let file = file.map_err(|reason| InputError::Canonical { what: format!("the draft of '{role}'"), reason })?;
+            let file = file
+                .map_err(|reason| InputError::Canonical { what: format!("the draft of '{role}'"), reason })?;
             let Some(bytes) = file else { continue };
             let name = draft_name(role);
             if self.on_disk.get(&name) != Some(&bytes) {
@@ -532,13 +578,22 @@ struct Written {
 impl Written {
     fn read(folder: &Folder) -> Result<Self, RepositoryError> {
         let mut written = Self { root: None, timestamp: None, snapshot: None, targets: Vec::new() };
-        let Some(root) = read_written::<Root>(folder, "root.json")? else { return Ok(written) };
+        let Some(mut root) = read_written::<Root>(folder, "root.json")? else { return Ok(written) };
+        // a `write` that was killed between N.root.json and root.json: clients take the former
+        while let Some(next) =
+            read_written::<Root>(folder, &format!("{}.root.json", root.signed().version + 1))?
+        {
+            root = next;
+        }
         let layout = Layout::of(root.signed().consistent_snapshot);
         written.root = Some(root);
-        let Some(timestamp) = read_written::<Timestamp>(folder, "timestamp.json")? else { return Ok(written) };
+        let Some(timestamp) = read_written::<Timestamp>(folder, "timestamp.json")? else {
+            return Ok(written);
+        };
         let version = timestamp.signed().snapshot().map_or(0, |listed| listed.version);
         written.timestamp = Some(timestamp);
-        let snapshot: Metadata<Snapshot> = required(folder, &layout.metadata_name(&RoleName::snapshot(), version))?;
+        let snapshot: Metadata<Snapshot> =
+            required(folder, &layout.metadata_name(&RoleName::snapshot(), version))?;
         let mut pending = vec![RoleName::targets()];
         let mut seen = BTreeSet::new();
         while let Some(role) = pending.pop() {
@@ -550,7 +605,11 @@ impl Written {
             if let Some(delegations) = &targets.signed().delegations {
                 pending.extend(delegations.roles().iter().map(|role| role.name.clone()));
                 if let Some(bins) = &delegations.succinct_roles {
-                    let listed = snapshot.signed().meta.keys().filter_map(|metapath| RoleName::from_metapath(metapath));
+                    let listed = snapshot
+                        .signed()
+                        .meta
+                        .keys()
+                        .filter_map(|metapath| RoleName::from_metapath(metapath));
                     pending.extend(listed.filter(|role| bins.is_bin(role.as_str())));
                 }
             }

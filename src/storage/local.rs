@@ -254,7 +254,8 @@ impl Batch<'_> {
         for (path, name) in &files {
             let place = self.folder.file(name);
             if let Err(error) = fs::rename(path, &place) {
-                let parent = place.parent().filter(|_| error.kind() == io::ErrorKind::NotFound).ok_or(error)?;
+                let parent =
+                    place.parent().filter(|_| error.kind() == io::ErrorKind::NotFound).ok_or(error)?;
                 fs::create_dir_all(parent)?;
                 fs::rename(path, &place)?;
             }
