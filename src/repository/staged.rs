@@ -328,7 +328,8 @@ impl Staged {
                 self.targets.insert(role, state);
             }
         }
-        self.targets.retain(|role, _| seen.contains(role));
+        // a written role that a draft revokes stays known: the draft may be discarded
+        self.targets.retain(|role, state| seen.contains(role) || state.written.is_some());
         Ok(())
     }
 
@@ -463,7 +464,8 @@ impl Staged {
     pub fn find_role(&self, name: &str) -> Result<RoleName, InputError> {
         let unknown = || InputError::UnknownRole(name.escape_debug().to_string());
         let role = RoleName::new(name).map_err(|_| unknown())?;
-        if self.role(&role).is_some() { Ok(role) } else { Err(unknown()) }
+        let reachable = role.is_top_level() || self.graph().contains(&role);
+        if reachable && self.role(&role).is_some() { Ok(role) } else { Err(unknown()) }
     }
 
     /// Takes a role's draft back from an earlier state.
@@ -490,10 +492,13 @@ impl Staged {
         self.effective().graph()
     }
 
-    /// Forgets roles that nobody delegates to any more, drafts and all.
+    /// Drops the drafts of roles that nobody delegates to any more.
     pub fn drop_unreachable(&mut self) {
         let graph = self.graph();
-        self.targets.retain(|role, _| graph.contains(role));
+        for (_, state) in self.targets.iter_mut().filter(|(role, _)| !graph.contains(role)) {
+            state.draft = None;
+        }
+        self.targets.retain(|_, state| state.written.is_some() || state.draft.is_some());
     }
 
     /// Plans what must happen in the drafts folder for it to say what this state says.

@@ -108,3 +108,26 @@ fn typed<T: Clone + Send + Sync + 'static>(
     let positions = given.then(|| matches.indices_of(id)).flatten().into_iter().flatten();
     positions.zip(values)
 }
+
+/// The signature schemes that an RSA key can be listed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scheme {
+    /// RSASSA-PSS.
+    RsassaPssSha256,
+    /// PKCS #1 v1.5, whose signatures are deterministic.
+    RsaPkcs1v15Sha256,
+}
+
+/// Lists an RSA key with another scheme than its default.
+pub fn with_scheme(mut key: tuf::metadata::Key, scheme: Option<Scheme>) -> Result<tuf::metadata::Key, Failure> {
+    let Some(scheme) = scheme else { return Ok(key) };
+    if key.keytype != "rsa" {
+        return Err(Failure::usage(format!("--scheme is for RSA keys, and {} is of type {}", key.id(), key.keytype)));
+    }
+    key.scheme = match scheme {
+        Scheme::RsassaPssSha256 => "rsassa-pss-sha256",
+        Scheme::RsaPkcs1v15Sha256 => "rsa-pkcs1v15-sha256",
+    }
+    .to_owned();
+    Ok(key)
+}
