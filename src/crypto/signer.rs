@@ -1,0 +1,34 @@
+//! What makes signatures, wherever the private key lives.
+
+use crate::metadata::Key;
+
+/// A private key that can be asked for signatures: in memory, or behind a device or an agent.
+pub trait Signer: Send + Sync {
+    /// Returns the public half, with the default scheme of its type.
+    fn public_key(&self) -> &Key;
+
+    /// Signs bytes by a scheme, named as the metadata's key names it.
+    ///
+    /// # Errors
+    /// [`SignError::UnsupportedScheme`] where the key cannot sign so, [`SignError::Failed`] where it should.
+    fn sign(&self, scheme: &str, message: &[u8]) -> Result<Vec<u8>, SignError>;
+}
+
+/// Why there is no signature.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    /// The scheme is unknown or is not one of this type of key.
+    #[error("a key of type {keytype:?} cannot sign by the scheme {scheme:?}")]
+    UnsupportedScheme {
+        /// The type of the key.
+        keytype: String,
+        /// The scheme asked for.
+        scheme: String,
+    },
+    /// The key could not be used this time.
+    #[error("signing failed: {reason}")]
+    Failed {
+        /// What happened.
+        reason: String,
+    },
+}
