@@ -1,3 +1,12 @@
-//! What the two binaries share: exit codes, output, prompts, times. No TUF rule lives here.
+//! What the two binaries share: exit codes, output, prompts, keys as arguments, times. No TUF rule lives here.
 
 pub mod clock;
+pub mod failure;
+pub mod key_files;
+pub mod keys;
+pub mod output;
+pub mod password_source;
+pub mod passwords;
+pub mod terminal;
+pub mod text;
+pub mod usage;

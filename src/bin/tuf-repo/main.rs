@@ -1,1 +1,58 @@
-fn main(){}
+//! `tuf-repo`, the maintainer's side: parses, runs one command, reports. What commands do is in the library.
+
+mod args;
+mod commands;
+mod context;
+
+use std::env;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use tuf::cli::clock;
+use tuf::cli::failure::Failure;
+use tuf::cli::output::{ColorChoice, Format, Output, Verbosity};
+use tuf::cli::usage;
+
+use args::Cli;
+use context::Context;
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = env::args_os().collect();
+    let code = match Cli::try_parse_from(&words) {
+        Ok(cli) => run(cli),
+        Err(error) => report_parser(&error, &words),
+    };
+    code.into()
+}
+
+fn run(cli: Cli) -> u8 {
+    let output = cli.global.output();
+    let now = match clock::now(cli.global.time) {
+        Ok(now) => now,
+        Err(refusal) => return output.failure(&Failure::usage(refusal)),
+    };
+    let context = Context::new(&cli.global, now, output);
+    match cli.command.run(&context) {
+        Ok(()) => 0,
+        Err(failure) => context.output.failure(&failure),
+    }
+}
+
+/// Help and the version go to stdout as the parser formats them; a refusal is told like any failure. A call
+/// without a command gets the whole help.
+fn report_parser(error: &clap::Error, words: &[OsString]) -> u8 {
+    let format = usage::requested_format(words);
+    let refusal = usage::refusal(error, &Cli::command(), words);
+    let wants_help = error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    match refusal {
+        Some(failure) if !wants_help || format == Format::Json => {
+            Output::new(format, Verbosity::Normal, ColorChoice::Auto).failure(&failure)
+        }
+        other => {
+            // a reader who is gone has seen enough of the help
+            let _ = error.print();
+            other.map_or(0, |failure| failure.kind.exit_code())
+        }
+    }
+}

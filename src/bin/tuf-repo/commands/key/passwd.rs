@@ -1,0 +1,98 @@
+//! `key passwd`: changes the password of a private key, or takes it off.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::key_files::replace_private;
+use tuf::cli::keys::{KeyArgument, load_private};
+use tuf::cli::password_source::PasswordSource;
+use tuf::cli::passwords::{Passwords, noun, refuse_shared_stdin};
+use tuf::cli::text::{one_line, quoted};
+use tuf::crypto::{Password, Signer};
+
+use crate::commands::common::{DryRun, PasswordArgs};
+use crate::context::Context;
+
+/// Change the password of a private key.
+///
+/// The old password comes from --password-file or --password-env, the new one from --new-password-file or
+/// --new-password-env; what is not given is asked for. The file is replaced as a whole or not at all.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The private key: a path or file:PATH.
+    key: KeyArgument,
+
+    #[command(flatten)]
+    passwords: PasswordArgs,
+
+    /// Read the new password from a file; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    new_password_file: Option<PathBuf>,
+
+    /// Read the new password from an environment variable.
+    #[arg(long, value_name = "VAR", conflicts_with = "new_password_file")]
+    new_password_env: Option<String>,
+
+    /// Write the key as it is, without a password.
+    #[arg(long, conflicts_with_all = ["new_password_file", "new_password_env"])]
+    no_password: bool,
+
+    #[command(flatten)]
+    dry_run: DryRun,
+}
+
+pub fn run(args: Args, context: &Context) -> Outcome {
+    let path = args.key.path().ok_or_else(|| {
+        Failure::usage(format!(
+            "'{}' is not a file: its password cannot be changed",
+            one_line(&args.key.to_string())
+        ))
+    })?;
+    let new_source = args.new_source();
+    refuse_shared_stdin(&args.passwords.sources, &new_source)?;
+    let key = load_private(&args.key, &mut args.passwords.read(context)?)?;
+    if !args.dry_run.dry_run {
+        let password = args.new_password(context, &new_source, &key.public_key().keytype)?;
+        let pem = key
+            .to_pkcs8_pem(password.as_ref())
+            .map_err(|error| Failure::io(format!("cannot write {}: {error}", quoted(path))))?;
+        replace_private(path, &pem)?;
+    }
+    let done = match (args.dry_run.dry_run, args.no_password) {
+        (false, false) => "Changed the password of",
+        (false, true) => "Took the password off",
+        (true, false) => "Would change the password of",
+        (true, true) => "Would take the password off",
+    };
+    context.output.talk(&format!("{done} {}.", quoted(path)));
+    let json = json!({
+        "keyid": key.public_key().id(),
+        "private": path.to_string_lossy(),
+        "encrypted": !args.no_password,
+        "dry_run": args.dry_run.dry_run,
+    });
+    context.output.result(String::new, json)
+}
+
+impl Args {
+    fn new_source(&self) -> Vec<PasswordSource> {
+        let file = self.new_password_file.clone().map(PasswordSource::file);
+        let variable = self.new_password_env.clone().map(PasswordSource::Variable);
+        file.into_iter().chain(variable).collect()
+    }
+
+    fn new_password(
+        &self,
+        context: &Context,
+        source: &[PasswordSource],
+        keytype: &str,
+    ) -> Result<Option<Password>, Failure> {
+        if self.no_password {
+            return Ok(None);
+        }
+        let mut passwords = Passwords::read(source, context.interaction)?.from_flag("--new-password-file");
+        let noun = format!("re-encrypted {}", noun(Some(keytype)));
+        passwords.choose(&noun, &self.key.to_string()).map(Some)
+    }
+}

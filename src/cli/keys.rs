@@ -1,0 +1,300 @@
+//! Keys as commands name them: read, opened, and turned into signers and public keys.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+use super::key_files::public_path;
+use super::password_source::{read_file_bounded, variable};
+use super::passwords::{LockedKey, Passwords, unusable};
+use super::text::{io_cause, one_line, quoted, shell_word};
+use crate::crypto::{PrivateKey, Signer, is_encrypted, is_private, public_key_from_pem};
+use crate::metadata::Key;
+
+/// The most that a key may take, in bytes.
+const LIMIT: usize = 256 * 1024;
+
+/// References that later versions will follow. A path of such a name is written `./exec:…` or `file:exec:…`.
+const UNSUPPORTED: [&str; 3] = ["exec", "pkcs11", "ssh-agent"];
+
+/// Where a key is: a path or a key reference. Its `Display` is what was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyArgument {
+    typed: String,
+    place: Place,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    File(PathBuf),
+    Variable(String),
+}
+
+impl FromStr for KeyArgument {
+    type Err = String;
+
+    /// Reads `PATH`, `file:PATH` or `env:VAR`.
+    fn from_str(typed: &str) -> Result<Self, String> {
+        let (scheme, rest) = typed.split_once(':').unwrap_or(("", typed));
+        if UNSUPPORTED.contains(&scheme) {
+            return Err(format!("keys of the form {scheme}:… are not supported by this version"));
+        }
+        let (place, rest) = match scheme {
+            "file" => (Place::File(rest.into()), rest),
+            "env" => (Place::Variable(rest.to_owned()), rest),
+            _ => (Place::File(typed.into()), typed),
+        };
+        if rest.is_empty() {
+            return Err("it names no key".to_owned());
+        }
+        // what std::env refuses by a panic
+        if matches!(place, Place::Variable(_)) && rest.contains(['=', '\0']) {
+            return Err("no environment variable has such a name".to_owned());
+        }
+        Ok(Self { typed: typed.to_owned(), place })
+    }
+}
+
+impl fmt::Display for KeyArgument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.typed)
+    }
+}
+
+impl KeyArgument {
+    /// Returns the path, where the key is a file.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) => Some(path),
+            Place::Variable(_) => None,
+        }
+    }
+}
+
+/// A private key that is ready to sign.
+pub struct LoadedKey {
+    /// The key as the command names it.
+    pub name: String,
+    /// The key.
+    pub signer: Box<dyn Signer>,
+}
+
+impl fmt::Debug for LoadedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LoadedKey({:?}, {})", self.name, self.signer.public_key().id())
+    }
+}
+
+/// Private keys, all of them open.
+#[derive(Debug)]
+pub struct LoadedKeys {
+    /// The keys, in the order of the arguments.
+    pub keys: Vec<LoadedKey>,
+    /// What the person should know, such as a key file that others may read; once per file.
+    pub warnings: Vec<String>,
+}
+
+/// What can be told about a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyDescription {
+    /// The public half.
+    pub key: Key,
+    /// How the private half is kept, where the argument names one.
+    pub private: Option<Protection>,
+    /// The file that holds the public half: the argument's own, or the one beside the private key.
+    pub public: Option<PathBuf>,
+}
+
+/// How a private key is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// As it is.
+    Plain,
+    /// By a password.
+    Encrypted,
+}
+
+/// Opens all private keys, or none.
+///
+/// # Errors
+/// Of kind `Key`: a key is missing or unreadable, or is a public one, or its password is missing or wrong.
+pub fn load_signers(arguments: &[KeyArgument], passwords: &mut Passwords) -> Result<LoadedKeys, Failure> {
+    let texts = arguments.iter().map(KeyText::read_private).collect::<Result<Vec<_>, _>>()?;
+    let locked: Vec<_> = texts.iter().map(KeyText::locked).collect();
+    let opened = passwords.unlock(&locked)?;
+    let keys = arguments
+        .iter()
+        .zip(opened)
+        .map(|(argument, key)| LoadedKey { name: argument.to_string(), signer: Box::new(key) });
+    Ok(LoadedKeys { keys: keys.collect(), warnings: warnings(arguments) })
+}
+
+/// Opens one private key, for writing it elsewhere.
+///
+/// # Errors
+/// As [`load_signers`].
+pub fn load_private(argument: &KeyArgument, passwords: &mut Passwords) -> Result<PrivateKey, Failure> {
+    let text = KeyText::read_private(argument)?;
+    passwords.unlock(&[text.locked()])?.pop().ok_or_else(|| Failure::io("no key was opened"))
+}
+
+/// Reads one public key: from a public PEM, or as the public half of a private one. For an encrypted key
+/// `PATH.pub` is read where it is there, and only else the key is opened.
+///
+/// # Errors
+/// As [`load_signers`]; a malformed `PATH.pub` is one too.
+pub fn load_public(argument: &KeyArgument, passwords: &mut Passwords) -> Result<Key, Failure> {
+    describe(argument, passwords).map(|description| description.key)
+}
+
+/// Reads public keys as [`load_public`] does; several passwords go in the order of the keys.
+///
+/// # Errors
+/// As [`load_public`].
+pub fn load_all_public(arguments: &[KeyArgument], passwords: &mut Passwords) -> Result<Vec<Key>, Failure> {
+    describe_all(arguments, passwords).map(|all| all.into_iter().map(|description| description.key).collect())
+}
+
+/// Finds out what can be told about a key, asking for a password only where [`load_public`] would.
+///
+/// # Errors
+/// As [`load_public`].
+pub fn describe(argument: &KeyArgument, passwords: &mut Passwords) -> Result<KeyDescription, Failure> {
+    let mut all = describe_all(std::slice::from_ref(argument), passwords)?;
+    all.pop().ok_or_else(|| Failure::io("no key was read"))
+}
+
+fn describe_all(
+    arguments: &[KeyArgument],
+    passwords: &mut Passwords,
+) -> Result<Vec<KeyDescription>, Failure> {
+    let texts = arguments.iter().map(KeyText::read).collect::<Result<Vec<_>, _>>()?;
+    let closed: Vec<_> = texts
+        .iter()
+        .map(|text| text.public.is_none() && text.protection == Some(Protection::Encrypted))
+        .collect();
+    let plan = passwords.plan(&closed)?;
+    let mut all = Vec::with_capacity(texts.len());
+    for (text, opening) in texts.iter().zip(plan) {
+        let key = match &text.public {
+            Some(key) => key.clone(),
+            None => passwords.open(&text.locked(), opening)?.public_key().clone(),
+        };
+        all.push(KeyDescription { key, private: text.protection, public: text.public_file.clone() });
+    }
+    Ok(all)
+}
+
+/// What stands where a key argument points.
+struct KeyText {
+    name: String,
+    pem: Zeroizing<Vec<u8>>,
+    protection: Option<Protection>,
+    /// The public half, where no private key must be opened for it.
+    public: Option<Key>,
+    public_file: Option<PathBuf>,
+}
+
+impl KeyText {
+    fn read(argument: &KeyArgument) -> Result<Self, Failure> {
+        let name = argument.typed.clone();
+        let pem = argument.contents()?;
+        if !is_private(&pem) {
+            let public = Some(public_key_from_pem(&pem).map_err(|error| unusable(&name, &error))?);
+            let public_file = argument.path().map(Path::to_owned);
+            return Ok(Self { name, pem, protection: None, public, public_file });
+        }
+        let public_file = argument.path().map(public_path).filter(|path| path.is_file());
+        if !is_encrypted(&pem) {
+            return Ok(Self { name, pem, protection: Some(Protection::Plain), public: None, public_file });
+        }
+        let public = public_file.as_deref().map(read_public_file).transpose()?;
+        Ok(Self { name, pem, protection: Some(Protection::Encrypted), public, public_file })
+    }
+
+    /// Reads a private key. The file beside it only serves the prompt here: it may be missing or malformed.
+    fn read_private(argument: &KeyArgument) -> Result<Self, Failure> {
+        let pem = argument.contents()?;
+        if !is_private(&pem) {
+            let name = &argument.typed;
+            let failure = match public_key_from_pem(&pem) {
+                Ok(_) => Failure::key(format!("'{name}' is a public key, a private one is needed")),
+                Err(_) => Failure::key(format!("'{name}' holds no private key")),
+            };
+            return Err(match name.strip_suffix(".pub") {
+                Some(private) => failure.with_hint(format!("the private key may be {}", shell_word(private))),
+                None => failure,
+            });
+        }
+        let protection = if is_encrypted(&pem) { Protection::Encrypted } else { Protection::Plain };
+        let public_file = argument.path().map(public_path).filter(|path| path.is_file());
+        let public = public_file.as_deref().and_then(|path| read_public_file(path).ok());
+        Ok(Self { name: argument.typed.clone(), pem, protection: Some(protection), public, public_file })
+    }
+
+    fn locked(&self) -> LockedKey<'_> {
+        let keytype = self.public.as_ref().map(|key| key.keytype.as_str());
+        LockedKey { name: &self.name, keytype, pem: &self.pem }
+    }
+}
+
+impl KeyArgument {
+    fn contents(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let contents = match &self.place {
+            Place::Variable(name) => variable(name)?,
+            Place::File(path) => read_file_bounded(path, LIMIT).map_err(|error| {
+                let failure =
+                    Failure::key(format!("cannot read the key '{}': {}", self.typed, io_cause(&error)));
+                let public = public_path(path);
+                match public.is_file() {
+                    true => failure
+                        .with_hint(format!("its public half is {}", shell_word(&public.to_string_lossy()))),
+                    false => failure,
+                }
+            })?,
+        };
+        if contents.len() > LIMIT {
+            return Err(Failure::key(format!("'{}' is too large to be a key", self.typed)));
+        }
+        Ok(contents)
+    }
+}
+
+fn read_public_file(path: &Path) -> Result<Key, Failure> {
+    let name = one_line(&path.to_string_lossy());
+    let pem = read_file_bounded(path, LIMIT)
+        .map_err(|error| Failure::key(format!("cannot read the key '{name}': {}", io_cause(&error))))?;
+    public_key_from_pem(&pem).map_err(|error| unusable(&name, &error))
+}
+
+fn warnings(arguments: &[KeyArgument]) -> Vec<String> {
+    let paths: BTreeSet<&Path> = arguments.iter().filter_map(KeyArgument::path).collect();
+    paths
+        .into_iter()
+        .filter(|path| others_may_read(path))
+        .map(|path| {
+            let word = shell_word(&one_line(&path.to_string_lossy()));
+            format!("the private key {} can be read by others: chmod 600 {word}", quoted(path))
+        })
+        .collect()
+}
+
+#[cfg(unix)]
+fn others_may_read(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    // pipes and devices have no mode of their own; a file that is gone by now is nobody's to read
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o044 != 0)
+}
+
+#[cfg(not(unix))]
+fn others_may_read(_path: &Path) -> bool {
+    false
+}
+
+#[cfg(test)]
+#[path = "keys_tests.rs"]
+mod tests;

@@ -1,0 +1,218 @@
+//! Which password opens which key: the ones given, in the order of the keys, or the ones a person types.
+
+use std::fmt;
+
+use super::failure::{Failure, Outcome};
+use super::password_source::{PasswordSource, read_passwords};
+use super::terminal::{ControllingTerminal, Interaction, Terminal};
+use super::text::{io_cause, one_line};
+use crate::crypto::{KeyError, Password, PrivateKey, is_encrypted};
+
+/// How often a person is asked for the same password.
+const ATTEMPTS: usize = 3;
+
+/// The passwords of one command.
+pub struct Passwords {
+    given: Vec<Password>,
+    terminal: Option<Box<dyn Terminal>>,
+    flag: &'static str,
+}
+
+/// A private key in its file's bytes, not yet opened.
+#[derive(Debug, Clone, Copy)]
+pub struct LockedKey<'a> {
+    /// The key as the command names it.
+    pub name: &'a str,
+    /// The type for the prompt, such as `RSA`, where it is known before the key is open.
+    pub keytype: Option<&'a str>,
+    /// The PEM.
+    pub pem: &'a [u8],
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Passwords({} given)", self.given.len())
+    }
+}
+
+impl Passwords {
+    /// Reads the passwords that are given; without any, a person is asked where that is allowed.
+    ///
+    /// # Errors
+    /// As [`read_passwords`].
+    pub fn read(sources: &[PasswordSource], interaction: Interaction) -> Result<Self, Failure> {
+        let terminal: Option<Box<dyn Terminal>> = match interaction {
+            Interaction::Allowed => Some(Box::new(ControllingTerminal)),
+            Interaction::Forbidden => None,
+        };
+        Ok(Self { given: read_passwords(sources)?, terminal, flag: "--password-file" })
+    }
+
+    /// Names the flag that hints should name instead of `--password-file`.
+    pub fn from_flag(self, flag: &'static str) -> Self {
+        Self { flag, ..self }
+    }
+
+    /// Opens all keys, or none.
+    ///
+    /// One password serves all keys; as many as there are keys go by position; as many as there are encrypted
+    /// keys go to those in order. Without passwords a person is asked for each encrypted key.
+    ///
+    /// # Errors
+    /// Of kind `Key`: a password is missing or wrong, their number fits nothing, or a key is unreadable.
+    pub fn unlock(&mut self, keys: &[LockedKey<'_>]) -> Result<Vec<PrivateKey>, Failure> {
+        let encrypted: Vec<bool> = keys.iter().map(|key| is_encrypted(key.pem)).collect();
+        let plan = self.plan(&encrypted)?;
+        keys.iter().zip(plan).map(|(key, opening)| self.open(key, opening)).collect()
+    }
+
+    /// Decides how each of a command's keys is opened, told which of them need a password.
+    pub(super) fn plan(&self, encrypted: &[bool]) -> Result<Vec<Opening>, Failure> {
+        assign(self.given.len(), encrypted)
+    }
+
+    pub(super) fn open(&mut self, key: &LockedKey<'_>, opening: Opening) -> Result<PrivateKey, Failure> {
+        let result = match opening {
+            Opening::Plain => PrivateKey::from_pem(key.pem, None),
+            Opening::Given(index) => PrivateKey::from_pem(key.pem, self.given.get(index)),
+            Opening::Asked => return self.ask_to_open(key),
+        };
+        result.map_err(|error| refused(key, &error, self.flag))
+    }
+
+    /// Returns the password for a key that is about to be written, asked for twice where it is typed. `noun` is
+    /// what the prompt calls the key, such as `new ED25519 key`.
+    ///
+    /// # Errors
+    /// Of kind `Key`: no password, several, an empty one, or two that differ three times.
+    pub fn choose(&mut self, noun: &str, name: &str) -> Result<Password, Failure> {
+        if self.given.len() > 1 {
+            let count = self.given.len();
+            return Err(Failure::key(format!("{count} passwords were given for one key, '{name}'")));
+        }
+        let password = match self.given.pop() {
+            Some(password) => password,
+            None => self.ask_twice(noun, name)?,
+        };
+        if password.as_str().is_empty() {
+            return Err(Failure::key(format!("the password for '{name}' is empty"))
+                .with_hint("--no-password writes a key that is not encrypted"));
+        }
+        Ok(password)
+    }
+
+    fn ask_to_open(&mut self, key: &LockedKey<'_>) -> Result<PrivateKey, Failure> {
+        let prompt =
+            format!("Enter a password for the encrypted {} '{}': ", noun(key.keytype), one_line(key.name));
+        let terminal = self.terminal.as_deref_mut().ok_or_else(|| {
+            Failure::key(format!("the private key '{}' is encrypted and no password was given", key.name))
+                .with_hint(format!("add {} FILE", self.flag))
+        })?;
+        for _ in 1..ATTEMPTS {
+            let password = ask(terminal, &prompt, key.name)?;
+            match PrivateKey::from_pem(key.pem, Some(&password)) {
+                Err(KeyError::WrongPassword) => {
+                    terminal.say("This password does not open the key. Try again.");
+                }
+                result => return result.map_err(|error| refused(key, &error, self.flag)),
+            }
+        }
+        let password = ask(terminal, &prompt, key.name)?;
+        PrivateKey::from_pem(key.pem, Some(&password)).map_err(|error| refused(key, &error, self.flag))
+    }
+
+    fn ask_twice(&mut self, noun: &str, name: &str) -> Result<Password, Failure> {
+        let prompt = format!("Enter a password for the {noun} '{}': ", one_line(name));
+        let terminal = self.terminal.as_deref_mut().ok_or_else(|| {
+            Failure::key(format!("no password was given for '{name}'"))
+                .with_hint(format!("add {} FILE, or --no-password", self.flag))
+        })?;
+        for _ in 0..ATTEMPTS {
+            let first = ask(terminal, &prompt, name)?;
+            if first.as_str().is_empty() {
+                return Ok(first);
+            }
+            if ask(terminal, "Confirm: ", name)?.as_str() == first.as_str() {
+                return Ok(first);
+            }
+            terminal.say("The two passwords differ.");
+        }
+        Err(Failure::key(format!("the two passwords typed for '{name}' differed {ATTEMPTS} times")))
+    }
+}
+
+/// How a key is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// It is not encrypted.
+    Plain,
+    /// By the password given at this position.
+    Given(usize),
+    /// By a person.
+    Asked,
+}
+
+fn assign(given: usize, encrypted: &[bool]) -> Result<Vec<Opening>, Failure> {
+    let locked = encrypted.iter().filter(|encrypted| **encrypted).count();
+    let by_position = given == encrypted.len();
+    if given > 1 && !by_position && given != locked {
+        return Err(Failure::key(format!(
+            "{given} passwords were given for {} keys, {locked} of them encrypted",
+            encrypted.len()
+        ))
+        .with_hint("give one password for all keys, or one line per key in the order of the keys"));
+    }
+    let mut turn = 0;
+    let plan = encrypted.iter().enumerate().map(|(position, encrypted)| match (encrypted, given) {
+        (false, _) => Opening::Plain,
+        (true, 0) => Opening::Asked,
+        (true, 1) => Opening::Given(0),
+        (true, _) if by_position => Opening::Given(position),
+        (true, _) => {
+            turn += 1;
+            Opening::Given(turn - 1)
+        }
+    });
+    Ok(plan.collect())
+}
+
+fn ask(terminal: &mut dyn Terminal, prompt: &str, name: &str) -> Result<Password, Failure> {
+    terminal
+        .ask(prompt)
+        .map_err(|error| Failure::key(format!("no password was entered for '{name}': {}", io_cause(&error))))
+}
+
+fn refused(key: &LockedKey<'_>, error: &KeyError, flag: &str) -> Failure {
+    match error {
+        KeyError::WrongPassword => {
+            Failure::key(format!("the password does not open the private key '{}'", key.name))
+                .with_hint(format!("leave {flag} out to be asked for the password"))
+        }
+        other => unusable(key.name, other),
+    }
+}
+
+/// Makes the failure of a key that is there but cannot be used.
+pub(super) fn unusable(name: &str, error: &KeyError) -> Failure {
+    Failure::key(format!("cannot use the key '{name}': {error}"))
+}
+
+/// Returns what prompts call a key of a type: `RSA key`, or `key` where the type is not known.
+pub fn noun(keytype: Option<&str>) -> String {
+    keytype.map_or_else(|| "key".to_owned(), |keytype| format!("{} key", one_line(keytype).to_uppercase()))
+}
+
+/// Refuses two groups of sources that would both read stdin.
+///
+/// # Errors
+/// Of kind `Usage`.
+pub fn refuse_shared_stdin(one: &[PasswordSource], other: &[PasswordSource]) -> Outcome {
+    if one.contains(&PasswordSource::Stdin) && other.contains(&PasswordSource::Stdin) {
+        return Err(Failure::usage("standard input is named twice as the source of passwords"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "passwords_tests.rs"]
+mod tests;
