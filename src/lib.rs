@@ -6,6 +6,7 @@
 
 pub mod canonical;
 pub mod cli;
+pub mod client;
 pub mod crypto;
 pub mod metadata;
 pub mod repository;

@@ -1,0 +1,229 @@
+//! What can go wrong for a client, and the codes that scripts know each case by.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{FetchCause, FetchError, shown};
+use crate::metadata::{Mismatch, RoleName, TargetPathError};
+use crate::trusted_set::TrustError;
+
+/// The name of a kind of failure, fixed for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// Other bytes than metadata says.
+    BadHash,
+    /// Fewer or more bytes than metadata says.
+    LengthMismatch,
+    /// Metadata past its expiry.
+    ExpiredMetadata,
+    /// Metadata older than what is trusted already.
+    ReplayedMetadata,
+    /// Metadata of another version than announced.
+    BadVersionNumber,
+    /// Fewer valid signatures than the threshold.
+    BadSignature,
+    /// A server that is silent or too slow.
+    SlowRetrieval,
+    /// Metadata larger than its bound.
+    EndlessData,
+    /// No such target.
+    UnknownTarget,
+    /// No digest that can be checked.
+    UnsupportedAlgorithm,
+    /// Bytes that are not metadata, or metadata that contradicts itself.
+    InvalidMetadata,
+    /// Whatever else kept a file from being downloaded.
+    Download,
+    /// A file or folder of this machine.
+    Io,
+}
+
+impl Code {
+    /// Returns the code as scripts know it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadHash => "BadHashError",
+            Self::LengthMismatch => "LengthMismatchError",
+            Self::ExpiredMetadata => "ExpiredMetadataError",
+            Self::ReplayedMetadata => "ReplayedMetadataError",
+            Self::BadVersionNumber => "BadVersionNumberError",
+            Self::BadSignature => "BadSignatureError",
+            Self::SlowRetrieval => "SlowRetrievalError",
+            Self::EndlessData => "EndlessDataError",
+            Self::UnknownTarget => "UnknownTargetError",
+            Self::UnsupportedAlgorithm => "UnsupportedAlgorithmError",
+            Self::InvalidMetadata => "InvalidMetadataError",
+            Self::Download => "DownloadError",
+            Self::Io => "io",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why an update or a download failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Metadata is not trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A metadata file could not be downloaded.
+    #[error("{source}")]
+    Metadata {
+        /// The role.
+        role: RoleName,
+        /// Why not.
+        source: FetchError,
+    },
+    /// A metadata file is larger than it may be.
+    #[error("{role} is longer than {limit} bytes")]
+    Endless {
+        /// The role.
+        role: RoleName,
+        /// The bound.
+        limit: u64,
+    },
+    /// No role that is trusted for the path lists it.
+    #[error("no trusted role lists the target '{}'", .path.escape_debug())]
+    UnknownTarget {
+        /// The path asked for.
+        path: String,
+    },
+    /// A target is listed under a path that cannot be stored.
+    #[error("{source}")]
+    UnsafePath {
+        /// What is wrong with it.
+        source: TargetPathError,
+    },
+    /// A target could not be downloaded.
+    #[error("{source}")]
+    Target {
+        /// The path.
+        path: String,
+        /// Why not.
+        source: FetchError,
+    },
+    /// A target's bytes are not what metadata says.
+    #[error("the target '{}' {mismatch}", .path.escape_debug())]
+    Mismatch {
+        /// The path.
+        path: String,
+        /// How they differ.
+        mismatch: Mismatch,
+    },
+    /// There is no trusted root to start from.
+    #[error("there is no trusted root in {}", .path.display())]
+    NotInitialised {
+        /// The metadata folder.
+        path: PathBuf,
+    },
+    /// There is a trusted root already, another one.
+    #[error("{} holds a trusted root already, version {version}", .path.display())]
+    AlreadyInitialised {
+        /// The metadata folder.
+        path: PathBuf,
+        /// The version of the root that is there.
+        version: u64,
+    },
+    /// A file or folder of this machine.
+    #[error("{}: {source}", .path.display())]
+    Local {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ClientError {
+    pub(super) fn local(path: &Path, source: io::Error) -> Self {
+        Self::Local { path: path.to_owned(), source }
+    }
+
+    /// Returns the code that scripts know this failure by.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Trust(error) => trust_code(error),
+            Self::Metadata { source, .. } | Self::Target { source, .. } => fetch_code(&source.cause),
+            Self::Endless { .. } => Code::EndlessData,
+            Self::UnknownTarget { .. } => Code::UnknownTarget,
+            Self::UnsafePath { .. } => Code::InvalidMetadata,
+            Self::Mismatch { mismatch, .. } => mismatch_code(mismatch),
+            Self::NotInitialised { .. } | Self::AlreadyInitialised { .. } | Self::Local { .. } => Code::Io,
+        }
+    }
+
+    /// Returns what the failure is about: a role, a target path, a URL or a file.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Trust(error) => trust_subject(error),
+            Self::Metadata { role, .. } | Self::Endless { role, .. } => role.to_string(),
+            Self::UnknownTarget { path } | Self::Target { path, .. } | Self::Mismatch { path, .. } => path.clone(),
+            Self::UnsafePath { source } => source.path.clone(),
+            Self::NotInitialised { path } | Self::AlreadyInitialised { path, .. } | Self::Local { path, .. } => {
+                path.display().to_string()
+            }
+        }
+    }
+
+    /// Returns the URL that could not be read, where it was one.
+    pub fn url(&self) -> Option<String> {
+        match self {
+            Self::Metadata { source, .. } | Self::Target { source, .. } => Some(shown(&source.url)),
+            _ => None,
+        }
+    }
+}
+
+fn trust_code(error: &TrustError) -> Code {
+    match error {
+        TrustError::Unsigned(_) => Code::BadSignature,
+        TrustError::Rollback { .. } | TrustError::RoleDropped { .. } | TrustError::SameTimestamp { .. } => {
+            Code::ReplayedMetadata
+        }
+        TrustError::Version { .. } => Code::BadVersionNumber,
+        TrustError::Expired { .. } => Code::ExpiredMetadata,
+        TrustError::Mismatch { mismatch, .. } => mismatch_code(mismatch),
+        TrustError::Invalid { .. }
+        | TrustError::NotInSnapshot { .. }
+        | TrustError::NotDelegated { .. }
+        | TrustError::OutOfOrder { .. } => Code::InvalidMetadata,
+    }
+}
+
+fn trust_subject(error: &TrustError) -> String {
+    match error {
+        TrustError::Unsigned(unsigned) => unsigned.role.to_string(),
+        TrustError::Invalid { role, .. }
+        | TrustError::Rollback { role, .. }
+        | TrustError::Version { role, .. }
+        | TrustError::Expired { role, .. }
+        | TrustError::Mismatch { role, .. }
+        | TrustError::NotInSnapshot { role, .. }
+        | TrustError::NotDelegated { role, .. } => role.to_string(),
+        TrustError::RoleDropped { .. } => "snapshot".to_owned(),
+        TrustError::SameTimestamp { .. } => "timestamp".to_owned(),
+        TrustError::OutOfOrder { missing } => missing.to_string(),
+    }
+}
+
+fn mismatch_code(mismatch: &Mismatch) -> Code {
+    match mismatch {
+        Mismatch::Length { .. } => Code::LengthMismatch,
+        Mismatch::Hash { .. } => Code::BadHash,
+        Mismatch::UnsupportedAlgorithms { .. } => Code::UnsupportedAlgorithm,
+    }
+}
+
+fn fetch_code(cause: &FetchCause) -> Code {
+    match cause {
+        FetchCause::Silent { .. } | FetchCause::Slow { .. } | FetchCause::TooLong { .. } => Code::SlowRetrieval,
+        FetchCause::Write(_) => Code::Io,
+        _ => Code::Download,
+    }
+}

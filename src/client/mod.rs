@@ -1,0 +1,33 @@
+//! The consumer's side: brings trusted metadata up to date and fetches targets (specification section 5).
+//!
+//! The decisions are [`crate::trusted_set`]'s; here is what surrounds them: [`Updater`] asks for the files that the
+//! workflow needs, in its order, [`LocalMetadata`] keeps what has become trusted, [`TargetDir`] keeps verified
+//! targets, and a [`Fetcher`] reaches out. Nothing here prints, and the time comes from the caller.
+
+pub mod confined;
+mod download;
+mod error;
+mod fetcher;
+mod file_url;
+mod http;
+mod init;
+mod listing;
+mod local;
+mod status;
+mod target_dir;
+mod tls;
+mod updater;
+mod urls;
+
+pub use download::Downloaded;
+pub use error::{ClientError, Code};
+pub use fetcher::{FetchCause, FetchError, Fetched, Fetcher, SchemeFetcher};
+pub use file_url::FileFetcher;
+pub use http::{HttpFetcher, HttpOptions};
+pub use init::{init, trust_first_use};
+pub use listing::ListedTarget;
+pub use local::LocalMetadata;
+pub use status::{LocalRole, Standing, status};
+pub use target_dir::TargetDir;
+pub use updater::{Limits, Repository, Updater, Versions};
+pub use urls::{parse_base, shown};
