@@ -50,7 +50,8 @@ impl Updater<'_> {
         dir: &TargetDir,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Downloaded, ClientError> {
-        let downloaded = |cached| Downloaded { path: path.clone(), file: dir.file(path), info: info.clone(), cached };
+        let downloaded =
+            |cached| Downloaded { path: path.clone(), file: dir.file(path), info: info.clone(), cached };
         // before any request: without a digest that can be computed nothing can be accepted
         if info.hashes.known().next().is_none() {
             let mismatch = info.hashes.compare(&Default::default()).err();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::Repository;
-use super::layout::Layout;
 use super::error::{InputError, RepositoryError};
+use super::layout::Layout;
 use super::staged::Pins;
 use crate::metadata::{MetaFile, RoleName, Root, Snapshot, Targets, Timestamp, time};
 

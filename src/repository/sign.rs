@@ -52,6 +52,15 @@ impl Repository {
         Ok(report)
     }
 
+    /// Tells whether a key may sign for one of the roles named, or, where none is named, for any role.
+    pub fn may_sign(&self, key: &Key, roles: &[RoleName]) -> bool {
+        let view = self.staged.effective();
+        let graph = view.graph();
+        let all = signing_order(&graph);
+        let roles = if roles.is_empty() { &all } else { roles };
+        roles.iter().any(|role| !ids_for(&view, &graph, role, key).is_empty())
+    }
+
     /// Refuses keys that may not sign for a role named, or, where none is named, for any role.
     pub(super) fn refuse_strangers(
         &self,

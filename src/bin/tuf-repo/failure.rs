@@ -70,7 +70,9 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::UnknownRole(_) => "tuf-repo status lists the roles",
         InputError::AmbiguousDelegator { .. } => "--delegator ROLE (of revoke: --from ROLE)",
         InputError::NotDelegatedBy { .. } | InputError::Cycle { .. } => "tuf-repo diff, tuf-repo status",
-        InputError::NoSuchKey { .. } | InputError::AmbiguousKey { .. } => "tuf-repo status -v lists the keys in full",
+        InputError::NoSuchKey { .. } | InputError::AmbiguousKey { .. } => {
+            "tuf-repo status -v lists the keys in full"
+        }
         InputError::ZeroThreshold(_) => "a threshold of 1 is the least",
         InputError::PastExpiry { .. } => "a date to come, or a duration such as 90d",
         InputError::FarExpiry(_) => "a shorter duration in tuf-repo.toml",

@@ -73,7 +73,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         progress: &|_| bar.advance(1),
     };
     let added = repository.add_targets(&request).map_err(failure)?;
-    bar.finish();
+    drop(bar);
     let plan = repository.plan_edit().map_err(failure)?;
     let mut words = Vec::new();
     for (number, verb) in [(added.added.len(), "added"), (added.replaced.len(), "replaced")] {
@@ -84,7 +84,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     if words.is_empty() {
         words.push(format!("{} listed already", count(added.unchanged, "target")));
     }
-    let what = format!("{}: {}", role, words.join(", "));
+    let what = format!("{} in '{role}'", words.join(", "));
     let more = Map::from_iter([
         ("role".to_owned(), json!(role)),
         ("added".to_owned(), json!(added.added)),
@@ -97,7 +97,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
 }
 
 fn custom_object(text: &str) -> Result<Map<String, Value>, Failure> {
-    let refused = |why: String| Failure::usage(format!("--custom: {why}")).with_hint("--custom '{\"key\": \"value\"}'");
+    let refused =
+        |why: String| Failure::usage(format!("--custom: {why}")).with_hint("--custom '{\"key\": \"value\"}'");
     tuf::canonical::from_json(text.as_bytes()).map_err(|error| refused(error.to_string()))?;
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),

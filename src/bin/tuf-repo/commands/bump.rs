@@ -34,7 +34,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         let version = repository.bump(&role, args.version).map_err(failure)?;
         versions.insert(role.to_string(), json!(version));
     }
-    let shown: Vec<String> = versions.iter().map(|(role, version)| format!("{role} v{version}")).collect();
+    let shown: Vec<String> = versions.iter().map(|(role, version)| format!("'{role}' v{version}")).collect();
     let what = format!("{} will be written", shown.join(", "));
     let more = Map::from_iter([("roles".to_owned(), json!(versions))]);
     finish(context, repository, args.dry_run, &what, more)

@@ -62,12 +62,17 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let keys = load_all_public(&args.keys, &mut args.passwords.read(context)?)?;
     let keys = keys.into_iter().map(|key| with_scheme(key, args.scheme)).collect::<Result<Vec<_>, _>>()?;
     if (keys.len() as u64) < args.threshold {
-        return Err(Failure::usage(format!("'{name}' has {} keys for a threshold of {}", keys.len(), args.threshold))
-            .with_hint("--key KEY.pub once more, or a smaller --threshold"));
+        return Err(Failure::usage(format!(
+            "'{name}' has {} keys for a threshold of {}",
+            keys.len(),
+            args.threshold
+        ))
+        .with_hint("--key KEY.pub once more, or a smaller --threshold"));
     }
     let mut repository = open_locked(context)?;
     let from = repository.find_role(&args.from).map_err(failure)?;
-    let before = args.before.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
+    let before =
+        args.before.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
     let keyids: Vec<_> = keys.iter().map(tuf::metadata::Key::id).collect();
     let trust = match args.paths.is_empty() {
         false => Trust::Paths(args.paths),
@@ -79,7 +84,15 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         ("delegator".to_owned(), json!(from)),
         ("keyids".to_owned(), json!(keyids)),
     ]);
-    let delegation = Delegation { name, from, keys, threshold: args.threshold, trust, terminating: args.terminating, before };
+    let delegation = Delegation {
+        name,
+        from,
+        keys,
+        threshold: args.threshold,
+        trust,
+        terminating: args.terminating,
+        before,
+    };
     repository.delegate(delegation).map_err(failure)?;
     finish(context, repository, args.dry_run, &what, more)
 }

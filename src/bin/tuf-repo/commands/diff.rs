@@ -17,7 +17,12 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let repository = open(context)?;
-    let roles = args.roles.iter().map(|name| repository.find_role(name)).collect::<Result<Vec<_>, _>>().map_err(failure)?;
+    let roles = args
+        .roles
+        .iter()
+        .map(|name| repository.find_role(name))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failure)?;
     let diffs = repository.diff(&roles).map_err(failure)?;
     let human = || {
         let mut text = String::new();

@@ -23,7 +23,13 @@ pub fn open(context: &Context) -> Result<Repository, Failure> {
 }
 
 /// Plans the edit, carries it out unless it is a dry run, and tells.
-pub fn finish(context: &Context, mut repository: Repository, dry_run: DryRun, what: &str, more: Map<String, Value>) -> Result<(), Failure> {
+pub fn finish(
+    context: &Context,
+    mut repository: Repository,
+    dry_run: DryRun,
+    what: &str,
+    more: Map<String, Value>,
+) -> Result<(), Failure> {
     let plan = repository.plan_edit().map_err(failure)?;
     finish_planned(context, repository, &plan, dry_run, what, more, |repository, plan| {
         repository.save_edit(plan).map_err(failure)
@@ -46,7 +52,9 @@ pub fn finish_planned(
     let status = repository.status().map_err(failure)?;
     let dirty: Vec<&str> = status.dirty().into_iter().map(RoleName::as_str).collect();
     let next = status.next();
-    let drafts = |names: Vec<&String>| names.into_iter().map(|name| format!("{STAGED}/{DRAFTS}/{name}")).collect::<Vec<_>>();
+    let drafts = |names: Vec<&String>| {
+        names.into_iter().map(|name| format!("{STAGED}/{DRAFTS}/{name}")).collect::<Vec<_>>()
+    };
     let put = drafts(plan.put.iter().map(|(name, _)| name).collect());
     let mut json = json!({
         "dry_run": dry_run.dry_run,

@@ -29,7 +29,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     }
     let line = match (plan.delete.is_empty(), args.dry_run.dry_run) {
         (true, _) => "Nothing to do: every file is held by a retained snapshot.".to_owned(),
-        (false, true) => format!("Dry run, nothing changed: would delete {}.", count(plan.delete.len(), "file")),
+        (false, true) => {
+            format!("Dry run, nothing changed: would delete {}.", count(plan.delete.len(), "file"))
+        }
         (false, false) => format!("Deleted {}.", count(plan.delete.len(), "file")),
     };
     context.output.talk(&format!("{line} {} retained.", count(plan.retained.len(), "snapshot")));

@@ -31,11 +31,15 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let repository = open_locked(context)?;
-    let to = args.to.clone().or_else(|| repository.policy().publish_to().map(|to| from_policy(&repository, to)));
+    let to =
+        args.to.clone().or_else(|| repository.policy().publish_to().map(|to| from_policy(&repository, to)));
     let destination = match &to {
         None => Destination::Own,
         Some(to) if to.contains("://") => {
-            return Err(Failure::usage(format!("cannot publish to '{to}': this version publishes to folders")).with_hint("--to DIR"));
+            return Err(Failure::usage(format!(
+                "cannot publish to '{to}': this version publishes to folders"
+            ))
+            .with_hint("--to DIR"));
         }
         Some(to) => Destination::Folder(PathBuf::from(to)),
     };
@@ -46,7 +50,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     if !args.dry_run.dry_run && !plan.is_empty() {
         let bar = progress_bytes(context, plan.target_bytes(), "Copying targets");
         repository.execute_publish(&plan, &|bytes| bar.advance(bytes)).map_err(failure)?;
-        bar.finish();
+        drop(bar);
     }
     let place = match &destination {
         Destination::Own => repository.dir().to_owned(),
@@ -55,7 +59,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let names: Vec<String> = plan.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
     let line = match (plan.is_empty(), args.dry_run.dry_run) {
         (true, _) => format!("Nothing to do: {} is live in {}.", names.join(", "), quoted(&place)),
-        (false, true) => format!("Dry run, nothing changed: would publish {} to {}.", names.join(", "), quoted(&place)),
+        (false, true) => {
+            format!("Dry run, nothing changed: would publish {} to {}.", names.join(", "), quoted(&place))
+        }
         (false, false) => format!("Published {} to {}.", names.join(", "), quoted(&place)),
     };
     let next = match &destination {
@@ -70,7 +76,13 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         "deleted": [],
         "kept": plan.kept,
     });
-    let human = || if args.dry_run.dry_run { plan.put().iter().map(|name| format!("put {name}\n")).collect() } else { String::new() };
+    let human = || {
+        if args.dry_run.dry_run {
+            plan.put().iter().map(|name| format!("put {name}\n")).collect()
+        } else {
+            String::new()
+        }
+    };
     context.output.result(human, json)
 }
 

@@ -44,7 +44,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     }
     let mut repository = open_locked(context)?;
     let role = repository.find_role(&args.role).map_err(failure)?;
-    let delegator = args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
+    let delegator =
+        args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
     let mut keyids = Vec::new();
     for choice in &choices {
         let (id, _) = repository.remove_key(&role, choice, delegator.as_ref()).map_err(failure)?;

@@ -27,7 +27,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let role = repository.find_role(&args.name).map_err(failure)?;
     let from = args.from.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
     let gone = repository.revoke(&role, from.as_ref()).map_err(failure)?;
-    let also: Vec<String> = gone.iter().filter(|other| **other != role).map(|other| format!("'{other}'")).collect();
+    let also: Vec<String> =
+        gone.iter().filter(|other| **other != role).map(|other| format!("'{other}'")).collect();
     let what = match also.is_empty() {
         true => format!("'{role}' is trusted no longer"),
         false => format!("'{role}' is trusted no longer, nor what only it delegated to: {}", also.join(", ")),

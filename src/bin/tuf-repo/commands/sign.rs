@@ -32,24 +32,33 @@ pub struct Args {
 
 pub fn run(mut args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
-    let roles = args.roles.iter().map(|name| repository.find_role(name)).collect::<Result<Vec<_>, _>>().map_err(failure)?;
+    let roles = args
+        .roles
+        .iter()
+        .map(|name| repository.find_role(name))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failure)?;
     if let Some(dir) = &args.key_dir {
         let found = key_dir(dir, &repository, &roles)?;
         if found.is_empty() && args.keys.keys.is_empty() {
-            return Err(Failure::key(format!("no key in {} may sign here", quoted(dir))).with_hint("tuf-repo status -v"));
+            return Err(Failure::key(format!("no key in {} may sign here", quoted(dir)))
+                .with_hint("tuf-repo status -v"));
         }
         args.keys.keys.extend(found);
     }
     args.keys.add_policy_keys(&repository)?;
     if args.keys.keys.is_empty() {
-        return Err(Failure::usage("no key to sign with").with_hint("--key KEY, or keys = […] in tuf-repo.toml"));
+        return Err(
+            Failure::usage("no key to sign with").with_hint("--key KEY, or keys = […] in tuf-repo.toml")
+        );
     }
     let loaded = args.keys.load(context)?;
     let keys: Vec<SigningKey<'_>> =
         loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
     let report = repository.sign(&roles, &keys).map_err(failure)?;
     let plan = repository.plan_drafts().map_err(failure)?;
-    let signed: Vec<String> = report.signed.iter().map(|(role, version, _)| format!("{role} v{version}")).collect();
+    let signed: Vec<String> =
+        report.signed.iter().map(|(role, version, _)| format!("{role} v{version}")).collect();
     let what = match signed.is_empty() {
         true => "nothing is dirty that these keys have not signed".to_owned(),
         false => format!("signed {}", signed.join(", ")),

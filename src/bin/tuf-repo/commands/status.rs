@@ -33,7 +33,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let status = open(context)?.status().map_err(failure)?;
     let soon = after(context.now, args.expires_within.unwrap_or_default()).map_err(Failure::usage)?;
     let expiring: Vec<&RoleName> = status.expiring(soon).into_iter().map(|role| &role.role).collect();
-    let roles: Map<String, _> = status.roles.iter().map(|role| (role.role.to_string(), role_json(role))).collect();
+    let roles: Map<String, _> =
+        status.roles.iter().map(|role| (role.role.to_string(), role_json(role))).collect();
     let json = json!({
         "dirty": status.dirty(),
         "next": status.next(),
@@ -49,7 +50,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     context.output.result(human, json)?;
     let dirty = status.dirty().len();
     if args.check && (dirty > 0 || !expiring.is_empty()) {
-        let names = |roles: Vec<&RoleName>| roles.into_iter().map(RoleName::as_str).collect::<Vec<_>>().join(", ");
+        let names =
+            |roles: Vec<&RoleName>| roles.into_iter().map(RoleName::as_str).collect::<Vec<_>>().join(", ");
         let mut words = Vec::new();
         if dirty > 0 {
             words.push(format!("dirty: {}", names(status.dirty())));
@@ -82,10 +84,13 @@ fn role_json(role: &RoleStatus) -> serde_json::Value {
 const HEAD: [&str; 7] = ["role", "written", "live", "draft", "signatures", "expires", "why dirty"];
 
 fn rows(status: &Status, context: &Context) -> Vec<[String; 7]> {
-    let version = |version: Option<u64>| version.map_or_else(|| "-".to_owned(), |version| format!("v{version}"));
+    let version =
+        |version: Option<u64>| version.map_or_else(|| "-".to_owned(), |version| format!("v{version}"));
     let row = |role: &RoleStatus| {
-        let missing: Vec<&str> = role.keys.iter().filter(|key| !key.signed).map(|key| key.keyid.short()).collect();
-        let mut signatures = format!("{}/{}", role.threshold - role.missing.min(role.threshold), role.threshold);
+        let missing: Vec<&str> =
+            role.keys.iter().filter(|key| !key.signed).map(|key| key.keyid.short()).collect();
+        let mut signatures =
+            format!("{}/{}", role.threshold - role.missing.min(role.threshold), role.threshold);
         if role.missing > 0 && !missing.is_empty() {
             signatures.push_str(&format!(" (missing {})", missing.join(", ")));
         }
@@ -95,7 +100,15 @@ fn rows(status: &Status, context: &Context) -> Vec<[String; 7]> {
             None => "-".to_owned(),
         };
         let reasons: Vec<String> = role.reasons.iter().map(ToString::to_string).collect();
-        [one_line(role.role.as_str()), version(role.written), version(role.live), version(role.draft), signatures, expires, reasons.join("; ")]
+        [
+            one_line(role.role.as_str()),
+            version(role.written),
+            version(role.live),
+            version(role.draft),
+            signatures,
+            expires,
+            reasons.join("; "),
+        ]
     };
     status.roles.iter().map(row).collect()
 }
@@ -103,7 +116,10 @@ fn rows(status: &Status, context: &Context) -> Vec<[String; 7]> {
 fn dirty_line(status: &Status) -> String {
     match status.dirty().as_slice() {
         [] => "No dirty roles".to_owned(),
-        roles => format!("Dirty roles: {}", roles.iter().map(|role| one_line(role.as_str())).collect::<Vec<_>>().join(", ")),
+        roles => format!(
+            "Dirty roles: {}",
+            roles.iter().map(|role| one_line(role.as_str())).collect::<Vec<_>>().join(", ")
+        ),
     }
 }
 
@@ -111,11 +127,14 @@ fn plain(status: &Status, context: &Context) -> String {
     let mut text = dirty_line(status) + "\n";
     status.missing_words().iter().for_each(|line| text.push_str(&format!("{line}\n")));
     let rows = rows(status, context);
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).chain([HEAD[column].len()]).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).chain([HEAD[column].len()]).max().unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
     text.push('\n');
     let line = |cells: Vec<&str>| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         padded.join("  ").trim_end().to_owned() + "\n"
     };
     text.push_str(&line(HEAD.to_vec()));

@@ -29,9 +29,11 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
     let role = repository.find_role(&args.role).map_err(failure)?;
-    let delegator = args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
+    let delegator =
+        args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
     repository.set_threshold(&role, args.threshold, delegator.as_ref()).map_err(failure)?;
     let what = format!("the threshold of '{role}' is {}", args.threshold);
-    let more = Map::from_iter([("role".to_owned(), json!(role)), ("threshold".to_owned(), json!(args.threshold))]);
+    let more =
+        Map::from_iter([("role".to_owned(), json!(role)), ("threshold".to_owned(), json!(args.threshold))]);
     finish(context, repository, args.dry_run, &what, more)
 }

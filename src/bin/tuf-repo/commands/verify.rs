@@ -34,7 +34,12 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let report = check(repository.dir(), options, context.now).map_err(failure)?;
     let line = |finding: &Finding| {
         let file = finding.file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
-        let role = finding.role.as_ref().filter(|_| finding.file.is_none()).map(|role| format!("{role}: ")).unwrap_or_default();
+        let role = finding
+            .role
+            .as_ref()
+            .filter(|_| finding.file.is_none())
+            .map(|role| format!("{role}: "))
+            .unwrap_or_default();
         format!("{}: {}\n", finding.severity.name(), one_line(&format!("{file}{role}{}", finding.message)))
     };
     let findings: Vec<_> = report
@@ -49,7 +54,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
             })
         })
         .collect();
-    let versions: Vec<String> = report.versions.iter().map(|(role, version)| format!("{role} v{version}")).collect();
+    let versions: Vec<String> =
+        report.versions.iter().map(|(role, version)| format!("{role} v{version}")).collect();
     let human = || {
         let mut text: String = report.findings.iter().map(line).collect();
         if report.ok() {

@@ -30,7 +30,12 @@ pub struct Args {
 
 pub fn run(mut args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
-    let roles = args.roles.iter().map(|name| repository.find_role(name)).collect::<Result<Vec<_>, _>>().map_err(failure)?;
+    let roles = args
+        .roles
+        .iter()
+        .map(|name| repository.find_role(name))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failure)?;
     args.keys.add_policy_keys(&repository)?;
     let loaded = args.keys.load(context)?;
     let keys: Vec<SigningKey<'_>> =
@@ -41,12 +46,13 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
     if !args.dry_run.dry_run && !written.is_empty() {
         let bar = progress_bytes(context, written.target_bytes(), "Copying targets");
         repository.execute_write(&written, &|bytes| bar.advance(bytes)).map_err(failure)?;
-        bar.finish();
+        drop(bar);
     }
     drop(repository);
     let status = open(context)?.status().map_err(failure)?;
     let next = status.next();
-    let names: Vec<String> = written.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
+    let names: Vec<String> =
+        written.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
     let verb = if args.dry_run.dry_run { "Dry run, nothing changed: would write" } else { "Wrote" };
     let mut line = match names.is_empty() {
         true => "Nothing to do: no role is dirty.".to_owned(),
@@ -70,7 +76,13 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
         "left": left,
         "next": next,
     });
-    let human = || if args.dry_run.dry_run { written.put().iter().map(|name| format!("put {name}\n")).collect() } else { String::new() };
+    let human = || {
+        if args.dry_run.dry_run {
+            written.put().iter().map(|name| format!("put {name}\n")).collect()
+        } else {
+            String::new()
+        }
+    };
     context.output.result(human, json)
 }
 
