@@ -41,8 +41,8 @@ fn incomplete_hint(roles: &[Lacking]) -> String {
     match roles.iter().find(|lacking| (lacking.keys as u64) < lacking.threshold) {
         Some(lacking) => format!("tuf-repo add-key {} KEY.pub", shell_word(lacking.role.as_str())),
         None => {
-            let roles: Vec<String> = roles.iter().map(|lacking| shell_word(lacking.role.as_str())).collect();
-            format!("tuf-repo sign {} --key KEY", roles.join(" "))
+            let roles: Vec<&str> = roles.iter().map(|lacking| lacking.role.as_str()).collect();
+            format!("tuf-repo sign --key KEY, with a key of {}", roles.join(", "))
         }
     }
 }
