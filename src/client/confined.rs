@@ -179,7 +179,8 @@ impl Folder {
         if !matches!(error, Errno::LOOP | Errno::NOTDIR | Errno::MLINK | Errno::NXIO) {
             return error.into();
         }
-        let kind = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        let kind = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map(|stat| FileType::from_raw_mode(stat.st_mode));
         match kind {
             Ok(FileType::Symlink) => invalid(&format!("'{}' is a symbolic link", name.escape_debug())),
             _ => invalid(&format!("'{}' is {otherwise}", name.escape_debug())),

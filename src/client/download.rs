@@ -50,7 +50,8 @@ impl Updater<'_> {
         dir: &TargetDir,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Downloaded, ClientError> {
-        let downloaded = |cached| Downloaded { path: path.clone(), file: dir.file(path), info: info.clone(), cached };
+        let downloaded =
+            |cached| Downloaded { path: path.clone(), file: dir.file(path), info: info.clone(), cached };
         // before any request: without a digest that can be computed nothing can be accepted
         if info.hashes.known().next().is_none() {
             let mismatch = info.hashes.compare(&Default::default()).err();
@@ -81,7 +82,7 @@ impl Updater<'_> {
         let mut sink = Sink { file: staged.file(), hasher: Hasher::new(info.hashes.known()), progress };
         // a longer body is cut at the length and judged by its digest
         let fetched = self.fetcher.fetch(&url, info.length, &mut sink);
-        fetched.map_err(|source| ClientError::Target { path: path.to_string(), source })?;
+        fetched.map_err(|source| ClientError::Target { path: path.to_string(), source: source.into() })?;
         judge(sink.hasher, info).map_err(|mismatch| refused(path, mismatch))?;
         Ok(staged)
     }

@@ -78,7 +78,7 @@ pub enum ClientError {
         /// The role.
         role: RoleName,
         /// Why not.
-        source: FetchError,
+        source: Box<FetchError>,
     },
     /// A metadata file is larger than it may be.
     #[error("{role} is longer than {limit} bytes")]
@@ -106,7 +106,7 @@ pub enum ClientError {
         /// The path.
         path: String,
         /// Why not.
-        source: FetchError,
+        source: Box<FetchError>,
     },
     /// A target's bytes are not what metadata says.
     #[error("the target '{}' {mismatch}", .path.escape_debug())]
@@ -163,11 +163,13 @@ impl ClientError {
         match self {
             Self::Trust(error) => trust_subject(error),
             Self::Metadata { role, .. } | Self::Endless { role, .. } => role.to_string(),
-            Self::UnknownTarget { path } | Self::Target { path, .. } | Self::Mismatch { path, .. } => path.clone(),
-            Self::UnsafePath { source } => source.path.clone(),
-            Self::NotInitialised { path } | Self::AlreadyInitialised { path, .. } | Self::Local { path, .. } => {
-                path.display().to_string()
+            Self::UnknownTarget { path } | Self::Target { path, .. } | Self::Mismatch { path, .. } => {
+                path.clone()
             }
+            Self::UnsafePath { source } => source.path.clone(),
+            Self::NotInitialised { path }
+            | Self::AlreadyInitialised { path, .. }
+            | Self::Local { path, .. } => path.display().to_string(),
         }
     }
 
@@ -222,7 +224,9 @@ fn mismatch_code(mismatch: &Mismatch) -> Code {
 
 fn fetch_code(cause: &FetchCause) -> Code {
     match cause {
-        FetchCause::Silent { .. } | FetchCause::Slow { .. } | FetchCause::TooLong { .. } => Code::SlowRetrieval,
+        FetchCause::Silent { .. } | FetchCause::Slow { .. } | FetchCause::TooLong { .. } => {
+            Code::SlowRetrieval
+        }
         FetchCause::Write(_) => Code::Io,
         _ => Code::Download,
     }

@@ -26,7 +26,10 @@ fn read(url: &Url, max_length: u64, sink: &mut dyn Write) -> Result<Fetched, Fet
     let metadata = std::fs::metadata(&path).map_err(absent)?;
     // a named pipe would be waited for without end
     if !metadata.is_file() {
-        return Err(FetchCause::Read(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
+        return Err(FetchCause::Read(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        )));
     }
     let mut file = File::open(&path).map_err(absent)?;
     let mut left = max_length;

@@ -93,7 +93,12 @@ impl HttpFetcher {
         }
     }
 
-    async fn body(&self, mut response: Response, max_length: u64, sink: &mut dyn Write) -> Result<Fetched, FetchCause> {
+    async fn body(
+        &self,
+        mut response: Response,
+        max_length: u64,
+        sink: &mut dyn Write,
+    ) -> Result<Fetched, FetchCause> {
         let mut left = max_length;
         let mut pace = Pace::new(&self.options);
         loop {
@@ -128,7 +133,8 @@ impl Fetcher for HttpFetcher {
             return Err(FetchError::new(url, FetchCause::UnsupportedUrl));
         }
         let total = self.options.total;
-        let fetched = self.runtime.block_on(async { timeout(total, self.request(url, max_length, sink)).await });
+        let fetched =
+            self.runtime.block_on(async { timeout(total, self.request(url, max_length, sink)).await });
         let fetched = fetched.unwrap_or(Err(FetchCause::TooLong { seconds: total.as_secs() }));
         fetched.map_err(|cause| FetchError::new(url, cause))
     }
@@ -193,7 +199,8 @@ fn cause(error: reqwest::Error) -> FetchCause {
 
 /// Returns the innermost cause, which is the one that says something.
 fn deepest(error: &reqwest::Error) -> String {
-    let mut reason = if error.is_timeout() { "the connection took too long".to_owned() } else { error.to_string() };
+    let mut reason =
+        if error.is_timeout() { "the connection took too long".to_owned() } else { error.to_string() };
     let mut source = error.source();
     while let Some(inner) = source {
         reason = inner.to_string();
@@ -212,7 +219,10 @@ mod tests {
         for _ in 0..14 {
             pace.came(1, Duration::from_secs(1)).unwrap();
         }
-        assert!(matches!(pace.came(1, Duration::from_secs(1)), Err(FetchCause::Slow { bytes_per_second: 1, minimum: 1024 })));
+        assert!(matches!(
+            pace.came(1, Duration::from_secs(1)),
+            Err(FetchCause::Slow { bytes_per_second: 1, minimum: 1024 })
+        ));
     }
 
     #[test]

@@ -48,7 +48,8 @@ impl Updater<'_> {
                 continue;
             }
             let snapshot = self.trusted.current_snapshot()?;
-            let delegations = self.trusted.targets(&visit.role).and_then(|targets| targets.delegations.as_ref());
+            let delegations =
+                self.trusted.targets(&visit.role).and_then(|targets| targets.delegations.as_ref());
             let children = delegations.map(|delegations| children(delegations, snapshot)).unwrap_or_default();
             let next = children.into_iter().rev().map(|role| Visit { role, delegator: visit.role.clone() });
             pending.extend(next);

@@ -32,7 +32,9 @@ impl LocalMetadata {
     pub fn open(path: &Path) -> Result<Self, ClientError> {
         match Folder::open(path) {
             Ok(folder) => Ok(Self { path: path.to_owned(), folder }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ClientError::NotInitialised { path: path.to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(ClientError::NotInitialised { path: path.to_owned() })
+            }
             Err(error) => Err(ClientError::local(path, error)),
         }
     }
@@ -57,7 +59,8 @@ impl LocalMetadata {
     /// [`ClientError::Local`].
     pub fn lock(&self) -> Result<LocalLock, ClientError> {
         let path = self.path.join(LOCK);
-        let locked = File::options().create(true).append(true).open(&path).and_then(|file| file.lock().map(|()| file));
+        let locked =
+            File::options().create(true).append(true).open(&path).and_then(|file| file.lock().map(|()| file));
         let lock = locked.map_err(|error| ClientError::local(&path, error))?;
         self.folder.sweep().map_err(|error| ClientError::local(&self.path, error))?;
         Ok(LocalLock(lock))

@@ -29,7 +29,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { root_rotations: 256, delegations: 32, root: 512_000, timestamp: 16_384, snapshot: 2_000_000, targets: 5_000_000 }
+        Self {
+            root_rotations: 256,
+            delegations: 32,
+            root: 512_000,
+            timestamp: 16_384,
+            snapshot: 2_000_000,
+            targets: 5_000_000,
+        }
     }
 }
 
@@ -157,7 +164,8 @@ impl<'a> Updater<'a> {
         if let Some(bytes) = self.local.load(&role)? {
             // expired, it still protects against older ones; signed by keys of the past or damaged, it is nothing
             match self.trusted.update_timestamp(&bytes) {
-                Ok(_) | Err(TrustError::Expired { .. } | TrustError::Invalid { .. } | TrustError::Unsigned(_)) => {}
+                Ok(_)
+                | Err(TrustError::Expired { .. } | TrustError::Invalid { .. } | TrustError::Unsigned(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -187,7 +195,8 @@ impl<'a> Updater<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let timestamp = self.trusted.timestamp().ok_or(TrustError::OutOfOrder { missing: RoleName::timestamp() })?;
+        let timestamp =
+            self.trusted.timestamp().ok_or(TrustError::OutOfOrder { missing: RoleName::timestamp() })?;
         let listed = timestamp.snapshot().ok_or(TrustError::OutOfOrder { missing: RoleName::timestamp() })?;
         let (version, limit) = (listed.version, listed.length.unwrap_or(self.limits.snapshot));
         let bytes = self.download(&role, self.versioned(version), limit)?;
@@ -214,7 +223,9 @@ impl<'a> Updater<'a> {
 
     fn load_role(&mut self, Visit { role, delegator }: &Visit) -> Result<(), ClientError> {
         let snapshot = self.trusted.current_snapshot()?;
-        let listed = snapshot.role(role).ok_or_else(|| TrustError::NotInSnapshot { role: role.clone(), version: snapshot.version })?;
+        let listed = snapshot
+            .role(role)
+            .ok_or_else(|| TrustError::NotInSnapshot { role: role.clone(), version: snapshot.version })?;
         let (version, limit) = (listed.version, listed.length.unwrap_or(self.limits.targets));
         if let Some(bytes) = self.local.load(role)? {
             match self.trusted.update_targets(&bytes, role, delegator) {
@@ -258,6 +269,6 @@ pub(super) fn fetch_metadata(
     match fetcher.fetch(url, limit, &mut bytes) {
         Ok(Fetched::Whole) => Ok(bytes),
         Ok(Fetched::Cut) => Err(ClientError::Endless { role: role.clone(), limit }),
-        Err(source) => Err(ClientError::Metadata { role: role.clone(), source }),
+        Err(source) => Err(ClientError::Metadata { role: role.clone(), source: source.into() }),
     }
 }

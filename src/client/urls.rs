@@ -91,7 +91,9 @@ mod tests {
     #[test]
     fn unusual_role_names_stay_one_part_of_the_path() {
         let base = parse_base("http://example.org/repo/metadata/").unwrap();
-        for (name, last) in [("?", "%3F"), ("#", "%23"), ("/x", "%2Fx"), ("../x", "..%2Fx"), ("é", "%C3%A9"), ("..", "..")] {
+        for (name, last) in
+            [("?", "%3F"), ("#", "%23"), ("/x", "%2Fx"), ("../x", "..%2Fx"), ("é", "%C3%A9"), ("..", "..")]
+        {
             let url = metadata(&base, &role(name), Some(1));
             assert_eq!(url.as_str(), format!("http://example.org/repo/metadata/1.{last}.json"), "{name}");
         }
@@ -103,7 +105,10 @@ mod tests {
         let path = metadata(&base, &role("a/b"), None).to_file_path().unwrap();
         assert_eq!(path.to_str(), Some("/repo/metadata/a%2Fb.json"));
         let path = TargetPath::parse("a b/c%2F#?.txt").unwrap();
-        assert_eq!(target(&base, &path, None).to_file_path().unwrap().to_str(), Some("/repo/metadata/a b/c%2F#?.txt"));
+        assert_eq!(
+            target(&base, &path, None).to_file_path().unwrap().to_str(),
+            Some("/repo/metadata/a b/c%2F#?.txt")
+        );
     }
 
     #[test]
