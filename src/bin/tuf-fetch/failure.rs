@@ -65,11 +65,9 @@ fn how_to_start(metadata_dir: &std::path::Path) -> String {
 fn hint(error: &ClientError) -> Option<String> {
     let hint = match error {
         ClientError::NotInitialised { path } => how_to_start(path),
-        ClientError::AlreadyInitialised { path, .. } => {
-            format!("take another --metadata-dir, or end that trust: rm -r {}", path_word(path))
-        }
+        ClientError::AlreadyInitialised { .. } => "trust another repository in a folder of its own: --metadata-dir DIR".to_owned(),
         _ => match error.code() {
-            Code::UnknownTarget => "see what there is: tuf-fetch … list".to_owned(),
+            Code::UnknownTarget => "see what there is: tuf-fetch --repo URL list".to_owned(),
             Code::ExpiredMetadata => {
                 "check the clock: date -u; if it is right, the repository's maintainer must act".to_owned()
             }
