@@ -416,7 +416,10 @@ mod tests {
 
     #[test]
     fn sorts_keys_and_drops_white_space() {
-        assert_eq!(canonical(r#" { "b" : [ 1 , -2 ], "a":{"y":true,"x":null} } "#).unwrap(), r#"{"a":{"x":null,"y":true},"b":[1,-2]}"#);
+        assert_eq!(
+            canonical(r#" { "b" : [ 1 , -2 ], "a":{"y":true,"x":null} } "#).unwrap(),
+            r#"{"a":{"x":null,"y":true},"b":[1,-2]}"#
+        );
         assert_eq!(canonical("{}").unwrap(), "{}");
         assert_eq!(canonical("[]").unwrap(), "[]");
     }
@@ -436,12 +439,18 @@ mod tests {
         // '"' is 0x22 and sorts before '#', though its escape starts with 0x5c
         assert_eq!(canonical(r##"{"#":1,"\"":2}"##).unwrap(), r##"{"\"":2,"#":1}"##);
         // by code point, not by UTF-16 unit
-        assert_eq!(canonical("{\"\u{10000}\":1,\"\u{ffff}\":2}").unwrap(), "{\"\u{ffff}\":2,\"\u{10000}\":1}");
+        assert_eq!(
+            canonical("{\"\u{10000}\":1,\"\u{ffff}\":2}").unwrap(),
+            "{\"\u{ffff}\":2,\"\u{10000}\":1}"
+        );
     }
 
     #[test]
     fn refuses_duplicate_keys_however_they_are_spelled() {
-        assert_eq!(canonical(r#"{"a":1,"b":2,"\u0061":3}"#), Err(CanonicalError::DuplicateKey { key: "a".into() }));
+        assert_eq!(
+            canonical(r#"{"a":1,"b":2,"\u0061":3}"#),
+            Err(CanonicalError::DuplicateKey { key: "a".into() })
+        );
     }
 
     #[test]
@@ -455,7 +464,22 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_json() {
-        for text in ["", "{", "[1,]", "{\"a\" 1}", "01", "+1", "nul", "\"", "\"\\x\"", "\"\\ud800\"", "\"\n\"", "1 2", "{1:2}", "NaN"] {
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\" 1}",
+            "01",
+            "+1",
+            "nul",
+            "\"",
+            "\"\\x\"",
+            "\"\\ud800\"",
+            "\"\n\"",
+            "1 2",
+            "{1:2}",
+            "NaN",
+        ] {
             assert!(matches!(canonical(text), Err(CanonicalError::Syntax { .. })), "{text}");
         }
         assert!(matches!(from_json(b"\"\xff\""), Err(CanonicalError::Syntax { .. })));
@@ -471,16 +495,25 @@ mod tests {
     fn pretty_text_is_json_of_the_same_canonical_form() {
         let text = canonical(r#"{"b":[1,{"k":"line\nbreak\u0001"}],"a":{},"c":[]}"#).unwrap();
         let laid_out = pretty(text.as_bytes());
-        assert_eq!(String::from_utf8(laid_out.clone()).unwrap(), "{\n \"a\": {},\n \"b\": [\n  1,\n  {\n   \"k\": \"line\\nbreak\\u0001\"\n  }\n ],\n \"c\": []\n}\n");
+        assert_eq!(
+            String::from_utf8(laid_out.clone()).unwrap(),
+            "{\n \"a\": {},\n \"b\": [\n  1,\n  {\n   \"k\": \"line\\nbreak\\u0001\"\n  }\n ],\n \"c\": []\n}\n"
+        );
         assert_eq!(from_json(&laid_out).unwrap(), text.as_bytes());
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from), any::<String>().prop_map(Value::from)];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from)
+        ];
         leaf.prop_recursive(4, 32, 6, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-                prop::collection::btree_map(any::<String>(), inner, 0..6).prop_map(|map| Value::Object(map.into_iter().collect())),
+                prop::collection::btree_map(any::<String>(), inner, 0..6)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })
     }

@@ -9,5 +9,7 @@ pub mod cli;
 pub mod client;
 pub mod crypto;
 pub mod metadata;
+pub mod repository;
+pub mod storage;
 pub mod trusted_set;
 pub mod verify;

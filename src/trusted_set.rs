@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 
 use crate::crypto::{Fingerprint, fingerprint};
 use crate::metadata::{
-    Delegations, Metadata, MetaFile, Mismatch, ParseError, RoleName, Root, Signed, Snapshot, TargetFile, Targets, Timestamp, time,
+    Delegations, MetaFile, Metadata, Mismatch, ParseError, RoleName, Root, Signed, Snapshot, TargetFile,
+    Targets, Timestamp, time,
 };
 use crate::verify::{Delegator, Unsigned, Verified, verify_delegate, verify_self_signed, verify_successor};
 
@@ -179,7 +180,9 @@ impl TrustedMetadataSet {
             return Err(TrustError::Version { role, expected, found });
         }
         // spec 5.3.11: a key that is trusted no longer may have signed a fast-forward
-        let rotated = [RoleName::timestamp(), RoleName::snapshot()].iter().any(|role| drops_a_key(trusted, root.signed(), role));
+        let rotated = [RoleName::timestamp(), RoleName::snapshot()]
+            .iter()
+            .any(|role| drops_a_key(trusted, root.signed(), role));
         if rotated {
             self.keys_rotated = true;
             self.timestamp = None;
@@ -235,7 +238,8 @@ impl TrustedMetadataSet {
     /// to judge newer ones by, though the error says so.
     pub fn update_snapshot(&mut self, bytes: &[u8], origin: Origin) -> Result<&Snapshot, TrustError> {
         let role = RoleName::snapshot();
-        let timestamp = self.timestamp.as_ref().ok_or(TrustError::OutOfOrder { missing: RoleName::timestamp() })?;
+        let timestamp =
+            self.timestamp.as_ref().ok_or(TrustError::OutOfOrder { missing: RoleName::timestamp() })?;
         self.unexpired(&RoleName::timestamp(), timestamp.signed())?;
         // spec 5.5.2; a local copy was checked when it was downloaded, against the timestamp of its time
         if origin == Origin::Remote {
@@ -279,7 +283,12 @@ impl TrustedMetadataSet {
     ///
     /// # Errors
     /// [`TrustError`] where it is not trusted; nothing has changed then.
-    pub fn update_targets(&mut self, bytes: &[u8], role: &RoleName, delegator: &RoleName) -> Result<&Targets, TrustError> {
+    pub fn update_targets(
+        &mut self,
+        bytes: &[u8],
+        role: &RoleName,
+        delegator: &RoleName,
+    ) -> Result<&Targets, TrustError> {
         let snapshot = self.current_snapshot()?;
         let listed = snapshot
             .role(role)
@@ -307,11 +316,17 @@ impl TrustedMetadataSet {
         Ok(targets.signed())
     }
 
-    fn verified_by(&self, delegator: &RoleName, role: &RoleName, metadata: Metadata<Targets>) -> Result<Verified<Targets>, TrustError> {
+    fn verified_by(
+        &self,
+        delegator: &RoleName,
+        role: &RoleName,
+        metadata: Metadata<Targets>,
+    ) -> Result<Verified<Targets>, TrustError> {
         let authority = if delegator.as_str() == "root" {
             self.root.signed().authority(role)
         } else {
-            let trusted = self.targets(delegator).ok_or(TrustError::OutOfOrder { missing: delegator.clone() })?;
+            let trusted =
+                self.targets(delegator).ok_or(TrustError::OutOfOrder { missing: delegator.clone() })?;
             trusted.authority(role)
         };
         let not_delegated = || TrustError::NotDelegated { role: role.clone(), delegator: delegator.clone() };
@@ -334,7 +349,11 @@ impl TrustedMetadataSet {
 fn drops_a_key(old: &Root, new: &Root, role: &RoleName) -> bool {
     let keys = |root: &Root| -> Vec<Option<Fingerprint>> {
         let authority = root.authority(role);
-        authority.iter().flat_map(|authority| &authority.keys).map(|(_, key)| key.and_then(fingerprint)).collect()
+        authority
+            .iter()
+            .flat_map(|authority| &authority.keys)
+            .map(|(_, key)| key.and_then(fingerprint))
+            .collect()
     };
     let kept = keys(new);
     keys(old).iter().any(|key| !kept.contains(key))

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::crypto::{Fingerprint, fingerprint, verify_signature};
-use crate::metadata::{Delegations, Key, KeyId, Metadata, RoleKeys, RoleName, Root, Signature, Signed, Targets};
+use crate::metadata::{
+    Delegations, Key, KeyId, Metadata, RoleKeys, RoleName, Root, Signature, Signed, Targets,
+};
 
 /// The keys that a delegator trusts for a role, and how many of them must sign.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,11 +38,8 @@ impl<'a> Authority<'a> {
     /// Checks signatures over bytes.
     pub fn check(&self, signed_bytes: &[u8], signatures: &[Signature]) -> VerificationResult {
         let mut counted: BTreeSet<Fingerprint> = BTreeSet::new();
-        let mut result = VerificationResult {
-            threshold: self.threshold,
-            signed: Vec::new(),
-            missing: Vec::new(),
-        };
+        let mut result =
+            VerificationResult { threshold: self.threshold, signed: Vec::new(), missing: Vec::new() };
         for (id, key) in &self.keys {
             let identity = key.and_then(fingerprint);
             let valid = signatures.iter().find(|signature| signature.keyid == **id).is_some_and(|signature| {
@@ -145,7 +144,10 @@ impl<T: Signed> Verified<T> {
 ///
 /// # Errors
 /// [`Unsigned`] where it is not.
-pub fn verify_delegate<T: Signed>(authority: &Authority<'_>, metadata: Metadata<T>) -> Result<Verified<T>, Unsigned> {
+pub fn verify_delegate<T: Signed>(
+    authority: &Authority<'_>,
+    metadata: Metadata<T>,
+) -> Result<Verified<T>, Unsigned> {
     let result = authority.check(metadata.signed_bytes(), &metadata.signatures);
     if result.is_verified() {
         return Ok(Verified(metadata));

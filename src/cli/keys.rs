@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::failure::Failure;
 use super::key_files::public_path;
 use super::password_source::{read_file_bounded, variable};
-use super::passwords::{LockedKey, Passwords, unusable};
+use super::passwords::{LockedKey, Need, Passwords, unusable};
 use super::text::{io_cause, one_line, quoted, shell_word};
 use crate::crypto::{PrivateKey, Signer, is_encrypted, is_private, public_key_from_pem};
 use crate::metadata::Key;
@@ -173,11 +173,8 @@ fn describe_all(
     passwords: &mut Passwords,
 ) -> Result<Vec<KeyDescription>, Failure> {
     let texts = arguments.iter().map(KeyText::read).collect::<Result<Vec<_>, _>>()?;
-    let closed: Vec<_> = texts
-        .iter()
-        .map(|text| text.public.is_none() && text.protection == Some(Protection::Encrypted))
-        .collect();
-    let plan = passwords.plan(&closed)?;
+    let needs: Vec<_> = texts.iter().map(KeyText::need_for_public).collect();
+    let plan = passwords.plan(&needs)?;
     let mut all = Vec::with_capacity(texts.len());
     for (text, opening) in texts.iter().zip(plan) {
         let key = match &text.public {
@@ -234,6 +231,13 @@ impl KeyText {
         let public_file = argument.path().map(public_path).filter(|path| path.is_file());
         let public = public_file.as_deref().and_then(|path| read_public_file(path).ok());
         Ok(Self { name: argument.typed.clone(), pem, protection: Some(protection), public, public_file })
+    }
+
+    fn need_for_public(&self) -> Need {
+        match (self.protection, &self.public) {
+            (Some(Protection::Encrypted), None) => Need::Password,
+            _ => Need::Nothing,
+        }
     }
 
     fn locked(&self) -> LockedKey<'_> {

@@ -175,7 +175,8 @@ fn write_text(to: &mut impl Write, text: &str) -> io::Result<()> {
     to.flush()
 }
 
-fn tell(line: &str) {
+/// Prints a line on stderr, whatever the verbosity.
+pub fn tell(line: &str) {
     // what cannot be said cannot be complained about either
     let _ = write_text(&mut io::stderr().lock(), line);
 }

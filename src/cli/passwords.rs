@@ -61,14 +61,14 @@ impl Passwords {
     /// # Errors
     /// Of kind `Key`: a password is missing or wrong, their number fits nothing, or a key is unreadable.
     pub fn unlock(&mut self, keys: &[LockedKey<'_>]) -> Result<Vec<PrivateKey>, Failure> {
-        let encrypted: Vec<bool> = keys.iter().map(|key| is_encrypted(key.pem)).collect();
-        let plan = self.plan(&encrypted)?;
+        let needs: Vec<_> = keys.iter().map(|key| Need::of(key.pem)).collect();
+        let plan = self.plan(&needs)?;
         keys.iter().zip(plan).map(|(key, opening)| self.open(key, opening)).collect()
     }
 
-    /// Decides how each of a command's keys is opened, told which of them need a password.
-    pub(super) fn plan(&self, encrypted: &[bool]) -> Result<Vec<Opening>, Failure> {
-        assign(self.given.len(), encrypted)
+    /// Decides how each of a command's keys is opened.
+    pub(super) fn plan(&self, needs: &[Need]) -> Result<Vec<Opening>, Failure> {
+        assign(self.given.len(), needs)
     }
 
     pub(super) fn open(&mut self, key: &LockedKey<'_>, opening: Opening) -> Result<PrivateKey, Failure> {
@@ -77,22 +77,26 @@ impl Passwords {
             Opening::Given(index) => PrivateKey::from_pem(key.pem, self.given.get(index)),
             Opening::Asked => return self.ask_to_open(key),
         };
-        result.map_err(|error| refused(key, &error, self.flag))
+        result.map_err(|error| match error {
+            KeyError::WrongPassword => refused(key, &error)
+                .with_hint(format!("leave {} out to be asked for the password", self.flag)),
+            error => refused(key, &error),
+        })
     }
 
-    /// Returns the password for a key that is about to be written, asked for twice where it is typed. `noun` is
-    /// what the prompt calls the key, such as `new ED25519 key`.
+    /// Returns the password for a key that is about to be written, asked for twice where it is typed. `what` is
+    /// what the prompt asks for, such as `a password for the new ED25519 key`.
     ///
     /// # Errors
     /// Of kind `Key`: no password, several, an empty one, or two that differ three times.
-    pub fn choose(&mut self, noun: &str, name: &str) -> Result<Password, Failure> {
+    pub fn choose(&mut self, what: &str, name: &str) -> Result<Password, Failure> {
         if self.given.len() > 1 {
             let count = self.given.len();
             return Err(Failure::key(format!("{count} passwords were given for one key, '{name}'")));
         }
         let password = match self.given.pop() {
             Some(password) => password,
-            None => self.ask_twice(noun, name)?,
+            None => self.ask_twice(what, name)?,
         };
         if password.as_str().is_empty() {
             return Err(Failure::key(format!("the password for '{name}' is empty"))
@@ -114,15 +118,15 @@ impl Passwords {
                 Err(KeyError::WrongPassword) => {
                     terminal.say("This password does not open the key. Try again.");
                 }
-                result => return result.map_err(|error| refused(key, &error, self.flag)),
+                result => return result.map_err(|error| refused(key, &error)),
             }
         }
         let password = ask(terminal, &prompt, key.name)?;
-        PrivateKey::from_pem(key.pem, Some(&password)).map_err(|error| refused(key, &error, self.flag))
+        PrivateKey::from_pem(key.pem, Some(&password)).map_err(|error| refused(key, &error))
     }
 
-    fn ask_twice(&mut self, noun: &str, name: &str) -> Result<Password, Failure> {
-        let prompt = format!("Enter a password for the {noun} '{}': ", one_line(name));
+    fn ask_twice(&mut self, what: &str, name: &str) -> Result<Password, Failure> {
+        let prompt = format!("Enter {what} '{}': ", one_line(name));
         let terminal = self.terminal.as_deref_mut().ok_or_else(|| {
             Failure::key(format!("no password was given for '{name}'"))
                 .with_hint(format!("add {} FILE, or --no-password", self.flag))
@@ -141,6 +145,21 @@ impl Passwords {
     }
 }
 
+/// What a key needs to be of use to a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Its password.
+    Password,
+    /// No password.
+    Nothing,
+}
+
+impl Need {
+    fn of(pem: &[u8]) -> Self {
+        if is_encrypted(pem) { Self::Password } else { Self::Nothing }
+    }
+}
+
 /// How a key is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opening {
@@ -152,23 +171,23 @@ pub(super) enum Opening {
     Asked,
 }
 
-fn assign(given: usize, encrypted: &[bool]) -> Result<Vec<Opening>, Failure> {
-    let locked = encrypted.iter().filter(|encrypted| **encrypted).count();
-    let by_position = given == encrypted.len();
+fn assign(given: usize, needs: &[Need]) -> Result<Vec<Opening>, Failure> {
+    let locked = needs.iter().filter(|need| **need == Need::Password).count();
+    let by_position = given == needs.len();
     if given > 1 && !by_position && given != locked {
+        let keys = if needs.len() == 1 { "1 key".to_owned() } else { format!("{} keys", needs.len()) };
         return Err(Failure::key(format!(
-            "{given} passwords were given for {} keys, {locked} of them encrypted",
-            encrypted.len()
+            "{given} passwords were given for {keys}, of which {locked} need one"
         ))
         .with_hint("give one password for all keys, or one line per key in the order of the keys"));
     }
     let mut turn = 0;
-    let plan = encrypted.iter().enumerate().map(|(position, encrypted)| match (encrypted, given) {
-        (false, _) => Opening::Plain,
-        (true, 0) => Opening::Asked,
-        (true, 1) => Opening::Given(0),
-        (true, _) if by_position => Opening::Given(position),
-        (true, _) => {
+    let plan = needs.iter().enumerate().map(|(position, need)| match (need, given) {
+        (Need::Nothing, _) => Opening::Plain,
+        (Need::Password, 0) => Opening::Asked,
+        (Need::Password, 1) => Opening::Given(0),
+        (Need::Password, _) if by_position => Opening::Given(position),
+        (Need::Password, _) => {
             turn += 1;
             Opening::Given(turn - 1)
         }
@@ -182,11 +201,10 @@ fn ask(terminal: &mut dyn Terminal, prompt: &str, name: &str) -> Result<Password
         .map_err(|error| Failure::key(format!("no password was entered for '{name}': {}", io_cause(&error))))
 }
 
-fn refused(key: &LockedKey<'_>, error: &KeyError, flag: &str) -> Failure {
+fn refused(key: &LockedKey<'_>, error: &KeyError) -> Failure {
     match error {
         KeyError::WrongPassword => {
             Failure::key(format!("the password does not open the private key '{}'", key.name))
-                .with_hint(format!("leave {flag} out to be asked for the password"))
         }
         other => unusable(key.name, other),
     }

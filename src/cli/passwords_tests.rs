@@ -81,7 +81,7 @@ fn a_number_of_passwords_that_fits_nothing_is_refused() {
         let failure = unlock(&mut given(passwords), &[&one, &plain, &two]).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Key);
         let count = passwords.len();
-        assert_eq!(failure.message, format!("{count} passwords were given for 3 keys, 2 of them encrypted"));
+        assert_eq!(failure.message, format!("{count} passwords were given for 3 keys, of which 2 need one"));
     }
 }
 
@@ -91,7 +91,7 @@ fn without_a_password_and_a_person_it_fails_at_once() {
     assert_eq!(failure.kind, FailureKind::Key);
     assert_eq!(failure.message, "the private key 'k' is encrypted and no password was given");
     assert_eq!(failure.hint.unwrap(), "add --password-file FILE");
-    assert_eq!(given(&[]).choose("new RSA key", "k").unwrap_err().kind, FailureKind::Key);
+    assert_eq!(given(&[]).choose("a password for the new RSA key", "k").unwrap_err().kind, FailureKind::Key);
 }
 
 #[test]
@@ -123,21 +123,27 @@ fn a_person_who_ends_the_input_gave_no_password() {
 #[test]
 fn a_new_password_is_confirmed() {
     let (script, mut passwords) = person(&["one", "two", "new", "new"]);
-    assert_eq!(passwords.choose("new ED25519 key", "k").unwrap().as_str(), "new");
+    assert_eq!(passwords.choose("a password for the new ED25519 key", "k").unwrap().as_str(), "new");
     let prompt = "Enter a password for the new ED25519 key 'k': ";
     let differ = "The two passwords differ.";
     assert_eq!(*script.shown.borrow(), [prompt, "Confirm: ", differ, prompt, "Confirm: "]);
 
     let (_, mut passwords) = person(&["1", "2", "3", "4", "5", "6", "7", "7"]);
-    assert_eq!(passwords.choose("new RSA key", "k").unwrap_err().kind, FailureKind::Key);
+    assert_eq!(passwords.choose("a password for the new RSA key", "k").unwrap_err().kind, FailureKind::Key);
 }
 
 #[test]
 fn an_empty_or_ambiguous_new_password_is_refused() {
     let hint = "--no-password writes a key that is not encrypted";
-    assert_eq!(person(&["", ""]).1.choose("new RSA key", "k").unwrap_err().hint.unwrap(), hint);
-    assert_eq!(given(&[""]).choose("new RSA key", "k").unwrap_err().hint.unwrap(), hint);
-    assert_eq!(given(&["a", "b"]).choose("new RSA key", "k").unwrap_err().kind, FailureKind::Key);
+    assert_eq!(
+        person(&["", ""]).1.choose("a password for the new RSA key", "k").unwrap_err().hint.unwrap(),
+        hint
+    );
+    assert_eq!(given(&[""]).choose("a password for the new RSA key", "k").unwrap_err().hint.unwrap(), hint);
+    assert_eq!(
+        given(&["a", "b"]).choose("a password for the new RSA key", "k").unwrap_err().kind,
+        FailureKind::Key
+    );
 }
 
 #[test]

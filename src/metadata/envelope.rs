@@ -77,7 +77,9 @@ impl<T: Signed> Metadata<T> {
         let malformed = |reason: String| ParseError::Malformed { kind: T::TYPE, reason };
         let json = |error: serde_json::Error| malformed(error.to_string());
         let envelope: BTreeMap<&str, &RawValue> = serde_json::from_slice(bytes).map_err(json)?;
-        let member = |name: &str| envelope.get(name).map(|raw| raw.get()).ok_or_else(|| malformed(format!("'{name}' is missing")));
+        let member = |name: &str| {
+            envelope.get(name).map(|raw| raw.get()).ok_or_else(|| malformed(format!("'{name}' is missing")))
+        };
         let raw = member("signed")?;
         let signatures: Vec<Signature> = serde_json::from_str(member("signatures")?).map_err(json)?;
         check_spec_version::<T>(raw)?;
@@ -159,7 +161,9 @@ fn check_spec_version<T: Signed>(raw: &str) -> Result<(), ParseError> {
     if numbers && parts[0] == "1" && (2..=3).contains(&parts.len()) {
         return Ok(());
     }
-    Err(ParseError::SpecVersion { found: found.chars().take(32).collect::<String>().escape_debug().to_string() })
+    Err(ParseError::SpecVersion {
+        found: found.chars().take(32).collect::<String>().escape_debug().to_string(),
+    })
 }
 
 #[cfg(test)]

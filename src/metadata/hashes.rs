@@ -103,7 +103,9 @@ impl<'de> Deserialize<'de> for Hashes {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Hashes, A::Error> {
                 let mut hashes = Hashes(Vec::with_capacity(1));
-                while let Some((name, digest)) = map.next_entry::<std::borrow::Cow<'de, str>, std::borrow::Cow<'de, str>>()? {
+                while let Some((name, digest)) =
+                    map.next_entry::<std::borrow::Cow<'de, str>, std::borrow::Cow<'de, str>>()?
+                {
                     hashes.insert(&name, &digest);
                 }
                 Ok(hashes)
@@ -197,7 +199,8 @@ impl Hashes {
         let mut known = false;
         for algorithm in self.known() {
             known = true;
-            let (expected, found) = (self.of(algorithm).unwrap_or_default(), computed.of(algorithm).unwrap_or_default());
+            let (expected, found) =
+                (self.of(algorithm).unwrap_or_default(), computed.of(algorithm).unwrap_or_default());
             if expected != found {
                 return Err(Mismatch::Hash {
                     algorithm: algorithm.name().to_owned(),

@@ -88,7 +88,11 @@ mod tests {
     #[test]
     fn computes_the_id_that_securesystemslib_computes() {
         // securesystemslib.signer.SSlibKey.from_crypto over the public key of 32 zero bytes' ed25519 private key
-        let key = Key::new("ed25519", "ed25519", "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29");
+        let key = Key::new(
+            "ed25519",
+            "ed25519",
+            "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29",
+        );
         assert_eq!(key.id().as_str(), "4cc3f338069d638e761ed397f5c53df4129a276face46a446c202617331ca1b3");
     }
 }

@@ -191,9 +191,14 @@ mod tests {
 
     #[test]
     fn encodes_names_as_python_tuf_does() {
-        for (name, encoded) in
-            [("a/b", "a%2Fb"), ("../x", "..%2Fx"), ("?", "%3F"), ("#", "%23"), ("é", "%C3%A9"), ("a_b.c-d~", "a_b.c-d~")]
-        {
+        for (name, encoded) in [
+            ("a/b", "a%2Fb"),
+            ("../x", "..%2Fx"),
+            ("?", "%3F"),
+            ("#", "%23"),
+            ("é", "%C3%A9"),
+            ("a_b.c-d~", "a_b.c-d~"),
+        ] {
             let role = RoleName::new(name).unwrap();
             assert_eq!(role.encoded(), encoded);
             assert_eq!(RoleName::from_encoded(encoded), Some(role));

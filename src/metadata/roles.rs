@@ -244,5 +244,8 @@ impl Snapshot {
 }
 
 signed!(Snapshot, "snapshot", |snapshot: &Snapshot| {
-    snapshot.role(&RoleName::targets()).map(|_| ()).ok_or_else(|| "'targets.json' is missing in 'meta'".to_owned())
+    snapshot
+        .role(&RoleName::targets())
+        .map(|_| ())
+        .ok_or_else(|| "'targets.json' is missing in 'meta'".to_owned())
 });

@@ -115,7 +115,9 @@ impl Element {
             Self::Star => false,
             Self::One => true,
             Self::Literal(literal) => *literal == c,
-            Self::Class { negated, ranges } => ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated,
+            Self::Class { negated, ranges } => {
+                ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated
+            }
         }
     }
 }

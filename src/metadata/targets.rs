@@ -73,7 +73,10 @@ impl Targets {
     }
 }
 
-signed!(Targets, "targets", |targets: &Targets| targets.delegations.as_ref().map_or(Ok(()), Delegations::check));
+signed!(Targets, "targets", |targets: &Targets| targets
+    .delegations
+    .as_ref()
+    .map_or(Ok(()), Delegations::check));
 
 /// A role's delegations: the keys, and the roles in order of priority or the hash bins.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -120,7 +123,10 @@ impl Delegations {
                 return Err(format!("two delegations have the name '{}'", role.name));
             }
             if role.paths.is_some() && role.path_hash_prefixes.is_some() {
-                return Err(format!("the delegation '{}' has both 'paths' and 'path_hash_prefixes'", role.name));
+                return Err(format!(
+                    "the delegation '{}' has both 'paths' and 'path_hash_prefixes'",
+                    role.name
+                ));
             }
         }
         Ok(())
@@ -183,7 +189,11 @@ pub struct SuccinctRoles {
 
 fn bit_length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let bits = u32::deserialize(deserializer)?;
-    if (1..=32).contains(&bits) { Ok(bits) } else { Err(serde::de::Error::custom("bit_length is not 1 to 32")) }
+    if (1..=32).contains(&bits) {
+        Ok(bits)
+    } else {
+        Err(serde::de::Error::custom("bit_length is not 1 to 32"))
+    }
 }
 
 impl SuccinctRoles {

@@ -24,7 +24,8 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The repository's folder.
-    #[arg(short, long, global = true, env = "TUF_REPO", default_value = ".", value_name = "DIR")]
+    #[arg(short, long, global = true, env = "TUF_REPO", hide_env_values = true)]
+    #[arg(default_value = ".", value_name = "DIR")]
     #[arg(value_parser = OsStringValueParser::new().map(repo_path))]
     pub repo: PathBuf,
 
@@ -84,12 +85,34 @@ impl Global {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
+    use tuf::cli::password_source::PasswordSource;
 
     use super::*;
+    use crate::commands::common::PasswordArgs;
+
+    #[derive(Parser)]
+    struct Tool {
+        #[command(flatten)]
+        passwords: PasswordArgs,
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn passwords_keep_the_order_in_which_they_were_typed() {
+        let words =
+            ["tool", "--password-env", "A", "--password-file", "b", "--password-env=C", "--password-file=-"];
+        let expected = [
+            PasswordSource::Variable("A".into()),
+            PasswordSource::File("b".into()),
+            PasswordSource::Variable("C".into()),
+            PasswordSource::Stdin,
+        ];
+        assert_eq!(Tool::parse_from(words).passwords.sources, expected);
+        assert_eq!(Tool::parse_from(["tool"]).passwords.sources, []);
     }
 }

@@ -9,7 +9,6 @@ use tuf::cli::terminal::Interaction;
 use crate::args::Global;
 
 /// The surroundings of one command.
-#[expect(dead_code, reason = "commands on a repository read the fields that key commands do not")]
 pub struct Context {
     /// The repository's folder, as typed.
     pub repo: PathBuf,

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod context;
+mod failure;
 
 use std::env;
 use std::ffi::OsString;

@@ -1,13 +1,17 @@
 //! Arguments that several commands take.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
-use tuf::cli::failure::Failure;
-use tuf::cli::keys::{KeyArgument, LoadedKey, load_signers};
+use tuf::cli::failure::{Failure, FailureKind};
+use tuf::cli::keys::{KeyArgument, LoadedKey, describe, load_signers};
 use tuf::cli::password_source::PasswordSource;
 use tuf::cli::passwords::Passwords;
+use tuf::cli::progress::Progress;
+use tuf::cli::terminal::Interaction;
+use tuf::metadata::RoleName;
+use tuf::repository::Repository;
 
 use crate::context::Context;
 
@@ -22,8 +26,26 @@ pub struct KeyArgs {
     pub passwords: PasswordArgs,
 }
 
-#[expect(dead_code, reason = "the commands that sign are yet to come")]
 impl KeyArgs {
+    /// Where no key is given, takes the ones that the policy names; their paths are relative to the repository.
+    pub fn add_policy_keys(&mut self, repository: &Repository) -> Result<(), Failure> {
+        if !self.keys.is_empty() {
+            return Ok(());
+        }
+        for key in repository.policy().keys() {
+            let relative = key.strip_prefix("file:").unwrap_or(&key);
+            let is_path = key.starts_with("file:") || !key.contains(':');
+            let reference = match is_path {
+                true => format!("file:{}", repository.dir().join(relative).display()),
+                false => key.clone(),
+            };
+            let argument =
+                reference.parse().map_err(|reason| Failure::usage(format!("tuf-repo.toml: {reason}")))?;
+            self.keys.push(argument);
+        }
+        Ok(())
+    }
+
     /// Opens all keys, or none, and passes on the warnings.
     pub fn load(&self, context: &Context) -> Result<Vec<LoadedKey>, Failure> {
         let loaded = load_signers(&self.keys, &mut self.passwords.read(context)?)?;
@@ -107,4 +129,72 @@ fn typed<T: Clone + Send + Sync + 'static>(
     let values = given.then(|| matches.get_many::<T>(id)).flatten().into_iter().flatten().cloned();
     let positions = given.then(|| matches.indices_of(id)).flatten().into_iter().flatten();
     positions.zip(values)
+}
+
+/// The signature schemes that an RSA key can be listed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scheme {
+    /// RSASSA-PSS.
+    RsassaPssSha256,
+    /// PKCS #1 v1.5, whose signatures are deterministic.
+    RsaPkcs1v15Sha256,
+}
+
+/// Lists an RSA key with another scheme than its default.
+pub fn with_scheme(
+    mut key: tuf::metadata::Key,
+    scheme: Option<Scheme>,
+) -> Result<tuf::metadata::Key, Failure> {
+    let Some(scheme) = scheme else { return Ok(key) };
+    if key.keytype != "rsa" {
+        return Err(Failure::usage(format!(
+            "--scheme is for RSA keys, and {} is of type {}",
+            key.id(),
+            key.keytype
+        )));
+    }
+    key.scheme = match scheme {
+        Scheme::RsassaPssSha256 => "rsassa-pss-sha256",
+        Scheme::RsaPkcs1v15Sha256 => "rsa-pkcs1v15-sha256",
+    }
+    .to_owned();
+    Ok(key)
+}
+
+/// Makes a bar that counts things.
+pub fn progress(context: &Context, length: u64, label: &str) -> Progress {
+    Progress::count(context.output.verbosity(), length, label)
+}
+
+/// Makes a bar that counts bytes.
+pub fn progress_bytes(context: &Context, length: u64, label: &str) -> Progress {
+    Progress::bytes(context.output.verbosity(), length, label)
+}
+
+/// Finds the keys of a folder that may sign for the roles, or for any role where none is named. What else lies in the
+/// folder is left alone, and so are keys whose public half does not lie beside them and that are encrypted.
+pub fn key_dir(dir: &Path, repository: &Repository, roles: &[RoleName]) -> Result<Vec<KeyArgument>, Failure> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .map_err(|error: std::io::Error| {
+            Failure::new(FailureKind::Key, Failure::cannot("read", dir, &error).message)
+        })?;
+    paths.sort();
+    let mut keys = Vec::new();
+    for path in
+        paths.into_iter().filter(|path| path.is_file() && path.extension().is_none_or(|end| end != "pub"))
+    {
+        let Some(argument) =
+            path.to_str().and_then(|text| format!("file:{text}").parse::<KeyArgument>().ok())
+        else {
+            continue;
+        };
+        let mut nobody = Passwords::read(&[], Interaction::Forbidden)?;
+        let may_sign = |key: &tuf::metadata::Key| repository.may_sign(key, roles);
+        if describe(&argument, &mut nobody).is_ok_and(|found| found.private.is_some() && may_sign(&found.key))
+        {
+            keys.push(argument);
+        }
+    }
+    Ok(keys)
 }

@@ -116,8 +116,8 @@ impl Args {
             return Ok(None);
         }
         let mut passwords: Passwords = self.passwords.read(context)?;
-        let noun = format!("new {}", noun(Some(self.keytype())));
-        passwords.choose(&noun, &self.path.to_string()).map(Some)
+        let what = format!("a password for the new {}", noun(Some(self.keytype())));
+        passwords.choose(&what, &self.path.to_string()).map(Some)
     }
 }
 

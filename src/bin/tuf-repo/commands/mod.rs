@@ -1,10 +1,31 @@
 //! The commands, one file each: `Args`, whose doc comments are the help, and `run`.
 
+mod add_key;
+mod add_targets;
+mod bump;
 pub mod common;
 mod completions;
+mod delegate;
+mod diff;
+mod discard;
+mod edit;
+mod expire;
+mod gc;
+mod init;
 mod key;
 mod keygen;
+mod list;
 mod man;
+mod publish;
+mod remove_key;
+mod remove_targets;
+mod revoke;
+mod serve;
+mod sign;
+mod status;
+mod threshold;
+mod verify;
+mod write;
 
 use tuf::cli::failure::Outcome;
 
@@ -32,6 +53,26 @@ macro_rules! commands {
 commands! {
     Keygen => keygen,
     Key => key,
+    Init => init,
+    AddKey => add_key,
+    RemoveKey => remove_key,
+    Threshold => threshold,
+    Expire => expire,
+    Bump => bump,
+    AddTargets => add_targets,
+    RemoveTargets => remove_targets,
+    List => list,
+    Delegate => delegate,
+    Revoke => revoke,
+    Sign => sign,
+    Status => status,
+    Diff => diff,
+    Discard => discard,
+    Write => write,
+    Verify => verify,
+    Publish => publish,
+    Gc => gc,
+    Serve => serve,
     Completions => completions,
     Man => man,
 }

@@ -92,7 +92,7 @@ impl Args {
             return Ok(None);
         }
         let mut passwords = Passwords::read(source, context.interaction)?.from_flag("--new-password-file");
-        let noun = format!("re-encrypted {}", noun(Some(keytype)));
-        passwords.choose(&noun, &self.key.to_string()).map(Some)
+        let what = format!("a new password for the {}", noun(Some(keytype)));
+        passwords.choose(&what, &self.key.to_string()).map(Some)
     }
 }

@@ -1,0 +1,95 @@
+//! What all commands that edit drafts share: open under the lock, edit, plan, save, report.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tuf::cli::failure::Failure;
+use tuf::metadata::RoleName;
+use tuf::repository::{DRAFTS, DraftPlan, Repository, STAGED};
+
+use super::common::DryRun;
+use crate::context::Context;
+use crate::failure::failure;
+
+/// Opens the repository to change it.
+pub fn open_locked(context: &Context) -> Result<Repository, Failure> {
+    let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(Duration::ZERO);
+    Repository::open_locked(&context.repo, context.now, wait).map_err(failure)
+}
+
+/// Opens the repository to look at it.
+pub fn open(context: &Context) -> Result<Repository, Failure> {
+    Repository::open(&context.repo, context.now).map_err(failure)
+}
+
+/// Plans the edit, carries it out unless it is a dry run, and tells.
+pub fn finish(
+    context: &Context,
+    mut repository: Repository,
+    dry_run: DryRun,
+    what: &str,
+    more: Map<String, Value>,
+) -> Result<(), Failure> {
+    let plan = repository.plan_edit().map_err(failure)?;
+    finish_planned(context, repository, &plan, dry_run, what, more, |repository, plan| {
+        repository.save_edit(plan).map_err(failure)
+    })
+}
+
+/// As [`finish`], with a plan and a way to carry it out.
+pub fn finish_planned(
+    context: &Context,
+    repository: Repository,
+    plan: &DraftPlan,
+    dry_run: DryRun,
+    what: &str,
+    more: Map<String, Value>,
+    save: impl FnOnce(&Repository, &DraftPlan) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if !dry_run.dry_run {
+        save(&repository, plan)?;
+    }
+    let status = repository.status().map_err(failure)?;
+    let dirty: Vec<&str> = status.dirty().into_iter().map(RoleName::as_str).collect();
+    let next = status.next();
+    let drafts = |names: Vec<&String>| {
+        names.into_iter().map(|name| format!("{STAGED}/{DRAFTS}/{name}")).collect::<Vec<_>>()
+    };
+    let put = drafts(plan.put.iter().map(|(name, _)| name).collect());
+    let mut json = json!({
+        "dry_run": dry_run.dry_run,
+        "changed": !plan.is_empty(),
+        "dirty": dirty,
+        "next": next,
+        "put": put,
+        "deleted": drafts(plan.remove.iter().collect()),
+    });
+    if let Some(object) = json.as_object_mut() {
+        object.extend(more);
+    }
+    context.output.talk(&sentence(what, plan.is_empty(), dry_run, &next));
+    context.output.result(String::new, json)
+}
+
+/// One line: what changed, and what to type next.
+fn sentence(what: &str, nothing: bool, dry_run: DryRun, next: &[String]) -> String {
+    let done = match (nothing, dry_run.dry_run) {
+        (true, _) => format!("Nothing to do: {what}."),
+        (false, true) => format!("Dry run, nothing changed: {what}."),
+        (false, false) => format!("{}.", capitalised(what)),
+    };
+    match next.first() {
+        Some(next) => format!("{done} Next: {next}"),
+        None => done,
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// Counts things in words: `1 target`, `2 targets`.
+pub fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}

@@ -1,0 +1,38 @@
+//! `revoke`: takes a delegation back.
+
+use serde_json::{Map, json};
+use tuf::cli::failure::Outcome;
+
+use super::common::DryRun;
+use super::edit::{finish, open_locked};
+use crate::context::Context;
+use crate::failure::failure;
+
+/// Take a delegation back. The role keeps its place in the snapshot, which old clients need.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The role that is trusted no longer.
+    name: String,
+
+    /// Who delegates to it, where several do.
+    #[arg(long, value_name = "ROLE")]
+    from: Option<String>,
+
+    #[command(flatten)]
+    dry_run: DryRun,
+}
+
+pub fn run(args: Args, context: &Context) -> Outcome {
+    let mut repository = open_locked(context)?;
+    let role = repository.find_role(&args.name).map_err(failure)?;
+    let from = args.from.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
+    let gone = repository.revoke(&role, from.as_ref()).map_err(failure)?;
+    let also: Vec<String> =
+        gone.iter().filter(|other| **other != role).map(|other| format!("'{other}'")).collect();
+    let what = match also.is_empty() {
+        true => format!("'{role}' is trusted no longer"),
+        false => format!("'{role}' is trusted no longer, nor what only it delegated to: {}", also.join(", ")),
+    };
+    let more = Map::from_iter([("role".to_owned(), json!(role)), ("unreachable".to_owned(), json!(gone))]);
+    finish(context, repository, args.dry_run, &what, more)
+}

@@ -1,0 +1,75 @@
+//! `sign`: adds signatures to drafts.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, json};
+use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::text::quoted;
+use tuf::repository::SigningKey;
+
+use super::common::{DryRun, KeyArgs, key_dir};
+use super::edit::{finish_planned, open_locked};
+use crate::context::Context;
+use crate::failure::failure;
+
+/// Sign drafts: the roles named, or every dirty role that the keys may sign for, snapshot and timestamp included.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The roles [default: all that are dirty].
+    #[arg(value_name = "ROLE")]
+    roles: Vec<String>,
+
+    /// Sign with the keys of this folder that may sign for the roles.
+    #[arg(long, value_name = "DIR")]
+    key_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    keys: KeyArgs,
+
+    #[command(flatten)]
+    dry_run: DryRun,
+}
+
+pub fn run(mut args: Args, context: &Context) -> Outcome {
+    let mut repository = open_locked(context)?;
+    let roles = args
+        .roles
+        .iter()
+        .map(|name| repository.find_role(name))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failure)?;
+    if let Some(dir) = &args.key_dir {
+        let found = key_dir(dir, &repository, &roles)?;
+        if found.is_empty() && args.keys.keys.is_empty() {
+            return Err(Failure::key(format!("no key in {} may sign here", quoted(dir)))
+                .with_hint("tuf-repo status -v"));
+        }
+        args.keys.keys.extend(found);
+    }
+    args.keys.add_policy_keys(&repository)?;
+    if args.keys.keys.is_empty() {
+        return Err(
+            Failure::usage("no key to sign with").with_hint("--key KEY, or keys = […] in tuf-repo.toml")
+        );
+    }
+    let loaded = args.keys.load(context)?;
+    let keys: Vec<SigningKey<'_>> =
+        loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
+    let report = repository.sign(&roles, &keys).map_err(failure)?;
+    let plan = repository.plan_drafts().map_err(failure)?;
+    let signed: Vec<String> =
+        report.signed.iter().map(|(role, version, _)| format!("{role} v{version}")).collect();
+    let what = match signed.is_empty() {
+        true => "nothing is dirty that these keys have not signed".to_owned(),
+        false => format!("signed {}", signed.join(", ")),
+    };
+    let signatures: Map<String, _> = report
+        .signed
+        .iter()
+        .map(|(role, version, keyids)| (role.to_string(), json!({"version": version, "keyids": keyids})))
+        .collect();
+    let more = Map::from_iter([("signed".to_owned(), json!(signatures))]);
+    finish_planned(context, repository, &plan, args.dry_run, &what, more, |repository, plan| {
+        repository.save_edit(plan).map_err(failure)
+    })
+}

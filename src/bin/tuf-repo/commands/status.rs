@@ -1,0 +1,169 @@
+//! `status`: the repository at a glance.
+
+use chrono::TimeDelta;
+use serde_json::{Map, json};
+use tuf::cli::clock::{after, parse_duration};
+use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::output::Verbosity;
+use tuf::cli::text::one_line;
+use tuf::metadata::{RoleName, time};
+use tuf::repository::{RoleStatus, Status};
+
+use super::edit::open;
+use crate::context::Context;
+use crate::failure::failure;
+
+/// Show each role: versions, signatures, expiry, why it is dirty; and what to type next.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Exit with 3 where a role is dirty, incomplete, expired or about to expire.
+    #[arg(long)]
+    check: bool,
+
+    /// How soon an expiry counts for --check and is pointed out.
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    expires_within: Option<TimeDelta>,
+
+    /// Print a Markdown table.
+    #[arg(long)]
+    markdown: bool,
+}
+
+pub fn run(args: Args, context: &Context) -> Outcome {
+    let status = open(context)?.status().map_err(failure)?;
+    let soon = after(context.now, args.expires_within.unwrap_or_default()).map_err(Failure::usage)?;
+    let expiring: Vec<&RoleName> = status.expiring(soon).into_iter().map(|role| &role.role).collect();
+    let roles: Map<String, _> =
+        status.roles.iter().map(|role| (role.role.to_string(), role_json(role))).collect();
+    let json = json!({
+        "dirty": status.dirty(),
+        "next": status.next(),
+        "consistent_snapshot": status.consistent_snapshot,
+        "published": status.published,
+        "expiring": expiring,
+        "roles": roles,
+    });
+    let human = || match args.markdown {
+        true => markdown(&status, context),
+        false => plain(&status, context),
+    };
+    context.output.result(human, json)?;
+    let dirty = status.dirty().len();
+    if args.check && (dirty > 0 || !expiring.is_empty()) {
+        let names =
+            |roles: Vec<&RoleName>| roles.into_iter().map(RoleName::as_str).collect::<Vec<_>>().join(", ");
+        let mut words = Vec::new();
+        if dirty > 0 {
+            words.push(format!("dirty: {}", names(status.dirty())));
+        }
+        if !expiring.is_empty() {
+            words.push(format!("expired or expiring: {}", names(expiring)));
+        }
+        return Err(Failure::attention(words.join("; ")));
+    }
+    Ok(())
+}
+
+fn role_json(role: &RoleStatus) -> serde_json::Value {
+    let signed: Vec<_> = role.keys.iter().filter(|key| key.signed).map(|key| &key.keyid).collect();
+    let keyids: Vec<_> = role.keys.iter().map(|key| &key.keyid).collect();
+    let reasons: Vec<String> = role.reasons.iter().map(ToString::to_string).collect();
+    json!({
+        "written": role.written,
+        "live": role.live,
+        "draft": role.draft,
+        "expires": role.expires.map(|expires| time::format(&expires)),
+        "threshold": role.threshold,
+        "keyids": keyids,
+        "signed_by": signed,
+        "missing": role.missing,
+        "reasons": reasons,
+    })
+}
+
+const HEAD: [&str; 7] = ["role", "written", "live", "draft", "signatures", "expires", "why dirty"];
+
+fn rows(status: &Status, context: &Context) -> Vec<[String; 7]> {
+    let version =
+        |version: Option<u64>| version.map_or_else(|| "-".to_owned(), |version| format!("v{version}"));
+    let row = |role: &RoleStatus| {
+        let missing: Vec<&str> =
+            role.keys.iter().filter(|key| !key.signed).map(|key| key.keyid.short()).collect();
+        let mut signatures =
+            format!("{}/{}", role.threshold - role.missing.min(role.threshold), role.threshold);
+        if role.missing > 0 && !missing.is_empty() {
+            signatures.push_str(&format!(" (missing {})", missing.join(", ")));
+        }
+        let expires = match role.expires {
+            Some(expires) if expires <= context.now => format!("{} EXPIRED", time::format(&expires)),
+            Some(expires) => time::format(&expires),
+            None => "-".to_owned(),
+        };
+        let reasons: Vec<String> = role.reasons.iter().map(ToString::to_string).collect();
+        [
+            one_line(role.role.as_str()),
+            version(role.written),
+            version(role.live),
+            version(role.draft),
+            signatures,
+            expires,
+            reasons.join("; "),
+        ]
+    };
+    status.roles.iter().map(row).collect()
+}
+
+fn dirty_line(status: &Status) -> String {
+    match status.dirty().as_slice() {
+        [] => "No dirty roles".to_owned(),
+        roles => format!(
+            "Dirty roles: {}",
+            roles.iter().map(|role| one_line(role.as_str())).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+fn plain(status: &Status, context: &Context) -> String {
+    let mut text = dirty_line(status) + "\n";
+    status.missing_words().iter().for_each(|line| text.push_str(&format!("{line}\n")));
+    let rows = rows(status, context);
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).chain([HEAD[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
+    text.push('\n');
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_owned() + "\n"
+    };
+    text.push_str(&line(HEAD.to_vec()));
+    rows.iter().for_each(|row| text.push_str(&line(row.iter().map(String::as_str).collect())));
+    if context.output.verbosity() >= Verbosity::Verbose {
+        for role in &status.roles {
+            for key in &role.keys {
+                let signed = if key.signed { "signed" } else { "not signed" };
+                text.push_str(&format!("\n{}: key {} {signed}", one_line(role.role.as_str()), key.keyid));
+            }
+        }
+        text.push('\n');
+    }
+    let next = status.next();
+    if !next.is_empty() {
+        text.push('\n');
+        next.iter().for_each(|command| text.push_str(&format!("Next: {command}\n")));
+    }
+    text
+}
+
+fn markdown(status: &Status, context: &Context) -> String {
+    let mut text = format!("**{}**\n\n", dirty_line(status));
+    status.missing_words().iter().for_each(|line| text.push_str(&format!("- {line}\n")));
+    text.push_str(&format!("\n| {} |\n|{}\n", HEAD.join(" | "), " --- |".repeat(HEAD.len())));
+    let escaped = |cell: &String| cell.replace('|', "\\|");
+    for row in rows(status, context) {
+        text.push_str(&format!("| {} |\n", row.iter().map(escaped).collect::<Vec<_>>().join(" | ")));
+    }
+    status.next().iter().for_each(|command| text.push_str(&format!("\nNext: `{command}`\n")));
+    text
+}

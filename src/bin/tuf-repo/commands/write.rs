@@ -1,0 +1,91 @@
+//! `write`: turns drafts into written metadata.
+
+use serde_json::json;
+use tuf::cli::failure::Outcome;
+use tuf::repository::{Lacking, Selection, SigningKey};
+
+use super::common::{DryRun, KeyArgs, progress_bytes};
+use super::edit::{open, open_locked};
+use crate::context::Context;
+use crate::failure::failure;
+
+/// Write drafts: sign what the keys may sign, derive snapshot and timestamp, check the outcome as a client would, and
+/// put it in place. If a signature is missing nothing moves.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The roles [default: all that are dirty].
+    #[arg(value_name = "ROLE")]
+    roles: Vec<String>,
+
+    #[command(flatten)]
+    keys: KeyArgs,
+
+    /// Write the roles that are complete and leave the others as drafts.
+    #[arg(long)]
+    partial: bool,
+
+    #[command(flatten)]
+    dry_run: DryRun,
+}
+
+pub fn run(mut args: Args, context: &Context) -> Outcome {
+    let mut repository = open_locked(context)?;
+    let roles = args
+        .roles
+        .iter()
+        .map(|name| repository.find_role(name))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failure)?;
+    args.keys.add_policy_keys(&repository)?;
+    let loaded = args.keys.load(context)?;
+    let keys: Vec<SigningKey<'_>> =
+        loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
+    let selection = if args.partial { Selection::Complete(roles) } else { Selection::Whole(roles) };
+    let kept_before = repository.status().map_err(failure)?.roles.len();
+    let written = repository.plan_write(&selection, &keys).map_err(failure)?;
+    if !args.dry_run.dry_run && !written.is_empty() {
+        let bar = progress_bytes(context, written.target_bytes(), "Copying targets");
+        repository.execute_write(&written, &|bytes| bar.advance(bytes)).map_err(failure)?;
+        drop(bar);
+    }
+    drop(repository);
+    let status = open(context)?.status().map_err(failure)?;
+    let next = status.next();
+    let names: Vec<String> =
+        written.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
+    let verb = if args.dry_run.dry_run { "Dry run, nothing changed: would write" } else { "Wrote" };
+    let mut line = match names.is_empty() {
+        true => "Nothing to do: no role is dirty.".to_owned(),
+        false => format!("{verb} {}.", names.join(", ")),
+    };
+    if !written.left.is_empty() {
+        let left: Vec<String> = written.left.iter().map(lacking).collect();
+        line.push_str(&format!(" Left as drafts: {}.", left.join(", ")));
+    }
+    if let Some(next) = next.first() {
+        line.push_str(&format!(" Next: {next}"));
+    }
+    context.output.talk(&line);
+    let left: Vec<_> = written.left.iter().map(|lacking| &lacking.role).collect();
+    let json = json!({
+        "dry_run": args.dry_run.dry_run,
+        "roles": written.roles,
+        "put": written.put(),
+        "deleted": [],
+        "kept": kept_before.saturating_sub(written.roles.len()),
+        "left": left,
+        "next": next,
+    });
+    let human = || {
+        if args.dry_run.dry_run {
+            written.put().iter().map(|name| format!("put {name}\n")).collect()
+        } else {
+            String::new()
+        }
+    };
+    context.output.result(human, json)
+}
+
+fn lacking(lacking: &Lacking) -> String {
+    format!("{} ({} / {} signatures)", lacking.role, lacking.signed, lacking.threshold)
+}

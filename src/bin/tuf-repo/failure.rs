@@ -1,0 +1,94 @@
+//! What the library says went wrong, in the words, hints and exit codes of the command line.
+
+use tuf::cli::failure::{Failure, FailureKind};
+use tuf::cli::text::shell_word;
+use tuf::repository::{InputError, Lacking, Refusal, RepositoryError};
+
+/// Turns a failure of the library into one of a command.
+pub fn failure(error: RepositoryError) -> Failure {
+    let kind = match &error {
+        RepositoryError::Input(_) => FailureKind::Usage,
+        RepositoryError::Io { .. } => FailureKind::Io,
+        RepositoryError::MayNotSign { .. } | RepositoryError::Signing { .. } => FailureKind::Key,
+        RepositoryError::Incomplete(_) => FailureKind::SignaturesMissing,
+        RepositoryError::NothingWritten { .. } => FailureKind::Attention,
+        RepositoryError::Refused { .. } => FailureKind::Verification,
+        RepositoryError::Locked { .. } => FailureKind::Locked,
+    };
+    Failure { kind, message: error.to_string(), hint: hint(&error) }
+}
+
+fn hint(error: &RepositoryError) -> Option<String> {
+    match error {
+        RepositoryError::Input(error) => input_hint(error),
+        RepositoryError::Io { .. } | RepositoryError::Signing { .. } => None,
+        RepositoryError::MayNotSign { role: Some(role), may, .. } => Some(match may.as_slice() {
+            [] => format!("tuf-repo add-key {} KEY.pub", shell_word(role.as_str())),
+            ids => {
+                let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+                format!("the keys that may: {}; or tuf-repo add-key {role} KEY.pub", ids.join(", "))
+            }
+        }),
+        RepositoryError::MayNotSign { role: None, .. } => Some("tuf-repo add-key ROLE KEY.pub".to_owned()),
+        RepositoryError::Incomplete(roles) => Some(incomplete_hint(roles)),
+        RepositoryError::NothingWritten { .. } => Some("tuf-repo write --key KEY".to_owned()),
+        RepositoryError::Refused { reason, .. } => refusal_hint(reason),
+        RepositoryError::Locked { .. } => Some("--wait 30s waits for it".to_owned()),
+    }
+}
+
+fn incomplete_hint(roles: &[Lacking]) -> String {
+    match roles.iter().find(|lacking| (lacking.keys as u64) < lacking.threshold) {
+        Some(lacking) => format!("tuf-repo add-key {} KEY.pub", shell_word(lacking.role.as_str())),
+        None => {
+            let roles: Vec<String> = roles.iter().map(|lacking| shell_word(lacking.role.as_str())).collect();
+            format!("tuf-repo sign {} --key KEY", roles.join(" "))
+        }
+    }
+}
+
+fn refusal_hint(reason: &Refusal) -> Option<String> {
+    match reason {
+        Refusal::TargetChanged(_) => Some("tuf-repo add-targets --replace PATH".to_owned()),
+        Refusal::OtherBytes => Some("tuf-repo bump ROLE goes on with a new version".to_owned()),
+        Refusal::Untrusted(tuf::trusted_set::TrustError::Expired { role, .. }) => {
+            Some(format!("tuf-repo expire {} 90d, then sign and write", shell_word(role.as_str())))
+        }
+        Refusal::Finding(message) if message.contains("expired") => {
+            Some("tuf-repo bump ROLE, then write; or publish --allow-expired".to_owned())
+        }
+        Refusal::Untrusted(_) | Refusal::Unreadable(_) | Refusal::Missing | Refusal::Finding(_) => {
+            Some("tuf-repo verify lists all that is wrong".to_owned())
+        }
+    }
+}
+
+fn input_hint(error: &InputError) -> Option<String> {
+    let hint = match error {
+        InputError::NotARepository(_) => "tuf-repo init, or name the repository with --repo DIR",
+        InputError::AlreadyThere(_) => "tuf-repo status looks at what is there",
+        InputError::UnknownRole(_) => "tuf-repo status lists the roles",
+        InputError::AmbiguousDelegator { .. } => "--delegator ROLE (of revoke: --from ROLE)",
+        InputError::NotDelegatedBy { .. } | InputError::Cycle { .. } => "tuf-repo diff, tuf-repo status",
+        InputError::NoSuchKey { .. } | InputError::AmbiguousKey { .. } => {
+            "tuf-repo status -v lists the keys in full"
+        }
+        InputError::ZeroThreshold(_) => "a threshold of 1 is the least",
+        InputError::PastExpiry { .. } => "a date to come, or a duration such as 90d",
+        InputError::FarExpiry(_) => "a shorter duration in tuf-repo.toml",
+        InputError::VersionNotHigher { role, written, .. } => {
+            return Some(format!("tuf-repo bump {} --version {}", shell_word(role.as_str()), written + 1));
+        }
+        InputError::RootVersion { .. } => "tuf-repo bump root",
+        InputError::DelegationThere { name, .. } => {
+            return Some(format!("tuf-repo revoke {0}, or add-key {0} KEY.pub", shell_word(name.as_str())));
+        }
+        InputError::OutsideTargets { .. } => "--base DIR copies files in, named by their paths below DIR",
+        InputError::Changed { .. } | InputError::InTheWay { .. } => "--replace takes the new bytes",
+        InputError::NotTrusted { .. } => "another --role, or tuf-repo delegate with a wider --paths",
+        InputError::NoMatch(_) => "tuf-repo list",
+        InputError::NoFile { reason: "is a symbolic link", .. } => "--follow-links",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}

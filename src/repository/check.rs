@@ -1,0 +1,510 @@
+//! A full client's check of metadata on a disk: every role, every delegation, and what a client could never reach.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use rayon::prelude::*;
+
+use super::add_targets::trusts;
+use super::error::{AtPath, RepositoryError};
+use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS};
+use super::scan::digest_file;
+use crate::metadata::{Algorithm, Delegations, RoleName, Signed, TargetFile, TargetPath, Targets, time};
+use crate::storage::{Folder, ReadFiles};
+use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
+use crate::verify::Delegator;
+
+/// Which metadata of a repository is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// `metadata.staged`, without the drafts.
+    Staged,
+    /// `metadata`, what clients download.
+    Live,
+}
+
+impl Side {
+    /// Returns the name of the folder.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Staged => STAGED,
+            Self::Live => METADATA,
+        }
+    }
+}
+
+/// What is made of metadata that has expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// It is an error.
+    Enforce,
+    /// It is a warning.
+    Allow,
+}
+
+/// How target files are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetBytes {
+    /// Not at all.
+    Ignore,
+    /// Each file that clients ask for must be there with its length.
+    Present,
+    /// Each file is read and its digests compared.
+    Digest,
+}
+
+/// What a check looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// The metadata.
+    pub side: Side,
+    /// What is made of expired metadata.
+    pub expiry: Expiry,
+    /// The target files.
+    pub targets: TargetBytes,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing.
+    Warning,
+    /// Clients fail.
+    Error,
+}
+
+impl Severity {
+    /// Returns the word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One thing that a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The role that it is about.
+    pub role: Option<RoleName>,
+    /// The file that it is about, relative to the repository.
+    pub file: Option<String>,
+    /// One sentence.
+    pub message: String,
+}
+
+/// What a check found in all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The findings in the order of the client's workflow.
+    pub findings: Vec<Finding>,
+    /// The versions that a client ends up with.
+    pub versions: BTreeMap<RoleName, u64>,
+}
+
+impl Report {
+    /// Tells whether clients are served.
+    pub fn ok(&self) -> bool {
+        self.first_error().is_none()
+    }
+
+    /// Returns the first error.
+    pub fn first_error(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// Checks the metadata of a repository folder as a client would that starts from the first root.
+///
+/// # Errors
+/// [`RepositoryError::Io`]; what a client would not accept is in the report.
+pub fn check(
+    repository: &Path,
+    options: CheckOptions,
+    now: DateTime<Utc>,
+) -> Result<Report, RepositoryError> {
+    let folder = Folder::new(repository.join(options.side.folder()));
+    let checked = check_metadata(&folder, options.side.folder(), options.expiry, now)?;
+    let mut report = checked.report;
+    if options.targets != TargetBytes::Ignore {
+        let targets = Folder::new(repository.join(TARGETS));
+        report.findings.extend(check_target_files(
+            &targets,
+            checked.layout,
+            &checked.targets,
+            options.targets,
+        )?);
+    }
+    Ok(report)
+}
+
+/// What a check of metadata found, with the metadata for further checks.
+pub(super) struct Checked {
+    pub(super) report: Report,
+    pub(super) layout: Layout,
+    pub(super) targets: BTreeMap<RoleName, Targets>,
+    /// The files that clients ask for, in the order in which they are published, the timestamp last.
+    pub(super) files: Vec<String>,
+}
+
+/// Checks metadata as a client would that starts from the first root; `prefix` names the folder in findings.
+pub(super) fn check_metadata(
+    files: &dyn ReadFiles,
+    prefix: &str,
+    expiry: Expiry,
+    now: DateTime<Utc>,
+) -> Result<Checked, RepositoryError> {
+    let mut checker = Checker {
+        files,
+        prefix,
+        expiry,
+        now,
+        report: Report::default(),
+        roots: Vec::new(),
+        names: Vec::new(),
+    };
+    let mut layout = Layout::Consistent;
+    let mut targets = BTreeMap::new();
+    if let Some(set) = checker.run()? {
+        layout = Layout::of(set.root().consistent_snapshot);
+        for role in checker.report.versions.keys() {
+            targets.extend(set.targets(role).map(|found| (role.clone(), found.clone())));
+        }
+    }
+    let files = checker.roots.into_iter().chain(checker.names.into_iter().rev()).collect();
+    Ok(Checked { report: checker.report, layout, targets, files })
+}
+
+struct Checker<'a> {
+    files: &'a dyn ReadFiles,
+    prefix: &'a str,
+    expiry: Expiry,
+    now: DateTime<Utc>,
+    report: Report,
+    roots: Vec<String>,
+    /// The other files, in the order in which a client asks for them.
+    names: Vec<String>,
+}
+
+impl Checker<'_> {
+    /// Follows the workflow; `None` where it ends before the roots are through.
+    fn run(&mut self) -> Result<Option<TrustedMetadataSet>, RepositoryError> {
+        let Some(mut set) = self.roots()? else { return Ok(None) };
+        let root = set.root().clone();
+        let layout = Layout::of(root.consistent_snapshot);
+        self.judge(&RoleName::root(), &root);
+        for name in root.roles.keys() {
+            let Some(authority) = RoleName::new(name.clone()).ok().and_then(|role| root.authority(&role))
+            else {
+                continue;
+            };
+            if (authority.distinct_keys() as u64) < authority.threshold {
+                let message = format!(
+                    "'{name}' has {} keys for a threshold of {}",
+                    authority.distinct_keys(),
+                    authority.threshold
+                );
+                self.error(&RoleName::root(), None, message);
+            }
+        }
+        self.names.push("root.json".to_owned());
+        let role = RoleName::timestamp();
+        let Some(bytes) = self.required(&role, "timestamp.json")? else { return Ok(Some(set)) };
+        let timestamp = set.update_timestamp(&bytes).cloned();
+        let Some(timestamp) = self.judged(&role, "timestamp.json", timestamp) else { return Ok(Some(set)) };
+        self.names.insert(0, "timestamp.json".to_owned());
+
+        let role = RoleName::snapshot();
+        let name = layout.metadata_name(&role, timestamp.snapshot().map_or(0, |listed| listed.version));
+        let Some(bytes) = self.required(&role, &name)? else { return Ok(Some(set)) };
+        let snapshot = set.update_snapshot(&bytes, Origin::Remote).cloned();
+        let Some(snapshot) = self.judged(&role, &name, snapshot) else { return Ok(Some(set)) };
+        self.names.push(name);
+        self.delegations(&mut set, layout, &snapshot.meta)?;
+        Ok(Some(set))
+    }
+
+    /// Takes the roots from the first to the last.
+    fn roots(&mut self) -> Result<Option<TrustedMetadataSet>, RepositoryError> {
+        let role = RoleName::root();
+        let Some(newest) = self.required(&role, "root.json")? else { return Ok(None) };
+        let first = self.read("1.root.json")?;
+        if first.is_none() {
+            self.error(
+                &role,
+                Some("1.root.json"),
+                "missing: clients that start from it are stranded".to_owned(),
+            );
+            return Ok(None);
+        }
+        let first = first.unwrap_or_default();
+        // expiry is judged role by role, so that one expired role does not hide the rest
+        let set = TrustedMetadataSet::new(&first, DateTime::<Utc>::MIN_UTC);
+        let mut set = match set {
+            Ok(set) => set,
+            Err(error) => {
+                self.error(&role, Some("1.root.json"), error.to_string());
+                return Ok(None);
+            }
+        };
+        let mut last = first;
+        self.roots.push("1.root.json".to_owned());
+        loop {
+            let name = format!("{}.root.json", set.root().version + 1);
+            let Some(bytes) = self.read(&name)? else { break };
+            if let Err(error) = set.update_root(&bytes) {
+                self.error(&role, Some(&name), error.to_string());
+                return Ok(None);
+            }
+            self.roots.push(name);
+            last = bytes;
+        }
+        if newest != last {
+            let message =
+                format!("is not {}.root.json, the last of the roots without a gap", set.root().version);
+            self.error(&role, Some("root.json"), message);
+        }
+        Ok(Some(set))
+    }
+
+    /// Takes the roles that list targets, from the top down, each for every role that delegates to it.
+    fn delegations(
+        &mut self,
+        set: &mut TrustedMetadataSet,
+        layout: Layout,
+        listed: &BTreeMap<String, crate::metadata::MetaFile>,
+    ) -> Result<(), RepositoryError> {
+        let mut pending = vec![(RoleName::targets(), RoleName::root())];
+        let mut seen: BTreeSet<(RoleName, RoleName)> = BTreeSet::new();
+        let mut reachable: BTreeSet<RoleName> = BTreeSet::new();
+        while let Some((role, delegator)) = pending.pop() {
+            if !seen.insert((role.clone(), delegator.clone())) {
+                continue;
+            }
+            let Some(file) = listed.get(&role.metapath()) else {
+                self.error(
+                    &role,
+                    None,
+                    format!("'{delegator}' delegates to it, and the snapshot does not list it"),
+                );
+                continue;
+            };
+            let name = layout.metadata_name(&role, file.version);
+            let again = set.targets(&role).is_some();
+            let taken = if again {
+                set.verify_again(&role, &delegator).cloned()
+            } else {
+                let Some(bytes) = self.required(&role, &name)? else { continue };
+                set.update_targets(&bytes, &role, &delegator).cloned()
+            };
+            if again {
+                if let Err(error) = taken {
+                    self.error(&role, Some(&name), format!("delegated by '{delegator}': {error}"));
+                }
+                continue;
+            }
+            let Some(targets) = self.judged(&role, &name, taken) else { continue };
+            self.names.push(name);
+            reachable.insert(role.clone());
+            pending.extend(
+                children(targets.delegations.as_ref(), listed)
+                    .into_iter()
+                    .rev()
+                    .map(|child| (child, role.clone())),
+            );
+        }
+        let delegating: BTreeSet<RoleName> = reachable
+            .iter()
+            .filter(|role| set.targets(role).is_some_and(|targets| targets.delegations.is_some()))
+            .cloned()
+            .collect();
+        for role in &reachable {
+            self.unreachable_targets(set, role, &delegating);
+        }
+        Ok(())
+    }
+
+    /// Finds targets that no client can find, since no chain of delegations trusts the role for them.
+    fn unreachable_targets(
+        &mut self,
+        set: &TrustedMetadataSet,
+        role: &RoleName,
+        delegating: &BTreeSet<RoleName>,
+    ) {
+        let Some(targets) = set.targets(role) else { return };
+        let chains = chains(set, role, delegating);
+        for path in targets.targets.keys() {
+            let trusted = chains
+                .iter()
+                .any(|chain| chain.iter().all(|(delegations, child)| trusts(delegations, child, path)));
+            if !trusted {
+                self.error(
+                    role,
+                    None,
+                    format!("lists '{}', which no delegation trusts it for", path.escape_debug()),
+                );
+            }
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
+        self.files.read(name, MAX_METADATA).at(format!("{}/{name}", self.prefix))
+    }
+
+    fn required(&mut self, role: &RoleName, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
+        let bytes = self.read(name)?;
+        if bytes.is_none() {
+            self.error(role, Some(name), "missing".to_owned());
+        }
+        Ok(bytes)
+    }
+
+    /// Notes a role that was taken, or why it was not.
+    fn judged<T: Signed>(&mut self, role: &RoleName, name: &str, taken: Result<T, TrustError>) -> Option<T> {
+        match taken {
+            Ok(signed) => {
+                self.judge(role, &signed);
+                Some(signed)
+            }
+            Err(error) => {
+                self.error(role, Some(name), error.to_string());
+                None
+            }
+        }
+    }
+
+    fn judge<T: Signed>(&mut self, role: &RoleName, signed: &T) {
+        self.report.versions.insert(role.clone(), signed.version());
+        if signed.expires() > self.now {
+            return;
+        }
+        let severity = if self.expiry == Expiry::Enforce { Severity::Error } else { Severity::Warning };
+        let message = format!("{role} v{} expired on {}", signed.version(), time::format(&signed.expires()));
+        self.report.findings.push(Finding { severity, role: Some(role.clone()), file: None, message });
+    }
+
+    fn error(&mut self, role: &RoleName, file: Option<&str>, message: String) {
+        let file = file.map(|name| format!("{}/{name}", self.prefix));
+        self.report.findings.push(Finding {
+            severity: Severity::Error,
+            role: Some(role.clone()),
+            file,
+            message,
+        });
+    }
+}
+
+/// Returns the roles that delegations name; of hash bins those that the snapshot lists.
+fn children(
+    delegations: Option<&Delegations>,
+    listed: &BTreeMap<String, crate::metadata::MetaFile>,
+) -> Vec<RoleName> {
+    let Some(delegations) = delegations else { return Vec::new() };
+    match &delegations.succinct_roles {
+        None => delegations.roles().iter().map(|role| role.name.clone()).collect(),
+        Some(bins) => listed
+            .keys()
+            .filter_map(|path| RoleName::from_metapath(path))
+            .filter(|role| bins.is_bin(role.as_str()))
+            .collect(),
+    }
+}
+
+/// A chain of delegations from the top-level targets role: each delegator's delegations and the role they lead to.
+type Chain<'a> = Vec<(&'a Delegations, RoleName)>;
+
+/// Returns the chains of delegations that lead to a role.
+fn chains<'a>(
+    set: &'a TrustedMetadataSet,
+    role: &RoleName,
+    delegating: &BTreeSet<RoleName>,
+) -> Vec<Chain<'a>> {
+    if role.as_str() == "targets" {
+        return vec![Vec::new()];
+    }
+    let mut found = Vec::new();
+    let mut pending: Vec<(RoleName, Chain<'a>)> = vec![(role.clone(), Vec::new())];
+    while let Some((child, chain)) = pending.pop() {
+        for delegator in delegating {
+            let delegations = set.targets(delegator).and_then(|targets| targets.delegations.as_ref());
+            let Some(delegations) = delegations.filter(|all| all.authority(&child).is_some()) else {
+                continue;
+            };
+            if chain.iter().any(|(_, seen)| seen == delegator) || *delegator == child {
+                continue;
+            }
+            let mut longer = chain.clone();
+            longer.push((delegations, child.clone()));
+            if delegator.as_str() == "targets" {
+                found.push(longer);
+            } else {
+                pending.push((delegator.clone(), longer));
+            }
+        }
+    }
+    found
+}
+
+/// Looks at the target files that metadata lists.
+pub(super) fn check_target_files(
+    folder: &Folder,
+    layout: Layout,
+    roles: &BTreeMap<RoleName, Targets>,
+    how: TargetBytes,
+) -> Result<Vec<Finding>, RepositoryError> {
+    let all: Vec<(&RoleName, &String, &TargetFile)> = roles
+        .iter()
+        .flat_map(|(role, targets)| targets.targets.iter().map(move |(path, file)| (role, path, file)))
+        .collect();
+    let findings: Vec<Vec<Finding>> = all
+        .par_iter()
+        .map(|(role, path, file)| check_target_file(folder, layout, role, path, file, how))
+        .collect::<Result<_, RepositoryError>>()?;
+    Ok(findings.into_iter().flatten().collect())
+}
+
+fn check_target_file(
+    folder: &Folder,
+    layout: Layout,
+    role: &RoleName,
+    path: &str,
+    file: &TargetFile,
+    how: TargetBytes,
+) -> Result<Vec<Finding>, RepositoryError> {
+    let finding = |name: Option<&str>, message: String| Finding {
+        severity: Severity::Error,
+        role: Some(role.clone()),
+        file: name.map(|name| format!("{TARGETS}/{name}")),
+        message,
+    };
+    let target = match TargetPath::parse(path) {
+        Ok(target) => target,
+        Err(error) => return Ok(vec![finding(None, error.to_string())]),
+    };
+    let names = layout.target_names(&target, file);
+    if names.is_empty() {
+        return Ok(vec![finding(None, format!("'{target}' is listed with unknown digest algorithms only"))]);
+    }
+    let mut findings = Vec::new();
+    for name in names {
+        match folder.length(&name).at(folder.file(&name))? {
+            None => findings.push(finding(Some(&name), "missing".to_owned())),
+            Some(length) if length != file.length => {
+                findings.push(finding(Some(&name), format!("is {length} bytes long, not {}", file.length)));
+            }
+            Some(_) if how == TargetBytes::Digest => {
+                let algorithms: Vec<Algorithm> = file.hashes.known().collect();
+                let (_, hashes) = digest_file(&folder.file(&name), &algorithms).at(folder.file(&name))?;
+                if let Err(mismatch) = file.hashes.compare(&hashes) {
+                    findings.push(finding(Some(&name), mismatch.to_string()));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(findings)
+}

@@ -1,0 +1,201 @@
+//! Delegations: made and revoked.
+
+use super::Repository;
+use super::error::{InputError, RepositoryError};
+use super::keys::{id_for, prune};
+use crate::metadata::{DelegatedRole, Delegations, Extra, Key, RoleName};
+
+/// What a delegated role is trusted for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Patterns of target paths.
+    Paths(Vec<String>),
+    /// Prefixes of the SHA-256 of target paths, in hexadecimal.
+    PathHashPrefixes(Vec<String>),
+}
+
+/// A delegation to be made.
+#[derive(Debug, Clone)]
+pub struct Delegation {
+    /// The role that is trusted.
+    pub name: RoleName,
+    /// Who trusts it.
+    pub from: RoleName,
+    /// Its keys.
+    pub keys: Vec<Key>,
+    /// How many of them must sign.
+    pub threshold: u64,
+    /// What it is trusted for.
+    pub trust: Trust,
+    /// Whether the search for a target that matches ends with it.
+    pub terminating: bool,
+    /// The delegation that it takes precedence over; the last place where none is named.
+    pub before: Option<RoleName>,
+}
+
+impl Repository {
+    /// Delegates to a role, and drafts the role's own metadata at once where it has none: a repository is never without
+    /// the file of a role that it names.
+    ///
+    /// # Errors
+    /// [`InputError`] where the delegation is there, leads back to itself, trusts nothing, or cannot be met.
+    pub fn delegate(&mut self, delegation: Delegation) -> Result<(), RepositoryError> {
+        let Delegation { name, from, keys, threshold, trust, terminating, before } = delegation;
+        if !from.lists_targets() {
+            return Err(InputError::ListsNoTargets { role: from }.into());
+        }
+        check_trust(&trust)?;
+        if threshold == 0 {
+            return Err(InputError::ZeroThreshold(name).into());
+        }
+        let (expires, child_expires) = (self.expiry(&from)?, self.expiry(&name)?);
+        self.refuse_cycle(&name, &from)?;
+        let unknown = || InputError::UnknownRole(from.to_string());
+        let delegations = self
+            .staged
+            .targets(&from)
+            .and_then(|state| state.effective())
+            .ok_or_else(unknown)?
+            .delegations
+            .as_ref();
+        if delegations.is_some_and(|delegations| delegations.succinct_roles.is_some()) {
+            return Err(InputError::Delegation(format!(
+                "'{from}' delegates to hash bins, and cannot delegate otherwise too"
+            ))
+            .into());
+        }
+        if delegations.is_some_and(|delegations| delegations.role(&name).is_some()) {
+            return Err(InputError::DelegationThere { name, delegator: from }.into());
+        }
+        if let Some(before) =
+            before.as_ref().filter(|before| delegations.is_none_or(|all| all.role(before).is_none()))
+        {
+            return Err(InputError::NotDelegatedBy { role: before.clone(), delegator: from }.into());
+        }
+        let state = self.staged.targets_mut(&from).ok_or_else(unknown)?;
+        let edited = state.edit(expires, |targets| {
+            let delegations = targets.delegations.get_or_insert_with(Delegations::new);
+            let mut keyids = Vec::new();
+            for key in keys {
+                let id = id_for(&delegations.keys, &key);
+                delegations.keys.insert(id.clone(), key);
+                if !keyids.contains(&id) {
+                    keyids.push(id);
+                }
+            }
+            let (paths, path_hash_prefixes) = match trust {
+                Trust::Paths(paths) => (Some(paths), None),
+                Trust::PathHashPrefixes(prefixes) => (None, Some(prefixes)),
+            };
+            let extra = Extra::new();
+            let role = DelegatedRole {
+                name: name.clone(),
+                keyids,
+                threshold,
+                terminating,
+                paths,
+                path_hash_prefixes,
+                extra,
+            };
+            let roles = delegations.roles.get_or_insert_default();
+            let last = roles.len();
+            let place =
+                before.and_then(|before| roles.iter().position(|role| role.name == before)).unwrap_or(last);
+            roles.insert(place, role);
+        });
+        edited.map_err(|reason| InputError::Canonical { what: from.to_string(), reason })?;
+        let added = self.staged.add_targets_role(&name, child_expires);
+        added.map_err(|reason| InputError::Canonical { what: name.to_string(), reason })?;
+        Ok(())
+    }
+
+    /// Takes a delegation back. Returns the roles that nobody delegates to any more; their drafts go with the plan of the
+    /// edit, their snapshot entries stay for old clients.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`], [`InputError::NotDelegatedBy`], [`InputError::AmbiguousDelegator`].
+    pub fn revoke(
+        &mut self,
+        name: &RoleName,
+        from: Option<&RoleName>,
+    ) -> Result<Vec<RoleName>, RepositoryError> {
+        if name.is_top_level() {
+            return Err(
+                InputError::RoleName(crate::metadata::RoleNameError::TopLevel(name.to_string())).into()
+            );
+        }
+        let from = self.delegator_of(name, from)?;
+        let expires = self.expiry(&from)?;
+        let before = self.staged.graph();
+        let state =
+            self.staged.targets_mut(&from).ok_or_else(|| InputError::UnknownRole(from.to_string()))?;
+        let edited = state.edit(expires, |targets| {
+            if let Some(delegations) = &mut targets.delegations {
+                if let Some(roles) = &mut delegations.roles {
+                    roles.retain(|role| role.name != *name);
+                }
+            }
+            prune(targets);
+            // an empty list says no more than none at all, which is what a role without delegations has
+            if targets.delegations.as_ref().is_some_and(|all| {
+                all.roles().is_empty() && all.succinct_roles.is_none() && all.extra.is_empty()
+            }) {
+                targets.delegations = None;
+            }
+        });
+        edited.map_err(|reason| InputError::Canonical { what: from.to_string(), reason })?;
+        let after = self.staged.graph();
+        Ok(before.order.into_iter().filter(|role| !after.contains(role)).collect())
+    }
+
+    /// Refuses a delegation that would lead back to the role that makes it: no client would follow it.
+    fn refuse_cycle(&self, name: &RoleName, from: &RoleName) -> Result<(), InputError> {
+        let cycle = || InputError::Cycle { name: name.clone(), delegator: from.clone() };
+        let mut pending = vec![name.clone()];
+        let mut seen = std::collections::BTreeSet::new();
+        while let Some(role) = pending.pop() {
+            if role == *from {
+                return Err(cycle());
+            }
+            if !seen.insert(role.clone()) {
+                continue;
+            }
+            if let Some(targets) = self.staged.targets(&role).and_then(|state| state.effective()) {
+                pending.extend(self.staged.delegated_by(targets));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_trust(trust: &Trust) -> Result<(), InputError> {
+    let refused = |reason: String| Err(InputError::Delegation(reason));
+    match trust {
+        Trust::Paths(patterns) => {
+            for pattern in patterns {
+                let shown = pattern.escape_debug();
+                if pattern.is_empty() || pattern.chars().any(char::is_control) {
+                    return refused(format!("the path pattern '{shown}' is empty or has control characters"));
+                }
+                if pattern.starts_with('/') {
+                    return refused(format!(
+                        "the path pattern '{shown}' starts with a slash, and no target path does"
+                    ));
+                }
+            }
+        }
+        Trust::PathHashPrefixes(prefixes) => {
+            for prefix in prefixes {
+                let digits =
+                    prefix.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+                if !digits || !(1..=64).contains(&prefix.len()) {
+                    let shown = prefix.escape_debug();
+                    return refused(format!(
+                        "'{shown}' is not 1 to 64 lower-case hexadecimal digits of a path's SHA-256"
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}

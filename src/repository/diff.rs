@@ -1,0 +1,270 @@
+//! Drafts against written metadata, and written against live, in words of TUF.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Repository;
+use super::error::RepositoryError;
+use super::layout::{Layout, MAX_METADATA};
+use super::staged::RoleState;
+use crate::crypto::fingerprint;
+use crate::metadata::{
+    DelegatedRole, Delegations, Key, KeyId, MetaFile, Metadata, RoleKeys, RoleName, Root, Signed, Targets,
+    time,
+};
+use crate::storage::{Folder, ReadFiles};
+
+/// One difference: a sentence such as `target 'a.txt' added (5 bytes)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference(pub String);
+
+/// The differences of one role between two places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleDiff {
+    /// The role.
+    pub role: RoleName,
+    /// What is new: `draft v3`.
+    pub new: String,
+    /// What it is held against: `written v2`, or `nothing`.
+    pub old: String,
+    /// The differences, the ones that matter most first.
+    pub differences: Vec<Difference>,
+}
+
+impl Repository {
+    /// Compares drafts with what is written, and what is written with what is live, for the roles named or all.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] for a role that is not there.
+    pub fn diff(&self, roles: &[RoleName]) -> Result<Vec<RoleDiff>, RepositoryError> {
+        let derived = self.derived()?;
+        let live = self.live_folder();
+        let all = super::sign::signing_order(&derived.graph());
+        let mut diffs = Vec::new();
+        for role in all.iter().filter(|role| roles.is_empty() || roles.contains(role)) {
+            let layout = self.staged.layout();
+            match role.as_str() {
+                "root" => role_diff(role, &derived.root, &live, layout, root_differences, &mut diffs),
+                "snapshot" => role_diff(
+                    role,
+                    &derived.snapshot,
+                    &live,
+                    layout,
+                    |a, b| meta_differences(a.map(|s| &s.meta), &b.meta),
+                    &mut diffs,
+                ),
+                "timestamp" => role_diff(
+                    role,
+                    &derived.timestamp,
+                    &live,
+                    layout,
+                    |a, b| meta_differences(a.map(|t| &t.meta), &b.meta),
+                    &mut diffs,
+                ),
+                _ => {
+                    if let Some(state) = derived.targets(role) {
+                        role_diff(role, state, &live, layout, targets_differences, &mut diffs);
+                    }
+                }
+            }
+        }
+        Ok(diffs)
+    }
+}
+
+fn role_diff<T: Signed>(
+    role: &RoleName,
+    state: &RoleState<T>,
+    live: &Folder,
+    layout: Layout,
+    differences: impl Fn(Option<&T>, &T) -> Vec<String>,
+    diffs: &mut Vec<RoleDiff>,
+) {
+    let mut push = |new: (&str, &T), old: Option<(&str, &T)>| {
+        let mut found = differences(old.map(|(_, old)| old), new.1);
+        let expiry = time::format(&new.1.expires());
+        match old {
+            Some((_, old)) if old.expires() != new.1.expires() => {
+                found.push(format!("expires {expiry}, was {}", time::format(&old.expires())));
+            }
+            None => found.push(format!("expires {expiry}")),
+            Some(_) => {}
+        }
+        let name = |(place, signed): (&str, &T)| format!("{place} v{}", signed.version());
+        diffs.push(RoleDiff {
+            role: role.clone(),
+            new: name(new),
+            old: old.map_or_else(|| "nothing".to_owned(), name),
+            differences: found.into_iter().map(Difference).collect(),
+        });
+    };
+    let written = state.written.as_ref().map(Metadata::signed);
+    if let Some(draft) = &state.draft {
+        push(("draft", draft.metadata.signed()), written.map(|written| ("written", written)));
+    }
+    let Some(written) = written else { return };
+    let published = published::<T>(role, written, live, layout);
+    if published.as_ref() != Some(written) {
+        push(("written", written), published.as_ref().map(|published| ("live", published)));
+    }
+}
+
+/// Reads what is live of a role: the newest version up to the written one.
+fn published<T: Signed>(role: &RoleName, written: &T, live: &Folder, layout: Layout) -> Option<T> {
+    let names: Vec<String> = match (role.as_str(), layout) {
+        ("root", _) => vec!["root.json".to_owned()],
+        (_, Layout::Plain) | ("timestamp", _) => vec![layout.metadata_name(role, written.version())],
+        _ => (1..=written.version()).rev().map(|version| layout.metadata_name(role, version)).collect(),
+    };
+    let bytes = names.iter().find_map(|name| live.read(name, MAX_METADATA).ok().flatten())?;
+    Metadata::from_bytes(&bytes).ok().map(Metadata::into_signed)
+}
+
+fn root_differences(old: Option<&Root>, new: &Root) -> Vec<String> {
+    let none = RoleKeys::none();
+    let mut found = Vec::new();
+    for (name, keys) in &new.roles {
+        let before = old.and_then(|old| old.roles.get(name)).unwrap_or(&none);
+        let old_keys = old.map(|old| &old.keys);
+        key_differences(
+            &format!("'{name}'"),
+            (&before.keyids, old_keys),
+            (&keys.keyids, &new.keys),
+            &mut found,
+        );
+        if before.threshold != keys.threshold {
+            found.push(format!("the threshold of '{name}' is {}, was {}", keys.threshold, before.threshold));
+        }
+    }
+    if old.is_some_and(|old| old.consistent_snapshot != new.consistent_snapshot) {
+        found.push(format!("consistent snapshots: {}", new.consistent_snapshot));
+    }
+    found
+}
+
+fn key_differences(
+    whose: &str,
+    (old, old_keys): (&[KeyId], Option<&BTreeMap<KeyId, Key>>),
+    (new, new_keys): (&[KeyId], &BTreeMap<KeyId, Key>),
+    found: &mut Vec<String>,
+) {
+    let words = |id: &KeyId, keys: Option<&BTreeMap<KeyId, Key>>| {
+        let key = keys.and_then(|keys| keys.get(id));
+        let kind = key.map_or("unknown", |key| key.keytype.as_str()).escape_debug();
+        format!("{kind} key {id}")
+    };
+    found.extend(
+        old.iter()
+            .filter(|id| !new.contains(id))
+            .map(|id| format!("{whose} no longer trusts {}", words(id, old_keys))),
+    );
+    found.extend(
+        new.iter()
+            .filter(|id| !old.contains(id))
+            .map(|id| format!("{whose} trusts {}", words(id, Some(new_keys)))),
+    );
+    for id in new.iter().filter(|id| old.contains(id)) {
+        let before = old_keys.and_then(|keys| keys.get(id)).and_then(fingerprint);
+        if before != new_keys.get(id).and_then(fingerprint) {
+            found.push(format!("{whose}: the key under the id {id} is another one"));
+        }
+    }
+}
+
+fn meta_differences(
+    old: Option<&BTreeMap<String, MetaFile>>,
+    new: &BTreeMap<String, MetaFile>,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, file) in new {
+        let name = path.strip_suffix(".json").unwrap_or(path).escape_debug().to_string();
+        match old.and_then(|old| old.get(path)) {
+            None => found.push(format!("lists {name} v{}", file.version)),
+            Some(before) if before.version != file.version => {
+                found.push(format!("lists {name} v{}, was v{}", file.version, before.version));
+            }
+            Some(_) => {}
+        }
+    }
+    found
+}
+
+fn targets_differences(old: Option<&Targets>, new: &Targets) -> Vec<String> {
+    let mut found = Vec::new();
+    let empty = BTreeMap::new();
+    let before = old.map_or(&empty, |old| &old.targets);
+    for (path, file) in &new.targets {
+        let shown = path.escape_debug();
+        match before.get(path) {
+            None => found.push(format!("target '{shown}' added ({} bytes)", file.length)),
+            Some(old) if old.hashes != file.hashes || old.length != file.length => {
+                found.push(format!("target '{shown}' replaced ({} bytes, was {})", file.length, old.length));
+            }
+            Some(old) if old != file => found.push(format!("target '{shown}': custom data changed")),
+            Some(_) => {}
+        }
+    }
+    let gone = before.keys().filter(|path| !new.targets.contains_key(*path));
+    found.extend(gone.map(|path| format!("target '{}' removed", path.escape_debug())));
+    let none = Delegations::new();
+    let old_delegations = old.and_then(|old| old.delegations.as_ref()).unwrap_or(&none);
+    delegation_differences(old_delegations, new.delegations.as_ref().unwrap_or(&none), &mut found);
+    found
+}
+
+fn delegation_differences(old: &Delegations, new: &Delegations, found: &mut Vec<String>) {
+    let names: BTreeSet<&RoleName> = old.roles().iter().chain(new.roles()).map(|role| &role.name).collect();
+    for name in names {
+        match (old.role(name), new.role(name)) {
+            (None, Some(role)) => {
+                found.push(format!("delegates {} to '{name}' (threshold {})", trust(role), role.threshold));
+                key_differences(&format!("'{name}'"), (&[], None), (&role.keyids, &new.keys), found);
+            }
+            (Some(_), None) => found.push(format!("no longer delegates to '{name}'")),
+            (Some(before), Some(role)) if before != role || old.keys != new.keys => {
+                key_differences(
+                    &format!("'{name}'"),
+                    (&before.keyids, Some(&old.keys)),
+                    (&role.keyids, &new.keys),
+                    found,
+                );
+                if before.threshold != role.threshold {
+                    found.push(format!(
+                        "the threshold of '{name}' is {}, was {}",
+                        role.threshold, before.threshold
+                    ));
+                }
+                if trust(before) != trust(role) {
+                    found.push(format!("delegates {} to '{name}', was {}", trust(role), trust(before)));
+                }
+            }
+            _ => {}
+        }
+    }
+    let order = |delegations: &Delegations| {
+        delegations.roles().iter().map(|role| role.name.clone()).collect::<Vec<_>>()
+    };
+    let common = |these: &Delegations, those: &Delegations| -> Vec<RoleName> {
+        order(these).into_iter().filter(|name| those.role(name).is_some()).collect()
+    };
+    if common(old, new) != common(new, old) {
+        found.push("the order of the delegations changed".to_owned());
+    }
+    if old.succinct_roles != new.succinct_roles {
+        match &new.succinct_roles {
+            Some(bins) => {
+                found.push(format!("delegates to {} hash bins named '{}'", bins.bins(), bins.name_prefix))
+            }
+            None => found.push("no longer delegates to hash bins".to_owned()),
+        }
+    }
+}
+
+/// Says what a role is trusted for.
+fn trust(role: &DelegatedRole) -> String {
+    let listed = match (&role.paths, &role.path_hash_prefixes) {
+        (Some(paths), _) => format!("paths {}", paths.join(", ").escape_debug()),
+        (None, Some(prefixes)) => format!("hash prefixes {}", prefixes.join(", ").escape_debug()),
+        (None, None) => "nothing".to_owned(),
+    };
+    if role.terminating { format!("{listed} (terminating)") } else { listed }
+}

@@ -1,0 +1,322 @@
+//! What can go wrong on the maintainer's side, with the data to say it in one line.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::canonical::CanonicalError;
+use crate::crypto::SignError;
+use crate::metadata::{KeyId, ParseError, RoleName, RoleNameError, TargetPathError};
+use crate::trusted_set::TrustError;
+
+/// Any failure of a repository operation. Nothing has changed on disk when one is returned, except that an
+/// [`RepositoryError::Io`] in the middle of an execution leaves what the next run completes.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// The request makes no sense for this repository.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A key may not sign for a role.
+    #[error("key {keyid} ({name}) may not sign for {}", target(.role))]
+    MayNotSign {
+        /// Its id, as computed from the public half.
+        keyid: KeyId,
+        /// What the user called it.
+        name: String,
+        /// The role that was asked for; `None` where it is no role's key at all.
+        role: Option<RoleName>,
+        /// The ids that may sign.
+        may: Vec<KeyId>,
+    },
+    /// A key refused to sign.
+    #[error("key {keyid} ({name}) cannot sign: {reason}")]
+    Signing {
+        /// Its id.
+        keyid: KeyId,
+        /// What the user called it.
+        name: String,
+        /// Why.
+        reason: SignError,
+    },
+    /// Signatures are missing.
+    #[error("{}", lacking_words(.0))]
+    Incomplete(Vec<Lacking>),
+    /// Nothing has been written yet that could be checked or published.
+    #[error("nothing has been written in {} yet", folder.display())]
+    NothingWritten {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The metadata on disk is not what a client would accept.
+    #[error("{file}: {reason}")]
+    Refused {
+        /// The file, relative to the repository.
+        file: String,
+        /// Why.
+        reason: Refusal,
+    },
+    /// Another process is at work.
+    #[error("{} is in use by {}", folder.display(), process(.holder))]
+    Locked {
+        /// The folder that is locked.
+        folder: PathBuf,
+        /// The process, where the system tells.
+        holder: Option<u32>,
+    },
+}
+
+/// A role whose signatures do not suffice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    /// The role.
+    pub role: RoleName,
+    /// The version that is not signed enough.
+    pub version: u64,
+    /// How many signatures there are.
+    pub signed: u64,
+    /// How many there must be.
+    pub threshold: u64,
+    /// How many keys the role has.
+    pub keys: usize,
+    /// The keys that could still sign.
+    pub missing: Vec<KeyId>,
+    /// The root version whose threshold is not met, where it is the old root's.
+    pub old_root: Option<u64>,
+}
+
+fn lacking_words(roles: &[Lacking]) -> String {
+    let words = |lacking: &Lacking| {
+        let Lacking { role, version, signed, threshold, keys, .. } = lacking;
+        if (*keys as u64) < *threshold {
+            return format!("'{role}' role contains {keys} / {threshold} public keys");
+        }
+        let whose = lacking.old_root.map(|old| format!(" of root v{old}'s keys")).unwrap_or_default();
+        let keyids = lacking.missing.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", ");
+        format!("{role} v{version} has {signed} of {threshold} required signatures{whose}, missing {keyids}")
+    };
+    roles.iter().map(words).collect::<Vec<_>>().join("; ")
+}
+
+fn target(role: &Option<RoleName>) -> String {
+    role.as_ref().map_or_else(|| "any role".to_owned(), |role| format!("'{role}'"))
+}
+
+fn process(holder: &Option<u32>) -> String {
+    holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// Why metadata or a target on disk is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A client would not trust it.
+    #[error(transparent)]
+    Untrusted(#[from] TrustError),
+    /// It is not metadata.
+    #[error(transparent)]
+    Unreadable(#[from] ParseError),
+    /// It is not there.
+    #[error("missing")]
+    Missing,
+    /// A versioned file is there with other bytes: clients may have it already.
+    #[error("exists with other bytes, and clients may have it already")]
+    OtherBytes,
+    /// A target's bytes are not the listed ones.
+    #[error("changed since add-targets ({0})")]
+    TargetChanged(String),
+    /// Anything else that a check found.
+    #[error("{0}")]
+    Finding(String),
+}
+
+/// A request that makes no sense for this repository: nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// No repository there.
+    #[error("{} is not a repository: it has no metadata.staged", .0.display())]
+    NotARepository(PathBuf),
+    /// Something is in the way of a new repository.
+    #[error("{} is there already", .0.display())]
+    AlreadyThere(PathBuf),
+    /// The policy file is not understood.
+    #[error("{}: {reason}", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A role that the repository does not have.
+    #[error("there is no role '{0}'")]
+    UnknownRole(String),
+    /// A role that cannot be edited like this.
+    #[error("'{role}' does not list targets")]
+    ListsNoTargets {
+        /// The role.
+        role: RoleName,
+    },
+    /// Several roles delegate to this one.
+    #[error("'{role}' is delegated by {}: name one", .delegators.iter().map(|d| format!("'{d}'")).collect::<Vec<_>>().join(" and "))]
+    AmbiguousDelegator {
+        /// The role.
+        role: RoleName,
+        /// Who delegates to it.
+        delegators: Vec<RoleName>,
+    },
+    /// The named delegator does not delegate to the role.
+    #[error("'{delegator}' does not delegate to '{role}'")]
+    NotDelegatedBy {
+        /// The role.
+        role: RoleName,
+        /// Who was named.
+        delegator: RoleName,
+    },
+    /// A role does not have the key.
+    #[error("'{role}' has no key {key}")]
+    NoSuchKey {
+        /// The role.
+        role: RoleName,
+        /// What was asked for.
+        key: String,
+    },
+    /// Several keys start with the characters given.
+    #[error("several keys of '{role}' start with {key}")]
+    AmbiguousKey {
+        /// The role.
+        role: RoleName,
+        /// What was asked for.
+        key: String,
+    },
+    /// A threshold of zero.
+    #[error("the threshold of '{0}' must be at least 1")]
+    ZeroThreshold(RoleName),
+    /// An expiry that has passed.
+    #[error("'{role}' would expire on {expires}, which has passed")]
+    PastExpiry {
+        /// The role.
+        role: RoleName,
+        /// The time asked for.
+        expires: String,
+    },
+    /// A time beyond what metadata can express.
+    #[error("the expiry of '{0}' lies too far in the future")]
+    FarExpiry(RoleName),
+    /// Not a higher version.
+    #[error("version {version} of '{role}' is not higher than the written version {written}")]
+    VersionNotHigher {
+        /// The role.
+        role: RoleName,
+        /// The version asked for.
+        version: u64,
+        /// The version that is written.
+        written: u64,
+    },
+    /// Roots are numbered without gaps, or clients cannot follow them.
+    #[error("root v{version} would leave a gap: the next root is v{next}")]
+    RootVersion {
+        /// The version asked for.
+        version: u64,
+        /// The version that must be next.
+        next: u64,
+    },
+    /// A delegation of this name is there.
+    #[error("'{delegator}' delegates to '{name}' already")]
+    DelegationThere {
+        /// The delegated role.
+        name: RoleName,
+        /// Who delegates.
+        delegator: RoleName,
+    },
+    /// A role would delegate to itself in the end.
+    #[error("'{delegator}' cannot delegate to '{name}', which leads back to it")]
+    Cycle {
+        /// The delegated role.
+        name: RoleName,
+        /// Who would delegate.
+        delegator: RoleName,
+    },
+    /// A delegation that trusts nothing, or in a wrong spelling.
+    #[error("{0}")]
+    Delegation(String),
+    /// Not a name for a role.
+    #[error(transparent)]
+    RoleName(#[from] RoleNameError),
+    /// Not a path for a target.
+    #[error(transparent)]
+    TargetPath(#[from] TargetPathError),
+    /// No such file.
+    #[error("{}: {reason}", path.display())]
+    NoFile {
+        /// The path as typed.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The file lies outside the targets folder.
+    #[error("{} is not under {}", path.display(), targets.display())]
+    OutsideTargets {
+        /// The path as typed.
+        path: PathBuf,
+        /// The folder.
+        targets: PathBuf,
+    },
+    /// Listed with other bytes.
+    #[error("'{path}' is listed in '{role}' with other bytes")]
+    Changed {
+        /// The target.
+        path: String,
+        /// The role.
+        role: RoleName,
+    },
+    /// Another file stands where a target is to be copied.
+    #[error("targets/{path} exists with other bytes")]
+    InTheWay {
+        /// The target.
+        path: String,
+    },
+    /// A target and a folder of the same name.
+    #[error("'{path}' cannot be a target: {reason}")]
+    Clash {
+        /// The target.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The role is not trusted for the path, so that no client would find it.
+    #[error("'{role}' is not trusted for '{path}' by its delegation")]
+    NotTrusted {
+        /// The role.
+        role: RoleName,
+        /// The target.
+        path: String,
+    },
+    /// Nothing matches.
+    #[error("no target matches '{0}'")]
+    NoMatch(String),
+    /// What canonical JSON cannot express.
+    #[error("{what} has no canonical form: {reason}")]
+    Canonical {
+        /// What it is about.
+        what: String,
+        /// Why.
+        reason: CanonicalError,
+    },
+}
+
+/// Adds the path to an I/O error.
+pub(crate) trait AtPath<T> {
+    /// Names the file that the operation was about.
+    fn at(self, path: impl Into<PathBuf>) -> Result<T, RepositoryError>;
+}
+
+impl<T> AtPath<T> for io::Result<T> {
+    fn at(self, path: impl Into<PathBuf>) -> Result<T, RepositoryError> {
+        self.map_err(|source| RepositoryError::Io { path: path.into(), source })
+    }
+}

@@ -1,0 +1,233 @@
+//! Trust: which keys a role has, and how many of them must sign.
+
+use std::collections::BTreeMap;
+
+use super::Repository;
+use super::error::{InputError, RepositoryError};
+use crate::crypto::fingerprint;
+use crate::metadata::{Delegations, Key, KeyId, RoleKeys, RoleName, Root, Targets};
+
+/// What a key argument for removal is: a key, or the start of an id.
+#[derive(Debug, Clone, PartialEq)]
+pub enum KeyChoice {
+    /// The key itself.
+    Key(Key),
+    /// An id, or at least its first eight characters.
+    Id(String),
+}
+
+/// The fewest characters of a key id that are taken for it.
+const SHORTEST_ID: usize = 8;
+
+impl Repository {
+    /// Trusts a key for a role. Returns the id under which the delegator lists it, and whether anything changed.
+    ///
+    /// # Errors
+    /// [`InputError`] for a role that is not there or has several delegators.
+    pub fn add_key(
+        &mut self,
+        role: &RoleName,
+        key: &Key,
+        delegator: Option<&RoleName>,
+    ) -> Result<(KeyId, bool), RepositoryError> {
+        self.edit_keys(role, delegator, |keys, role_keys| {
+            let id = id_for(keys, key);
+            let present = role_keys
+                .keyids()
+                .iter()
+                .any(|listed| *listed == id || keys.get(listed).is_some_and(|other| same_key(other, key)));
+            if !present {
+                keys.insert(id.clone(), key.clone());
+                role_keys.keyids_mut().push(id.clone());
+            }
+            Ok(id)
+        })
+    }
+
+    /// Distrusts a key of a role. Returns its id.
+    ///
+    /// # Errors
+    /// [`InputError::NoSuchKey`], [`InputError::AmbiguousKey`], and as [`Repository::add_key`].
+    pub fn remove_key(
+        &mut self,
+        role: &RoleName,
+        choice: &KeyChoice,
+        delegator: Option<&RoleName>,
+    ) -> Result<(KeyId, bool), RepositoryError> {
+        let name = role.clone();
+        self.edit_keys(role, delegator, |keys, role_keys| {
+            let id = chosen(&name, choice, role_keys.keyids(), keys)?;
+            role_keys.keyids_mut().retain(|listed| *listed != id);
+            Ok(id)
+        })
+    }
+
+    /// Sets how many distinct keys of a role must sign. Tells whether anything changed.
+    ///
+    /// # Errors
+    /// [`InputError::ZeroThreshold`], and as [`Repository::add_key`].
+    pub fn set_threshold(
+        &mut self,
+        role: &RoleName,
+        threshold: u64,
+        delegator: Option<&RoleName>,
+    ) -> Result<bool, RepositoryError> {
+        if threshold == 0 {
+            return Err(InputError::ZeroThreshold(role.clone()).into());
+        }
+        let changed = self.edit_keys(role, delegator, |_, role_keys| {
+            *role_keys.threshold_mut() = threshold;
+            Ok(())
+        })?;
+        Ok(changed.1)
+    }
+
+    /// Finds who delegates to a role: the root to the top-level roles; of several the one named.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`], [`InputError::AmbiguousDelegator`], [`InputError::NotDelegatedBy`].
+    pub fn delegator_of(
+        &self,
+        role: &RoleName,
+        named: Option<&RoleName>,
+    ) -> Result<RoleName, RepositoryError> {
+        let graph = self.staged.graph();
+        let delegators = match role.is_top_level() {
+            true => vec![RoleName::root()],
+            false => graph.delegators(role).to_vec(),
+        };
+        if delegators.is_empty() {
+            return Err(InputError::UnknownRole(role.to_string()).into());
+        }
+        match named {
+            Some(named) if delegators.contains(named) => Ok(named.clone()),
+            Some(named) => {
+                Err(InputError::NotDelegatedBy { role: role.clone(), delegator: named.clone() }.into())
+            }
+            None if delegators.len() > 1 => {
+                Err(InputError::AmbiguousDelegator { role: role.clone(), delegators }.into())
+            }
+            None => Ok(delegators[0].clone()),
+        }
+    }
+
+    /// Edits the keys of a role in its delegator's draft. Returns what the edit returns, and whether anything changed.
+    fn edit_keys<R>(
+        &mut self,
+        role: &RoleName,
+        delegator: Option<&RoleName>,
+        edit: impl FnOnce(&mut BTreeMap<KeyId, Key>, &mut dyn EditKeys) -> Result<R, InputError>,
+    ) -> Result<(R, bool), RepositoryError> {
+        let delegator = self.delegator_of(role, delegator)?;
+        let expires = self.expiry(&delegator)?;
+        let mut result = Err(InputError::UnknownRole(role.to_string()));
+        let changed = if delegator.as_str() == "root" {
+            self.staged.root.edit(expires, |root| {
+                let Root { keys, roles, .. } = root;
+                if let Some(role_keys) = roles.get_mut(role.as_str()) {
+                    result = edit(keys, role_keys);
+                }
+                prune_root(root);
+            })
+        } else {
+            let state = self
+                .staged
+                .targets_mut(&delegator)
+                .ok_or_else(|| InputError::UnknownRole(delegator.to_string()))?;
+            state.edit(expires, |targets| {
+                let Some(delegations) = &mut targets.delegations else { return };
+                let Delegations { keys, roles, succinct_roles, .. } = delegations;
+                let delegated = roles.iter_mut().flatten().find(|delegated| delegated.name == *role);
+                if let Some(delegated) = delegated {
+                    result = edit(keys, delegated);
+                } else if let Some(bins) = succinct_roles {
+                    result = edit(keys, bins);
+                }
+                prune(targets);
+            })
+        };
+        let changed =
+            changed.map_err(|reason| InputError::Canonical { what: delegator.to_string(), reason })?;
+        Ok((result?, changed))
+    }
+}
+
+/// Anything in metadata that has keys and a threshold.
+trait EditKeys {
+    fn keyids(&self) -> &[KeyId];
+    fn keyids_mut(&mut self) -> &mut Vec<KeyId>;
+    fn threshold_mut(&mut self) -> &mut u64;
+}
+
+macro_rules! edit_keys {
+    ($($kind:ty),*) => {$(
+        impl EditKeys for $kind {
+            fn keyids(&self) -> &[KeyId] {
+                &self.keyids
+            }
+
+            fn keyids_mut(&mut self) -> &mut Vec<KeyId> {
+                &mut self.keyids
+            }
+
+            fn threshold_mut(&mut self) -> &mut u64 {
+                &mut self.threshold
+            }
+        }
+    )*};
+}
+edit_keys!(RoleKeys, crate::metadata::DelegatedRole, crate::metadata::SuccinctRoles);
+
+/// Tells whether two keys are one: the same public half and scheme.
+pub(super) fn same_key(a: &Key, b: &Key) -> bool {
+    a.scheme == b.scheme && fingerprint(a).is_some_and(|identity| fingerprint(b) == Some(identity))
+}
+
+/// Returns the id under which a key is listed already, or its own.
+pub(super) fn id_for(keys: &BTreeMap<KeyId, Key>, key: &Key) -> KeyId {
+    let listed = keys.iter().find(|(_, other)| same_key(other, key)).map(|(id, _)| id.clone());
+    listed.unwrap_or_else(|| key.id())
+}
+
+fn chosen(
+    role: &RoleName,
+    choice: &KeyChoice,
+    keyids: &[KeyId],
+    keys: &BTreeMap<KeyId, Key>,
+) -> Result<KeyId, InputError> {
+    let (matches, shown): (Vec<&KeyId>, String) = match choice {
+        KeyChoice::Key(key) => {
+            let identity = fingerprint(key);
+            let same = |id: &&KeyId| identity.is_some() && keys.get(*id).and_then(fingerprint) == identity;
+            (keyids.iter().filter(same).collect(), key.id().to_string())
+        }
+        KeyChoice::Id(id) => {
+            let exact = keyids.iter().filter(|listed| listed.as_str() == id).collect::<Vec<_>>();
+            let start = |listed: &&KeyId| id.len() >= SHORTEST_ID && listed.as_str().starts_with(id.as_str());
+            (
+                if exact.is_empty() { keyids.iter().filter(start).collect() } else { exact },
+                id.escape_debug().to_string(),
+            )
+        }
+    };
+    match matches.as_slice() {
+        [] => Err(InputError::NoSuchKey { role: role.clone(), key: shown }),
+        [id] => Ok((*id).clone()),
+        _ => Err(InputError::AmbiguousKey { role: role.clone(), key: shown }),
+    }
+}
+
+/// Drops keys that no role uses any more.
+fn prune_root(root: &mut Root) {
+    let used: Vec<&KeyId> = root.roles.values().flat_map(|role| &role.keyids).collect();
+    root.keys.retain(|id, _| used.contains(&id));
+}
+
+/// Drops keys that no delegation uses any more.
+pub(super) fn prune(targets: &mut Targets) {
+    let Some(delegations) = &mut targets.delegations else { return };
+    let roles = delegations.roles.iter().flatten().flat_map(|role| &role.keyids);
+    let used: Vec<&KeyId> =
+        roles.chain(delegations.succinct_roles.iter().flat_map(|bins| &bins.keyids)).collect();
+    delegations.keys.retain(|id, _| used.contains(&id));
+}

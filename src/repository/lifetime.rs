@@ -1,0 +1,95 @@
+//! Drafts as such: expiry and versions set by hand, and drafts dropped.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::Repository;
+use super::error::{InputError, RepositoryError};
+use super::layout::Layout;
+use super::staged::Pins;
+use crate::metadata::{MetaFile, RoleName, Root, Snapshot, Targets, Timestamp, time};
+
+impl Repository {
+    /// Sets the expiry of a role's draft, which is made where there is none, and keeps it through later edits. Tells
+    /// whether anything changed.
+    ///
+    /// # Errors
+    /// [`InputError::PastExpiry`], [`InputError::UnknownRole`].
+    pub fn expire(&mut self, role: &RoleName, expires: DateTime<Utc>) -> Result<bool, RepositoryError> {
+        if expires <= self.now {
+            return Err(InputError::PastExpiry { role: role.clone(), expires: time::format(&expires) }.into());
+        }
+        let state = self.staged.known_role(role)?;
+        let changed = state.pin_expiry(expires);
+        Ok(changed.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?)
+    }
+
+    /// Marks a role dirty: its next version says the same, or has a version chosen by hand. Returns the draft's version.
+    ///
+    /// # Errors
+    /// [`InputError::VersionNotHigher`], [`InputError::UnknownRole`].
+    pub fn bump(&mut self, role: &RoleName, version: Option<u64>) -> Result<u64, RepositoryError> {
+        let expires = self.expiry(role)?;
+        let state = self.staged.known_role(role)?;
+        let (next, written) = (state.next_version(), state.next_version() - 1);
+        if let Some(version) = version.filter(|version| *version < next) {
+            return Err(InputError::VersionNotHigher { role: role.clone(), version, written }.into());
+        }
+        if role.as_str() == "root" && version.is_some_and(|version| version != next) {
+            // spec 5.3.5: clients take the roots one by one
+            let version = version.unwrap_or_default();
+            return Err(InputError::RootVersion { version, next }.into());
+        }
+        let pins = Pins { version: true, expires: false };
+        state
+            .bump(expires, version, pins)
+            .map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+        Ok(state.draft_version().unwrap_or(next))
+    }
+
+    /// Drops the drafts of the roles named, or all of them. A role that has never been written starts over, empty.
+    /// Returns the roles whose drafts were dropped.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`].
+    pub fn discard(&mut self, roles: &[RoleName]) -> Result<Vec<RoleName>, RepositoryError> {
+        let all = super::sign::signing_order(&self.staged.graph());
+        let layout = self.staged.layout();
+        let wanted = |role: &RoleName| roles.is_empty() || roles.contains(role);
+        let mut dropped = Vec::new();
+        for role in all.into_iter().filter(wanted) {
+            let state = self.staged.known_role(&role)?;
+            if state.draft_version().is_none() {
+                continue;
+            }
+            state.drop_draft();
+            if state.written_version().is_none() {
+                self.start_over(&role, layout)?;
+            }
+            dropped.push(role);
+        }
+        Ok(dropped)
+    }
+
+    /// Drafts a role anew that has never been written.
+    fn start_over(&mut self, role: &RoleName, layout: Layout) -> Result<(), RepositoryError> {
+        let expires = self.expiry(role)?;
+        let consistent = layout == Layout::Consistent;
+        let pins = Pins::default();
+        let drafted = match role.as_str() {
+            "root" => self.staged.root.set_draft(Root::new(consistent, expires), pins),
+            "snapshot" => self.staged.snapshot.set_draft(Snapshot::new(BTreeMap::new(), expires), pins),
+            "timestamp" => self.staged.timestamp.set_draft(Timestamp::new(MetaFile::new(1), expires), pins),
+            _ => match self.staged.targets_mut(role) {
+                Some(state) => {
+                    let mut targets = Targets::new(expires);
+                    targets.version = state.floor + 1;
+                    state.set_draft(targets, pins)
+                }
+                None => Ok(()),
+            },
+        };
+        Ok(drafted.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?)
+    }
+}

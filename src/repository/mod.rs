@@ -1,0 +1,185 @@
+//! The maintainer's side: a repository on disk, its drafts, signing, writing, checking, publishing, collecting.
+//!
+//! Every operation is a function of what is on disk: it reads the state, changes it in memory, plans what must happen
+//! to the files, and only then does it. Nothing here prints or asks.
+
+mod add_targets;
+mod check;
+mod delegation;
+mod diff;
+pub mod duration;
+mod error;
+mod follow;
+mod gc;
+mod init;
+mod keys;
+mod layout;
+mod lifetime;
+mod policy;
+mod publish;
+mod scan;
+mod sign;
+mod staged;
+mod status;
+mod targets;
+mod view;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+pub use add_targets::{AddTargets, Added, NewTarget, Replace};
+pub use check::{CheckOptions, Expiry, Finding, Report, Severity, Side, TargetBytes, check};
+pub use delegation::{Delegation, Trust};
+pub use diff::{Difference, RoleDiff};
+pub use error::{InputError, Lacking, Refusal, RepositoryError};
+pub use follow::Reason;
+pub use gc::GcPlan;
+pub use init::{Execution, init};
+pub use keys::KeyChoice;
+pub use layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS, parse_hash_named};
+pub use policy::Policy;
+pub use publish::{Destination, PublishPlan};
+pub use scan::{Symlinks, TargetSource, Walk, find_targets};
+pub use sign::{SignReport, SigningKey};
+pub use staged::{AnyRole, DraftPlan, Staged};
+pub use status::{KeyStatus, RoleStatus, Status};
+pub use targets::Listed;
+pub use view::{Graph, View};
+pub use write::{Selection, Written};
+
+use crate::metadata::RoleName;
+use crate::storage::{Folder, Lock, LockError};
+use error::AtPath;
+use follow::Extent;
+
+/// A repository on disk, at a fixed time.
+#[derive(Debug)]
+pub struct Repository {
+    dir: PathBuf,
+    policy: Policy,
+    now: DateTime<Utc>,
+    staged: Staged,
+    _lock: Option<Lock>,
+}
+
+impl Repository {
+    /// Reads a repository to look at it.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] where there is none or its files are no metadata.
+    pub fn open(dir: &Path, now: DateTime<Utc>) -> Result<Self, RepositoryError> {
+        Ok(Self {
+            dir: dir.to_owned(),
+            policy: Policy::read(dir)?,
+            now,
+            staged: Staged::read(dir)?,
+            _lock: None,
+        })
+    }
+
+    /// Reads a repository to change it: holds its lock for as long as the value lives. Waits up to `wait` for another
+    /// process.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Locked`], and as [`Repository::open`].
+    pub fn open_locked(dir: &Path, now: DateTime<Utc>, wait: Duration) -> Result<Self, RepositoryError> {
+        let folder = Folder::new(dir.join(STAGED));
+        if !folder.exists() {
+            return Err(InputError::NotARepository(dir.to_owned()).into());
+        }
+        let lock = lock(&folder, wait)?;
+        let repository = Self { _lock: Some(lock), ..Self::open(dir, now)? };
+        Ok(repository)
+    }
+
+    /// Returns the repository's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns the policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Returns the time that the repository is looked at.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// Returns the state of the metadata.
+    pub fn staged(&self) -> &Staged {
+        &self.staged
+    }
+
+    /// Returns the folder of target files.
+    pub fn targets_folder(&self) -> Folder {
+        Folder::new(self.dir.join(TARGETS))
+    }
+
+    /// Returns the folder of published metadata.
+    pub fn live_folder(&self) -> Folder {
+        Folder::new(self.dir.join(METADATA))
+    }
+
+    /// Plans what an edit must do to the drafts: roles that nobody delegates to lose theirs, drafts that follow from
+    /// others are brought in line.
+    ///
+    /// # Errors
+    /// [`InputError::Canonical`], [`InputError::FarExpiry`].
+    pub fn plan_edit(&mut self) -> Result<DraftPlan, RepositoryError> {
+        self.staged.drop_unreachable();
+        follow::follow(&mut self.staged, None, Extent::Present, &self.policy, self.now)?;
+        self.staged.plan_drafts()
+    }
+
+    /// Carries a planned edit out, and removes what a killed command left behind.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`].
+    pub fn save_edit(&self, plan: &DraftPlan) -> Result<(), RepositoryError> {
+        self.sweep()?;
+        self.staged.save(plan)
+    }
+
+    /// Returns the drafts, planned against what is on disk, without any change of their own.
+    ///
+    /// # Errors
+    /// As [`Repository::plan_edit`].
+    pub fn plan_drafts(&self) -> Result<DraftPlan, RepositoryError> {
+        self.staged.plan_drafts()
+    }
+
+    /// Returns the role a user named.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`].
+    pub fn find_role(&self, name: &str) -> Result<RoleName, RepositoryError> {
+        Ok(self.staged.find_role(name)?)
+    }
+
+    /// Returns the expiry of metadata of a role that is made now.
+    fn expiry(&self, role: &RoleName) -> Result<DateTime<Utc>, InputError> {
+        follow::expiry(&self.policy, role, self.now)
+    }
+
+    fn sweep(&self) -> Result<(), RepositoryError> {
+        for folder in
+            [self.staged.folder(), self.staged.drafts_folder(), &self.targets_folder(), &self.live_folder()]
+        {
+            folder.sweep().at(folder.path())?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes the lock of a folder.
+fn lock(folder: &Folder, wait: Duration) -> Result<Lock, RepositoryError> {
+    folder.lock(wait).map_err(|error| match error {
+        LockError::Held { holder } => RepositoryError::Locked { folder: folder.path().to_owned(), holder },
+        LockError::Io(source) => RepositoryError::Io { path: folder.path().to_owned(), source },
+    })
+}

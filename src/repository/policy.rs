@@ -1,0 +1,211 @@
+//! The policy of a repository: `tuf-repo.toml`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use chrono::TimeDelta;
+use serde::Deserialize;
+
+use super::error::{AtPath, InputError, RepositoryError};
+use super::layout::POLICY;
+use crate::metadata::{Algorithm, RoleName};
+use crate::storage::{Folder, ReadFiles};
+
+/// The longest policy that is read, in bytes.
+const MAX_POLICY: u64 = 1 << 20;
+
+/// What `init` writes; the values are the defaults, which follow the original tool's.
+pub const TEMPLATE: &str = r#"# The policy of this TUF repository. Durations: 90s, 15m, 6h, 15d, 2w, 1y and sums of them.
+
+# The digests that new targets are listed with: sha256, sha512 or both.
+hashes = ["sha256"]
+
+# How long new metadata of a role is valid, and the keys that sign it when no --key is given
+# (paths are relative to this file). A delegated role without an entry follows targets.
+[roles.root]
+expires = "1y"
+keys = []
+
+[roles.targets]
+expires = "13w"
+keys = []
+
+[roles.snapshot]
+expires = "1w"
+keys = []
+
+[roles.timestamp]
+expires = "1d"
+keys = []
+
+# Where `publish` puts the repository when no --to is given; without it, beside metadata.staged.
+# [publish]
+# to = "/srv/www/tuf"
+
+# How many snapshots `gc` keeps when no --keep is given.
+[gc]
+keep = 10
+"#;
+
+/// What `tuf-repo.toml` says, or the defaults.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    #[serde(deserialize_with = "algorithms")]
+    hashes: Vec<Algorithm>,
+    roles: BTreeMap<String, RolePolicy>,
+    publish: Publish,
+    gc: Gc,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RolePolicy {
+    #[serde(deserialize_with = "duration")]
+    expires: Option<TimeDelta>,
+    keys: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Publish {
+    to: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Gc {
+    keep: u64,
+}
+
+impl Default for Gc {
+    fn default() -> Self {
+        Self { keep: 10 }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            hashes: vec![Algorithm::Sha256],
+            roles: BTreeMap::new(),
+            publish: Publish::default(),
+            gc: Gc::default(),
+        }
+    }
+}
+
+impl Policy {
+    /// Reads the policy of a repository; the defaults where there is no file.
+    ///
+    /// # Errors
+    /// [`InputError::Policy`] where the file is not understood.
+    pub fn read(repository: &Path) -> Result<Self, RepositoryError> {
+        let path = repository.join(POLICY);
+        let Some(bytes) = Folder::new(repository).read(POLICY, MAX_POLICY).at(&path)? else {
+            return Ok(Self::default());
+        };
+        let refused = |reason: String| InputError::Policy { path: path.clone(), reason };
+        let text = String::from_utf8(bytes).map_err(|_| refused("not UTF-8".to_owned()))?;
+        let policy = toml::from_str(&text).map_err(|error| refused(one_line(&text, &error)))?;
+        Ok(policy)
+    }
+
+    /// Returns how long new metadata of a role is valid.
+    pub fn lifetime(&self, role: &RoleName) -> TimeDelta {
+        let listed = |name: &str| self.roles.get(name).and_then(|role| role.expires);
+        let name = if role.is_top_level() { None } else { listed(role.as_str()) };
+        let top = if role.lists_targets() { "targets" } else { role.as_str() };
+        // the original tool's: one year, three months, one week, one day
+        name.or_else(|| listed(top)).unwrap_or_else(|| match top {
+            "root" => TimeDelta::days(365),
+            "targets" => TimeDelta::weeks(13),
+            "snapshot" => TimeDelta::weeks(1),
+            _ => TimeDelta::days(1),
+        })
+    }
+
+    /// Returns the references of the keys that sign a role by default; all roles' where none is named.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        for key in self.roles.values().flat_map(|role| &role.keys) {
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+        keys
+    }
+
+    /// Returns the digests that new targets are listed with.
+    pub fn hashes(&self) -> &[Algorithm] {
+        &self.hashes
+    }
+
+    /// Returns where to publish by default.
+    pub fn publish_to(&self) -> Option<&str> {
+        self.publish.to.as_deref()
+    }
+
+    /// Returns how many snapshots are kept by default.
+    pub fn keep(&self) -> u64 {
+        self.gc.keep
+    }
+}
+
+/// Says where and why the policy is not understood.
+fn one_line(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    format!("line {line}: {}", error.message().lines().next().unwrap_or("not understood"))
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<TimeDelta>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    super::duration::parse(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn algorithms<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Algorithm>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let known = |name: &String| {
+        Algorithm::from_name(name)
+            .ok_or_else(|| serde::de::Error::custom(format!("'{name}' is neither sha256 nor sha512")))
+    };
+    let mut algorithms = names.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+    algorithms.sort_unstable();
+    algorithms.dedup();
+    if algorithms.is_empty() {
+        Err(serde::de::Error::custom("hashes may not be empty"))
+    } else {
+        Ok(algorithms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_states_the_defaults() {
+        let template: Policy = toml::from_str(TEMPLATE).unwrap();
+        for role in [RoleName::root(), RoleName::targets(), RoleName::snapshot(), RoleName::timestamp()] {
+            assert_eq!(template.lifetime(&role), Policy::default().lifetime(&role), "{role}");
+        }
+        assert_eq!(template.hashes(), Policy::default().hashes());
+        assert_eq!(template.keep(), Policy::default().keep());
+    }
+
+    #[test]
+    fn a_delegated_role_follows_targets_unless_it_has_its_own_entry() {
+        let policy: Policy =
+            toml::from_str("[roles.targets]\nexpires = \"2w\"\n[roles.django]\nexpires = \"3d\"\n").unwrap();
+        assert_eq!(policy.lifetime(&RoleName::new("other").unwrap()), TimeDelta::weeks(2));
+        assert_eq!(policy.lifetime(&RoleName::new("django").unwrap()), TimeDelta::days(3));
+    }
+
+    #[test]
+    fn a_typing_error_is_named_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(POLICY), "\n[roles.root]\nexpirse = \"1y\"\n").unwrap();
+        let error = Policy::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains("expirse"), "{error}");
+    }
+}

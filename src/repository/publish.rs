@@ -1,0 +1,350 @@
+//! Staged metadata goes live: checked as a new client and as an old one, target files first, the timestamp last. Nothing
+//! is ever deleted, and a run that was killed is finished by the next.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rayon::prelude::*;
+
+use super::Repository;
+use super::check::{Expiry, Finding, Report, TargetBytes, check_metadata, check_target_files};
+use super::error::{AtPath, InputError, Refusal, RepositoryError};
+use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, parse_versioned};
+use super::scan::{copy_digested, digest_file};
+use super::write::put_metadata;
+use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
+use crate::storage::{Folder, Lock, ReadFiles};
+use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
+
+/// Where a repository is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// The repository's own `metadata/`, beside its `targets/`.
+    Own,
+    /// A folder that gets `metadata/` and `targets/`.
+    Folder(PathBuf),
+}
+
+/// A planned publication.
+#[derive(Debug)]
+pub struct PublishPlan {
+    /// The roles and versions that clients will see.
+    pub roles: BTreeMap<RoleName, u64>,
+    /// How many files are there already.
+    pub kept: usize,
+    /// What is worth knowing: expired metadata that was allowed.
+    pub warnings: Vec<Finding>,
+    metadata: Vec<(String, Vec<u8>)>,
+    targets: Vec<TargetCopy>,
+    live: Folder,
+    live_targets: Folder,
+    _lock: Option<Lock>,
+}
+
+#[derive(Debug)]
+struct TargetCopy {
+    name: String,
+    file: TargetFile,
+}
+
+impl PublishPlan {
+    /// Returns the files that are put, relative to the destination.
+    pub fn put(&self) -> Vec<String> {
+        let targets = self.targets.iter().map(|copy| format!("{TARGETS}/{}", copy.name));
+        targets.chain(self.metadata.iter().map(|(name, _)| format!("{METADATA}/{name}"))).collect()
+    }
+
+    /// Returns how many bytes of targets are copied.
+    pub fn target_bytes(&self) -> u64 {
+        self.targets.iter().map(|copy| copy.file.length).sum()
+    }
+
+    /// Tells whether everything is live already.
+    pub fn is_empty(&self) -> bool {
+        self.metadata.is_empty() && self.targets.is_empty()
+    }
+}
+
+impl Repository {
+    /// Checks what would be live and plans how it gets there. With a destination folder, holds that folder's lock too.
+    ///
+    /// # Errors
+    /// [`RepositoryError::NothingWritten`]; [`RepositoryError::Refused`] with the first reason why clients would fail.
+    pub fn plan_publish(
+        &self,
+        destination: &Destination,
+        expiry: Expiry,
+        wait: Duration,
+    ) -> Result<PublishPlan, RepositoryError> {
+        let base = match destination {
+            Destination::Own => self.dir.clone(),
+            Destination::Folder(folder) => folder.clone(),
+        };
+        let (live, live_targets) = (Folder::new(base.join(METADATA)), Folder::new(base.join(TARGETS)));
+        let lock = match destination {
+            Destination::Folder(_) if live.exists() => Some(super::lock(&live, wait)?),
+            _ => None,
+        };
+        let staged = self.staged.folder();
+        if self.staged.timestamp.written.is_none() {
+            return Err(RepositoryError::NothingWritten { folder: staged.path().to_owned() });
+        }
+        let checked = check_metadata(staged, STAGED, expiry, self.now)?;
+        refuse_errors(&checked.report)?;
+        let published = match live.read("root.json", MAX_METADATA).at(live.file("root.json"))? {
+            None => BTreeMap::new(),
+            Some(root) => {
+                old_client(staged, &live, &root, checked.layout)?;
+                check_metadata(&live, METADATA, Expiry::Allow, self.now)?.targets
+            }
+        };
+        self.check_targets(&checked.targets, &published, checked.layout)?;
+        let mut plan = PublishPlan {
+            roles: checked.report.versions.clone(),
+            kept: 0,
+            warnings: checked.report.findings,
+            metadata: Vec::new(),
+            targets: Vec::new(),
+            live,
+            live_targets,
+            _lock: lock,
+        };
+        self.plan_metadata(&mut plan, checked.layout, &checked.files)?;
+        if let Destination::Folder(_) = destination {
+            plan_targets(&mut plan, checked.layout, &checked.targets)?;
+        }
+        Ok(plan)
+    }
+
+    /// Carries a planned publication out. `progress` is told the bytes of targets as they are copied.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`]; clients then see the old state, or the new one where only the end failed.
+    pub fn execute_publish(
+        &self,
+        plan: &PublishPlan,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), RepositoryError> {
+        for folder in [&plan.live, &plan.live_targets] {
+            fs::create_dir_all(folder.path()).at(folder.path())?;
+            folder.sweep().at(folder.path())?;
+        }
+        self.copy_published(plan, progress)?;
+        put_metadata(&plan.live, &plan.metadata, METADATA)
+    }
+
+    /// Plans which metadata files are put. A versioned one that is there with other bytes is refused.
+    fn plan_metadata(
+        &self,
+        plan: &mut PublishPlan,
+        layout: Layout,
+        names: &[String],
+    ) -> Result<(), RepositoryError> {
+        let staged = self.staged.folder();
+        for name in self.with_revoked(layout, names)? {
+            let Some(bytes) = staged.read(&name, MAX_METADATA).at(staged.file(&name))? else { continue };
+            let present = plan.live.read(&name, MAX_METADATA).at(plan.live.file(&name))?;
+            match present {
+                Some(present) if present == bytes => plan.kept += 1,
+                Some(_) if is_versioned(layout, &name) => {
+                    return Err(RepositoryError::Refused {
+                        file: format!("{METADATA}/{name}"),
+                        reason: Refusal::OtherBytes,
+                    });
+                }
+                _ => plan.metadata.push((name, bytes)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the files of revoked roles, which the snapshot still lists for old clients, in front of the others.
+    fn with_revoked(&self, layout: Layout, names: &[String]) -> Result<Vec<String>, RepositoryError> {
+        let listed = self.staged.snapshot.written.iter().flat_map(|snapshot| &snapshot.signed().meta);
+        let files = listed.filter_map(|(path, file)| {
+            Some(layout.metadata_name(&RoleName::from_metapath(path)?, file.version))
+        });
+        let revoked = files.filter(|name| !names.contains(name));
+        Ok(revoked.chain(names.iter().cloned()).collect())
+    }
+
+    /// Checks the target files in the repository: new ones by their digests, those that are live already by their length.
+    fn check_targets(
+        &self,
+        targets: &BTreeMap<RoleName, Targets>,
+        published: &BTreeMap<RoleName, Targets>,
+        layout: Layout,
+    ) -> Result<(), RepositoryError> {
+        let folder = self.targets_folder();
+        let is_old = |path: &String, file: &TargetFile| {
+            published.values().any(|role| {
+                role.targets
+                    .get(path)
+                    .is_some_and(|old| old.hashes == file.hashes && old.length == file.length)
+            })
+        };
+        let split = |old: bool| -> BTreeMap<RoleName, Targets> {
+            let filtered = targets.iter().map(|(role, targets)| {
+                let mut part = Targets::new(targets.expires);
+                part.targets = targets
+                    .targets
+                    .iter()
+                    .filter(|(path, file)| is_old(path, file) == old)
+                    .map(|(p, f)| (p.clone(), f.clone()))
+                    .collect();
+                (role.clone(), part)
+            });
+            filtered.collect()
+        };
+        for (part, how) in [(split(false), TargetBytes::Digest), (split(true), TargetBytes::Present)] {
+            let findings = check_target_files(&folder, layout, &part, how)?;
+            refuse_errors(&Report { findings, ..Report::default() })?;
+        }
+        Ok(())
+    }
+
+    fn copy_published(
+        &self,
+        plan: &PublishPlan,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), RepositoryError> {
+        if plan.targets.is_empty() {
+            return Ok(());
+        }
+        let source = self.targets_folder();
+        let mut batch = plan.live_targets.batch().at(plan.live_targets.path())?;
+        let copy_one = |copy: &TargetCopy| -> Result<(PathBuf, String), RepositoryError> {
+            let from = source.file(&copy.name);
+            let (path, mut to) = batch.create().at(plan.live_targets.path())?;
+            let algorithms: Vec<Algorithm> = copy.file.hashes.known().collect();
+            let mut reader = File::open(&from).at(&from)?;
+            let (length, hashes) = copy_digested(&mut reader, &mut to, &algorithms).at(&from)?;
+            if length != copy.file.length || copy.file.hashes.compare(&hashes).is_err() {
+                let reason = Refusal::TargetChanged("it was changed during the publication".to_owned());
+                return Err(RepositoryError::Refused { file: format!("{TARGETS}/{}", copy.name), reason });
+            }
+            progress(length);
+            Ok((path, copy.name.clone()))
+        };
+        let made: Vec<_> = plan.targets.par_iter().map(copy_one).collect::<Result<_, _>>()?;
+        for (path, name) in made {
+            batch.place(path, name);
+        }
+        batch.commit().at(plan.live_targets.path())
+    }
+}
+
+/// Plans which target files are copied to another folder.
+fn plan_targets(
+    plan: &mut PublishPlan,
+    layout: Layout,
+    roles: &BTreeMap<RoleName, Targets>,
+) -> Result<(), RepositoryError> {
+    let mut seen: BTreeMap<String, ()> = BTreeMap::new();
+    for (path, file) in roles.values().flat_map(|targets| &targets.targets) {
+        let path = TargetPath::parse(path).map_err(InputError::from)?;
+        for name in layout.target_names(&path, file) {
+            if seen.insert(name.clone(), ()).is_some() {
+                continue;
+            }
+            let place = plan.live_targets.file(&name);
+            let length = plan.live_targets.length(&name).at(&place)?;
+            if length == Some(file.length) && (layout == Layout::Consistent || same_bytes(&place, file)) {
+                plan.kept += 1;
+            } else {
+                plan.targets.push(TargetCopy { name, file: file.clone() });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn same_bytes(place: &Path, file: &TargetFile) -> bool {
+    let algorithms: Vec<Algorithm> = file.hashes.known().collect();
+    digest_file(place, &algorithms).is_ok_and(|(_, hashes)| file.hashes.compare(&hashes).is_ok())
+}
+
+/// Tells whether a metadata file may never change once it is live.
+fn is_versioned(layout: Layout, name: &str) -> bool {
+    match parse_versioned(name) {
+        Some((_, role)) => layout == Layout::Consistent || role.as_str() == "root",
+        None => false,
+    }
+}
+
+/// Follows the update of a client that stands on the present live state.
+fn old_client(staged: &Folder, live: &Folder, root: &[u8], layout: Layout) -> Result<(), RepositoryError> {
+    let refused = |name: &str, error: TrustError| RepositoryError::Refused {
+        file: format!("{STAGED}/{name}"),
+        reason: Refusal::Finding(format!("a client that stands on {METADATA} would refuse it: {error}")),
+    };
+    let unreadable = |error: TrustError| RepositoryError::Refused {
+        file: format!("{METADATA}/root.json"),
+        reason: error.into(),
+    };
+    let read = |folder: &Folder, name: &str| folder.read(name, MAX_METADATA).at(folder.file(name));
+    let now = chrono::DateTime::<chrono::Utc>::MIN_UTC;
+    let mut set = TrustedMetadataSet::new(root, now).map_err(unreadable)?;
+    refuse_root_fork(staged, live, set.root().version)?;
+    loop {
+        let name = format!("{}.root.json", set.root().version + 1);
+        let Some(bytes) = read(staged, &name)? else { break };
+        set.update_root(&bytes).map_err(|error| refused(&name, error))?;
+    }
+    // what the client has itself counts as far as it still verifies
+    if !set.keys_rotated() {
+        if let Some(bytes) = read(live, "timestamp.json")? {
+            let _ = set.update_timestamp(&bytes);
+        }
+        let listed = set.timestamp().and_then(|timestamp| timestamp.snapshot()).map(|listed| listed.version);
+        if let Some(version) = listed {
+            if let Some(bytes) = read(live, &layout.metadata_name(&RoleName::snapshot(), version))? {
+                let _ = set.update_snapshot(&bytes, Origin::Local);
+            }
+        }
+    }
+    let name = "timestamp.json";
+    let timestamp = read(staged, name)?.unwrap_or_default();
+    match set.update_timestamp(&timestamp) {
+        Ok(_) => {}
+        Err(TrustError::SameTimestamp { .. }) => {
+            if read(live, name)?.as_deref() != Some(timestamp.as_slice()) {
+                return Err(RepositoryError::Refused {
+                    file: format!("{METADATA}/{name}"),
+                    reason: Refusal::OtherBytes,
+                });
+            }
+        }
+        Err(error) => return Err(refused(name, error)),
+    }
+    let version =
+        set.timestamp().and_then(|timestamp| timestamp.snapshot()).map_or(0, |listed| listed.version);
+    let name = layout.metadata_name(&RoleName::snapshot(), version);
+    let snapshot = read(staged, &name)?.unwrap_or_default();
+    set.update_snapshot(&snapshot, Origin::Remote).map(drop).map_err(|error| refused(&name, error))
+}
+
+/// Refuses a staged history of roots that is not the live one's continuation.
+fn refuse_root_fork(staged: &Folder, live: &Folder, version: u64) -> Result<(), RepositoryError> {
+    let name = format!("{version}.root.json");
+    let read = |folder: &Folder| folder.read(&name, MAX_METADATA).at(folder.file(&name));
+    match (read(staged)?, read(live)?) {
+        (Some(ours), Some(theirs)) if ours == theirs => Ok(()),
+        (_, None) => Ok(()),
+        _ => {
+            Err(RepositoryError::Refused { file: format!("{METADATA}/{name}"), reason: Refusal::OtherBytes })
+        }
+    }
+}
+
+fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {
+    let Some(finding) = report.first_error() else { return Ok(()) };
+    let file = match (&finding.file, &finding.role) {
+        (Some(file), _) => file.clone(),
+        (None, Some(role)) => role.to_string(),
+        (None, None) => STAGED.to_owned(),
+    };
+    Err(RepositoryError::Refused { file, reason: Refusal::Finding(finding.message.clone()) })
+}

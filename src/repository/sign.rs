@@ -1,0 +1,193 @@
+//! Signatures on drafts: made with the keys at hand, only where a key may sign, each checked before it is kept.
+
+use std::collections::BTreeSet;
+
+use super::Repository;
+use super::error::{InputError, RepositoryError};
+use super::follow::{Extent, follow};
+use super::staged::Staged;
+use super::view::{Graph, View};
+use crate::crypto::{SignError, Signer, fingerprint, verify_signature};
+use crate::metadata::{Key, KeyId, RoleName, Signature};
+
+/// A key that can sign, and what the user called it.
+pub struct SigningKey<'a> {
+    /// What the user called it.
+    pub name: &'a str,
+    /// The key.
+    pub signer: &'a dyn Signer,
+}
+
+/// What was signed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SignReport {
+    /// Each role that got signatures, its version, and the ids of the keys that made them.
+    pub signed: Vec<(RoleName, u64, Vec<KeyId>)>,
+}
+
+impl Repository {
+    /// Signs the drafts of the roles named, or of every dirty role that the keys may sign for; snapshot and timestamp are
+    /// derived first. Signatures that are there already are kept. Nothing is on disk yet.
+    ///
+    /// # Errors
+    /// [`RepositoryError::MayNotSign`] for a key that may not sign for a role named, or for none at all.
+    pub fn sign(
+        &mut self,
+        roles: &[RoleName],
+        keys: &[SigningKey<'_>],
+    ) -> Result<SignReport, RepositoryError> {
+        for role in roles {
+            self.staged.known_role(role)?;
+        }
+        self.refuse_strangers(roles, keys)?;
+        let before = self.staged.clone();
+        follow(&mut self.staged, None, Extent::All, &self.policy, self.now)?;
+        let report = sign_drafts(&mut self.staged, None, roles, keys)?;
+        // what was derived and not signed is left as it was: it will be derived again
+        for role in derived(&before, &self.staged) {
+            if !report.signed.iter().any(|(signed, ..)| *signed == role) {
+                self.staged.restore(&role, &before);
+            }
+        }
+        Ok(report)
+    }
+
+    /// Tells whether a key may sign for one of the roles named, or, where none is named, for any role.
+    pub fn may_sign(&self, key: &Key, roles: &[RoleName]) -> bool {
+        let view = self.staged.effective();
+        let graph = view.graph();
+        let all = signing_order(&graph);
+        let roles = if roles.is_empty() { &all } else { roles };
+        roles.iter().any(|role| !ids_for(&view, &graph, role, key).is_empty())
+    }
+
+    /// Refuses keys that may not sign for a role named, or, where none is named, for any role.
+    pub(super) fn refuse_strangers(
+        &self,
+        roles: &[RoleName],
+        keys: &[SigningKey<'_>],
+    ) -> Result<(), RepositoryError> {
+        let view = self.staged.effective();
+        let graph = view.graph();
+        for key in keys {
+            let may_sign =
+                |role: &RoleName| !ids_for(&view, &graph, role, key.signer.public_key()).is_empty();
+            let refused = |role: Option<&RoleName>, may: Vec<KeyId>| {
+                let (keyid, name, role) = (key.signer.public_key().id(), key.name.to_owned(), role.cloned());
+                Err(RepositoryError::MayNotSign { keyid, name, role, may })
+            };
+            if let Some(role) = roles.iter().find(|role| !may_sign(role)) {
+                let authorities = view.authorities(role, &graph);
+                let may = authorities
+                    .iter()
+                    .flat_map(|(authority, _)| authority.keys.iter().map(|(id, _)| (*id).clone()));
+                return refused(Some(role), may.collect());
+            }
+            let mut all = signing_order(&graph).into_iter();
+            if roles.is_empty() && !all.any(|role| may_sign(&role)) {
+                return refused(None, Vec::new());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the roles whose drafts differ.
+fn derived(before: &Staged, after: &Staged) -> Vec<RoleName> {
+    let view = after.effective();
+    let differs = |role: &RoleName| {
+        let draft = |staged: &Staged| {
+            staged.role(role).and_then(|state| state.draft_bytes().map(|(bytes, _)| bytes.to_vec()))
+        };
+        draft(before) != draft(after)
+    };
+    signing_order(&view.graph()).into_iter().filter(differs).collect()
+}
+
+/// Returns all roles in the order in which they are signed.
+pub(super) fn signing_order(graph: &Graph) -> Vec<RoleName> {
+    let tail = [RoleName::snapshot(), RoleName::timestamp()];
+    std::iter::once(RoleName::root()).chain(graph.order.iter().cloned()).chain(tail).collect()
+}
+
+/// Adds to the drafts in force the signatures that the keys may make and that are not there yet.
+pub(super) fn sign_drafts(
+    staged: &mut Staged,
+    taken: Option<&BTreeSet<RoleName>>,
+    roles: &[RoleName],
+    keys: &[SigningKey<'_>],
+) -> Result<SignReport, RepositoryError> {
+    let mut report = SignReport::default();
+    let view = match taken {
+        None => View::of_all(staged),
+        Some(taken) => View::of(staged, taken.clone()),
+    };
+    let graph = view.graph();
+    let mut made = Vec::new();
+    for role in signing_order(&graph) {
+        let wanted = roles.is_empty() || roles.contains(&role);
+        let Some(state) = staged.role(&role).filter(|_| wanted && view.takes(&role)) else { continue };
+        let Some(((bytes, signatures), version)) = state.draft_bytes().zip(state.draft_version()) else {
+            continue;
+        };
+        let mut new = Vec::new();
+        for key in keys {
+            for (id, public) in ids_for(&view, &graph, &role, key.signer.public_key()) {
+                let present =
+                    |signature: &Signature| signature.keyid == id && is_valid(public, bytes, signature);
+                if !signatures.iter().chain(&new).any(present) {
+                    new.push(signature(key, &id, public, bytes)?);
+                }
+            }
+        }
+        if !new.is_empty() {
+            report.signed.push((
+                role.clone(),
+                version,
+                new.iter().map(|signature| signature.keyid.clone()).collect(),
+            ));
+            made.push((role, new));
+        }
+    }
+    for (role, signatures) in made {
+        let state = staged.role_mut(&role).ok_or_else(|| InputError::UnknownRole(role.to_string()))?;
+        state.add_signatures(signatures);
+    }
+    Ok(report)
+}
+
+/// Returns the ids under which a role's authorities list a key, with the key as they state it.
+fn ids_for<'a>(view: &View<'a>, graph: &Graph, role: &RoleName, key: &Key) -> Vec<(KeyId, &'a Key)> {
+    let Some(identity) = fingerprint(key) else { return Vec::new() };
+    let mut ids: Vec<(KeyId, &'a Key)> = Vec::new();
+    for (authority, _) in view.authorities(role, graph) {
+        for (id, listed) in authority.keys {
+            let Some(listed) = listed.filter(|listed| fingerprint(listed) == Some(identity)) else {
+                continue;
+            };
+            if !ids.iter().any(|(known, _)| known == id) {
+                ids.push((id.clone(), listed));
+            }
+        }
+    }
+    ids
+}
+
+fn is_valid(key: &Key, bytes: &[u8], signature: &Signature) -> bool {
+    hex::decode(&signature.sig).is_ok_and(|sig| verify_signature(key, bytes, &sig).is_ok())
+}
+
+fn signature(
+    key: &SigningKey<'_>,
+    id: &KeyId,
+    public: &Key,
+    bytes: &[u8],
+) -> Result<Signature, RepositoryError> {
+    let refused =
+        |reason: SignError| RepositoryError::Signing { keyid: id.clone(), name: key.name.to_owned(), reason };
+    let made = key.signer.sign(&public.scheme, bytes).map_err(refused)?;
+    // a signer may be a device or another program: nothing is used that does not verify
+    verify_signature(public, bytes, &made)
+        .map_err(|error| refused(SignError::Failed { reason: error.to_string() }))?;
+    Ok(Signature::new(id.clone(), &made))
+}

@@ -1,0 +1,244 @@
+//! What a maintainer wants to know at a glance: what is dirty and why, what is missing, what expires, what to type next.
+
+use chrono::{DateTime, Utc};
+
+use super::Repository;
+use super::error::{Lacking, RepositoryError};
+use super::follow::{Extent, Reason, dirty, follow};
+use super::layout::{Layout, MAX_METADATA};
+use super::sign::signing_order;
+use super::staged::Staged;
+use super::view::{Graph, View};
+use crate::metadata::{KeyId, Metadata, RoleName, Root, Signed, Snapshot, Timestamp};
+use crate::storage::{Folder, ReadFiles};
+use crate::verify::Authority;
+
+/// A key of a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// Its id.
+    pub keyid: KeyId,
+    /// Whether it has signed what is drafted, or else what is written.
+    pub signed: bool,
+}
+
+/// One role at a glance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleStatus {
+    /// The role.
+    pub role: RoleName,
+    /// The version in `metadata.staged`.
+    pub written: Option<u64>,
+    /// The version in `metadata`.
+    pub live: Option<u64>,
+    /// The version of the draft.
+    pub draft: Option<u64>,
+    /// When the draft, or else the written metadata, expires.
+    pub expires: Option<DateTime<Utc>>,
+    /// How many distinct keys must sign.
+    pub threshold: u64,
+    /// The keys that may sign.
+    pub keys: Vec<KeyStatus>,
+    /// How many distinct usable keys there are.
+    pub distinct_keys: usize,
+    /// How many signatures are missing.
+    pub missing: u64,
+    /// What is missing, in data.
+    pub lacking: Option<Lacking>,
+    /// Why the role is dirty.
+    pub reasons: Vec<Reason>,
+}
+
+/// A repository at a glance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The roles in the order in which they are signed.
+    pub roles: Vec<RoleStatus>,
+    /// Whether files are named with versions and hashes.
+    pub consistent_snapshot: bool,
+    /// Whether everything written is live.
+    pub published: bool,
+}
+
+impl Status {
+    /// Returns the dirty roles.
+    pub fn dirty(&self) -> Vec<&RoleName> {
+        self.roles.iter().filter(|role| !role.reasons.is_empty()).map(|role| &role.role).collect()
+    }
+
+    /// Returns what is missing, in the words of the original tool.
+    pub fn missing_words(&self) -> Vec<String> {
+        let words = |role: &RoleStatus| {
+            let RoleStatus { role: name, threshold, distinct_keys, missing, .. } = role;
+            if (*distinct_keys as u64) < *threshold {
+                return Some(format!("'{name}' role contains {distinct_keys} / {threshold} public keys."));
+            }
+            let have = threshold - missing;
+            (!role.reasons.is_empty() && *missing > 0)
+                .then(|| format!("'{name}' role contains {have} / {threshold} signatures."))
+        };
+        self.roles.iter().filter_map(words).collect()
+    }
+
+    /// Returns the roles that expire at or before a moment.
+    pub fn expiring(&self, moment: DateTime<Utc>) -> Vec<&RoleStatus> {
+        self.roles.iter().filter(|role| role.expires.is_some_and(|expires| expires <= moment)).collect()
+    }
+
+    /// Returns the commands that lead on from here.
+    pub fn next(&self) -> Vec<String> {
+        let mut next = Vec::new();
+        let keyless = |role: &&RoleStatus| (role.distinct_keys as u64) < role.threshold;
+        for role in self.roles.iter().filter(keyless) {
+            next.push(format!("tuf-repo add-key {} KEY.pub", shell_word(role.role.as_str())));
+        }
+        if !next.is_empty() {
+            return next;
+        }
+        let dirty: Vec<&RoleStatus> = self.roles.iter().filter(|role| !role.reasons.is_empty()).collect();
+        if dirty.is_empty() {
+            return if self.published { next } else { vec!["tuf-repo publish".to_owned()] };
+        }
+        if dirty.iter().all(|role| role.missing == 0) {
+            return vec!["tuf-repo write".to_owned()];
+        }
+        let unsigned = dirty.iter().filter(|role| role.missing > 0);
+        let names: Vec<String> = unsigned.map(|role| role.role.to_string()).collect();
+        vec![format!("tuf-repo write{}", " --key KEY".repeat(names.len().min(4)))]
+    }
+}
+
+/// Quotes a word for a shell where it needs that.
+fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./%+,:@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+impl Repository {
+    /// Looks at every role.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`] where live metadata cannot be read.
+    pub fn status(&self) -> Result<Status, RepositoryError> {
+        let view = self.staged.effective();
+        let graph = view.graph();
+        let dirty = dirty(&view, &self.staged);
+        let live = Live::read(&self.live_folder())?;
+        let mut roles = Vec::new();
+        for role in signing_order(&graph) {
+            let reasons = dirty
+                .iter()
+                .find(|(name, _)| *name == role)
+                .map(|(_, reasons)| reasons.clone())
+                .unwrap_or_default();
+            roles.push(role_status(&self.staged, &view, &graph, &live, role, reasons));
+        }
+        let published = roles.iter().all(|role| role.written == role.live);
+        let consistent_snapshot = view.root().is_some_and(|root| root.consistent_snapshot);
+        Ok(Status { roles, consistent_snapshot, published })
+    }
+
+    /// Returns what the drafts would be if everything that follows were derived now.
+    ///
+    /// # Errors
+    /// As [`Repository::plan_edit`].
+    pub fn derived(&self) -> Result<Staged, RepositoryError> {
+        let mut staged = self.staged.clone();
+        follow(&mut staged, None, Extent::All, &self.policy, self.now)?;
+        Ok(staged)
+    }
+}
+
+fn role_status(
+    staged: &Staged,
+    view: &View<'_>,
+    graph: &Graph,
+    live: &Live,
+    role: RoleName,
+    reasons: Vec<Reason>,
+) -> RoleStatus {
+    let state = staged.role(&role);
+    let authorities = view.authorities(&role, graph);
+    let (written, draft) =
+        (state.and_then(|state| state.written_version()), state.and_then(|state| state.draft_version()));
+    // a role that must follow and has no draft yet has no signature yet
+    let bytes = match (reasons.is_empty(), draft) {
+        (false, None) => None,
+        _ => view.bytes(&role),
+    };
+    let mut keys: Vec<KeyStatus> = Vec::new();
+    let (mut missing, mut threshold) = (0, 0);
+    for (authority, old_root) in &authorities {
+        let result = match bytes {
+            Some((signed_bytes, signatures, _)) => authority.check(signed_bytes, signatures),
+            None => authority.check(b"", &[]),
+        };
+        missing = missing.max(result.lacking());
+        if old_root.is_none() {
+            threshold = threshold.max(authority.threshold);
+        }
+        for (keyid, _) in &authority.keys {
+            let signed = result.signed.contains(keyid);
+            match keys.iter_mut().find(|known| known.keyid == **keyid) {
+                Some(known) => known.signed |= signed,
+                None => keys.push(KeyStatus { keyid: (*keyid).clone(), signed }),
+            }
+        }
+    }
+    let last = authorities.iter().filter(|(_, old_root)| old_root.is_none()).map(|(authority, _)| authority);
+    RoleStatus {
+        written,
+        live: live.version(&role),
+        draft,
+        expires: state.and_then(|state| state.expires()),
+        threshold,
+        distinct_keys: last.map(Authority::distinct_keys).min().unwrap_or(0),
+        missing,
+        lacking: view.lacking(&role, graph),
+        keys,
+        reasons,
+        role,
+    }
+}
+
+/// The versions that clients see, as far as they can be read: `verify --live` judges them.
+#[derive(Default)]
+struct Live {
+    root: Option<u64>,
+    timestamp: Option<u64>,
+    snapshot: Option<Snapshot>,
+}
+
+impl Live {
+    fn read(folder: &Folder) -> Result<Self, RepositoryError> {
+        let Some(root) = live_file::<Root>(folder, "root.json") else { return Ok(Self::default()) };
+        let timestamp = live_file::<Timestamp>(folder, "timestamp.json");
+        let listed = timestamp.as_ref().and_then(Timestamp::snapshot).map(|listed| listed.version);
+        let layout = Layout::of(root.consistent_snapshot);
+        let snapshot = listed
+            .and_then(|version| live_file(folder, &layout.metadata_name(&RoleName::snapshot(), version)));
+        Ok(Self {
+            root: Some(root.version),
+            timestamp: timestamp.map(|timestamp| timestamp.version),
+            snapshot,
+        })
+    }
+
+    fn version(&self, role: &RoleName) -> Option<u64> {
+        match role.as_str() {
+            "root" => self.root,
+            "timestamp" => self.timestamp,
+            "snapshot" => self.snapshot.as_ref().map(Signed::version),
+            _ => self.snapshot.as_ref()?.role(role).map(|listed| listed.version),
+        }
+    }
+}
+
+fn live_file<T: Signed>(folder: &Folder, name: &str) -> Option<T> {
+    let bytes = folder.read(name, MAX_METADATA).ok()??;
+    Metadata::from_bytes(&bytes).ok().map(Metadata::into_signed)
+}

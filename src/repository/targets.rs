@@ -1,0 +1,100 @@
+//! Target files that are listed: shown, and taken off the list.
+
+use std::collections::BTreeMap;
+
+use super::Repository;
+use super::error::{InputError, RepositoryError};
+use crate::metadata::{RoleName, TargetFile, pattern_matches};
+
+/// A target and the role that lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// The role.
+    pub role: RoleName,
+    /// What is listed.
+    pub file: TargetFile,
+}
+
+impl Repository {
+    /// Returns the targets that match any of the patterns, all of them where there is no pattern, with drafts in force.
+    /// Of a path that several roles list, the one that clients find first.
+    ///
+    /// # Errors
+    /// [`InputError::NoMatch`] for a pattern that matches nothing.
+    pub fn list(&self, patterns: &[String]) -> Result<BTreeMap<String, Listed>, RepositoryError> {
+        let mut listed = BTreeMap::new();
+        let mut matched = vec![false; patterns.len()];
+        for role in self.staged.graph().order {
+            let Some(targets) = self.staged.targets(&role).and_then(|state| state.effective()) else {
+                continue;
+            };
+            for (path, file) in &targets.targets {
+                let hits = hits(patterns, path, &mut matched);
+                if hits || patterns.is_empty() {
+                    listed
+                        .entry(path.clone())
+                        .or_insert_with(|| Listed { role: role.clone(), file: file.clone() });
+                }
+            }
+        }
+        refuse_unmatched(patterns, &matched)?;
+        Ok(listed)
+    }
+
+    /// Takes targets off the list of a role, or of every role that lists them. The files stay. Returns the paths by role.
+    ///
+    /// # Errors
+    /// [`InputError::NoMatch`] for a pattern that matches nothing.
+    pub fn remove_targets(
+        &mut self,
+        patterns: &[String],
+        role: Option<&RoleName>,
+    ) -> Result<BTreeMap<RoleName, Vec<String>>, RepositoryError> {
+        let roles = match role {
+            Some(role) if !role.lists_targets() => {
+                return Err(InputError::ListsNoTargets { role: role.clone() }.into());
+            }
+            Some(role) => vec![role.clone()],
+            None => self.staged.graph().order,
+        };
+        let mut matched = vec![false; patterns.len()];
+        let mut removed: BTreeMap<RoleName, Vec<String>> = BTreeMap::new();
+        for role in roles {
+            let Some(targets) = self.staged.targets(&role).and_then(|state| state.effective()) else {
+                continue;
+            };
+            let paths: Vec<String> =
+                targets.targets.keys().filter(|path| hits(patterns, path, &mut matched)).cloned().collect();
+            if !paths.is_empty() {
+                removed.insert(role, paths);
+            }
+        }
+        refuse_unmatched(patterns, &matched)?;
+        for (role, paths) in &removed {
+            let expires = self.expiry(role)?;
+            let Some(state) = self.staged.targets_mut(role) else { continue };
+            let edited = state.edit(expires, |targets| {
+                targets.targets.retain(|path, _| paths.binary_search(path).is_err())
+            });
+            edited.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+        }
+        Ok(removed)
+    }
+}
+
+/// Tells whether any pattern matches a path, and notes which did. A path always matches itself.
+fn hits(patterns: &[String], path: &str, matched: &mut [bool]) -> bool {
+    let mut any = false;
+    for (pattern, matched) in patterns.iter().zip(matched) {
+        if pattern == path || pattern_matches(pattern, path) {
+            *matched = true;
+            any = true;
+        }
+    }
+    any
+}
+
+fn refuse_unmatched(patterns: &[String], matched: &[bool]) -> Result<(), InputError> {
+    let unmatched = patterns.iter().zip(matched).find(|(_, matched)| !**matched);
+    unmatched.map_or(Ok(()), |(pattern, _)| Err(InputError::NoMatch(pattern.escape_debug().to_string())))
+}

@@ -1,0 +1,160 @@
+//! One coherent look at the staged state: some drafts in force, the others not.
+//!
+//! `write` may take some drafts and leave others; whether a role is complete depends on which of its delegators'
+//! drafts are taken. A view answers such questions without changing anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::Lacking;
+use super::staged::{AnyRole, Staged};
+use crate::metadata::{Metadata, RoleName, Root, Signature, Targets};
+use crate::verify::{Authority, Delegator};
+
+/// Which drafts are in force.
+#[derive(Debug, Clone)]
+enum Taken {
+    All,
+    Only(BTreeSet<RoleName>),
+}
+
+/// The staged state with some drafts in force.
+#[derive(Debug, Clone)]
+pub struct View<'a> {
+    staged: &'a Staged,
+    taken: Taken,
+}
+
+/// The roles that list targets and can be reached by delegation.
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    /// The roles in pre-order, `targets` first.
+    pub order: Vec<RoleName>,
+    /// Who delegates to each.
+    pub delegators: BTreeMap<RoleName, Vec<RoleName>>,
+}
+
+impl Graph {
+    /// Tells whether a role can be reached.
+    pub fn contains(&self, role: &RoleName) -> bool {
+        self.delegators.contains_key(role)
+    }
+
+    /// Returns who delegates to a role.
+    pub fn delegators(&self, role: &RoleName) -> &[RoleName] {
+        self.delegators.get(role).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+impl<'a> View<'a> {
+    /// All drafts are in force.
+    pub fn of_all(staged: &'a Staged) -> Self {
+        Self { staged, taken: Taken::All }
+    }
+
+    /// Only the drafts of some roles are in force.
+    pub fn of(staged: &'a Staged, roles: BTreeSet<RoleName>) -> Self {
+        Self { staged, taken: Taken::Only(roles) }
+    }
+
+    /// Tells whether a role's draft, if any, is in force.
+    pub fn takes(&self, role: &RoleName) -> bool {
+        match &self.taken {
+            Taken::All => true,
+            Taken::Only(roles) => roles.contains(role),
+        }
+    }
+
+    /// Returns the root in force.
+    pub fn root(&self) -> Option<&'a Root> {
+        let root = &self.staged.root;
+        if self.takes(&RoleName::root()) {
+            root.effective()
+        } else {
+            root.written.as_ref().map(Metadata::signed)
+        }
+    }
+
+    /// Returns the targets metadata of a role in force.
+    pub fn targets(&self, role: &RoleName) -> Option<&'a Targets> {
+        let state = self.staged.targets(role)?;
+        if self.takes(role) { state.effective() } else { state.written.as_ref().map(Metadata::signed) }
+    }
+
+    /// Returns the version of a role that lists targets.
+    pub fn version(&self, role: &RoleName) -> Option<u64> {
+        self.targets(role).map(|targets| targets.version)
+    }
+
+    /// Follows the delegations.
+    pub fn graph(&self) -> Graph {
+        let mut graph = Graph::default();
+        self.visit(RoleName::targets(), RoleName::root(), &mut graph);
+        graph
+    }
+
+    fn visit(&self, first: RoleName, by: RoleName, graph: &mut Graph) {
+        let mut pending = vec![(first, by)];
+        while let Some((role, delegator)) = pending.pop() {
+            let seen = graph.contains(&role);
+            graph.delegators.entry(role.clone()).or_default().push(delegator);
+            if seen {
+                continue;
+            }
+            graph.order.push(role.clone());
+            if let Some(targets) = self.targets(&role) {
+                let children = self.staged.delegated_by(targets);
+                pending.extend(children.into_iter().rev().map(|child| (child, role.clone())));
+            }
+        }
+    }
+
+    /// Returns the authorities whose thresholds a role's metadata must meet, each with the root version it comes from
+    /// where that is an older root's: a new root answers to its predecessor and to itself, a role to all its delegators.
+    pub fn authorities(&self, role: &RoleName, graph: &Graph) -> Vec<(Authority<'a>, Option<u64>)> {
+        let mut authorities = Vec::new();
+        if role.as_str() == "root" {
+            let written = self.staged.root.written.as_ref().map(Metadata::signed);
+            if let Some(old) = written.filter(|_| self.takes(role) && self.staged.root.draft.is_some()) {
+                authorities.extend(old.authority(role).map(|authority| (authority, Some(old.version))));
+            }
+            authorities
+                .extend(self.root().and_then(|root| root.authority(role)).map(|authority| (authority, None)));
+        } else if role.is_top_level() {
+            authorities
+                .extend(self.root().and_then(|root| root.authority(role)).map(|authority| (authority, None)));
+        } else {
+            let delegators = graph.delegators(role).iter().filter_map(|delegator| self.targets(delegator));
+            authorities.extend(
+                delegators.filter_map(|targets| targets.authority(role)).map(|authority| (authority, None)),
+            );
+        }
+        authorities
+    }
+
+    /// Returns the bytes and signatures of a role in force, with the version.
+    pub fn bytes(&self, role: &RoleName) -> Option<(&'a [u8], &'a [Signature], u64)> {
+        let state: &'a dyn AnyRole = self.staged.role(role)?;
+        let drafted = state.draft_bytes().filter(|_| self.takes(role)).zip(state.draft_version());
+        let ((bytes, signatures), version) =
+            drafted.or_else(|| state.written_bytes().zip(state.written_version()))?;
+        Some((bytes, signatures, version))
+    }
+
+    /// Says what a role lacks to be complete: nothing, or the first threshold that its signatures do not meet.
+    pub fn lacking(&self, role: &RoleName, graph: &Graph) -> Option<Lacking> {
+        let (bytes, signatures, version) = self.bytes(role)?;
+        self.authorities(role, graph).into_iter().find_map(|(authority, old_root)| {
+            let keys = authority.distinct_keys();
+            let result = authority.check(bytes, signatures);
+            (!result.is_verified()).then(|| Lacking {
+                role: role.clone(),
+                version,
+                signed: result.signed.len() as u64,
+                threshold: result.threshold,
+                keys,
+                missing: result.missing,
+                old_root,
+            })
+        })
+    }
+}

@@ -1,0 +1,483 @@
+//! Drafts become written metadata: signed, derived, checked as a client would, then put in place, the timestamp last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
+use super::Repository;
+use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
+use super::follow::{Extent, dirty, follow};
+use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS};
+use super::scan::{copy_digested, digest_file};
+use super::sign::{SigningKey, sign_drafts};
+use super::staged::DraftPlan;
+use super::view::View;
+use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath};
+use crate::storage::{Folder, Overlay, ReadFiles};
+use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
+
+/// Which drafts are to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// All, or these and what they cannot do without; nothing moves unless each of them is complete.
+    Whole(Vec<RoleName>),
+    /// Of all, or of these, the ones that are complete; the others stay drafts.
+    Complete(Vec<RoleName>),
+}
+
+/// A planned `write`.
+#[derive(Debug, Clone, Default)]
+pub struct Written {
+    /// The roles to be written and their versions.
+    pub roles: BTreeMap<RoleName, u64>,
+    /// The roles whose drafts stay, with what they lack.
+    pub left: Vec<Lacking>,
+    /// Metadata files in the order in which they are put.
+    metadata: Vec<(String, Vec<u8>)>,
+    /// Hash-named copies of targets to make, or plain targets to check.
+    copies: Vec<Copy>,
+    /// The drafts with their new signatures.
+    drafts: DraftPlan,
+}
+
+impl Written {
+    /// Returns the files that are put, relative to the repository.
+    pub fn put(&self) -> Vec<String> {
+        let copies = self.copies.iter().flat_map(|copy| &copy.names).map(|name| format!("{TARGETS}/{name}"));
+        copies.chain(self.metadata.iter().map(|(name, _)| format!("{STAGED}/{name}"))).collect()
+    }
+
+    /// Returns how many bytes of targets are read.
+    pub fn target_bytes(&self) -> u64 {
+        self.copies.iter().map(|copy| copy.file.length).sum()
+    }
+
+    /// Tells whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.metadata.is_empty()
+    }
+}
+
+/// One target whose bytes are to be checked, and the names that it is copied to.
+#[derive(Debug, Clone)]
+struct Copy {
+    role: RoleName,
+    path: TargetPath,
+    file: TargetFile,
+    names: Vec<String>,
+}
+
+impl Repository {
+    /// Signs what the keys may sign, derives snapshot and timestamp, and checks the outcome as a client would that trusts
+    /// what is written now. Nothing is on disk yet.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Incomplete`] where signatures are missing, [`RepositoryError::Refused`] where a client would
+    /// not accept the outcome, [`RepositoryError::MayNotSign`] for a key that is no role's.
+    pub fn plan_write(
+        &mut self,
+        selection: &Selection,
+        keys: &[SigningKey<'_>],
+    ) -> Result<Written, RepositoryError> {
+        let (Selection::Whole(named) | Selection::Complete(named)) = selection;
+        for role in named {
+            self.staged.known_role(role)?;
+        }
+        self.refuse_strangers(&[], keys)?;
+        self.staged.drop_unreachable();
+        follow(&mut self.staged, None, Extent::All, &self.policy, self.now)?;
+        sign_drafts(&mut self.staged, None, &[], keys)?;
+        let all = self.drafted(&[]);
+        let mut taken = self.drafted(named);
+        self.complete_selection(&mut taken);
+        let mut left = Vec::new();
+        if let Selection::Complete(_) = selection {
+            self.drop_incomplete(&mut taken, &mut left);
+        }
+        if taken != all {
+            follow(&mut self.staged, Some(&taken), Extent::All, &self.policy, self.now)?;
+            let mut derived = taken.clone();
+            derived.extend([RoleName::snapshot(), RoleName::timestamp()]);
+            sign_drafts(&mut self.staged, Some(&derived), &[], keys)?;
+        }
+        taken.extend([RoleName::snapshot(), RoleName::timestamp()]);
+        let view = View::of(&self.staged, taken);
+        let roles: Vec<RoleName> = dirty(&view, &self.staged).into_iter().map(|(role, _)| role).collect();
+        let graph = view.graph();
+        let lacking: Vec<Lacking> = roles.iter().filter_map(|role| view.lacking(role, &graph)).collect();
+        if !lacking.is_empty() {
+            return Err(RepositoryError::Incomplete(lacking));
+        }
+        if roles.is_empty() {
+            return if left.is_empty() {
+                Ok(Written::default())
+            } else {
+                Err(RepositoryError::Incomplete(left))
+            };
+        }
+        let mut written = self.collect(&view, &roles)?;
+        written.left = left;
+        self.check_as_client(&view, &written)?;
+        Ok(written)
+    }
+
+    /// Carries a planned `write` out: target copies, signed drafts, versioned files, `root.json`, the timestamp last; then
+    /// the drafts that are written now are removed. `progress` is told the bytes of targets as they are read.
+    ///
+    /// # Errors
+    /// [`Refusal::TargetChanged`] before anything has moved; [`RepositoryError::Io`].
+    pub fn execute_write(
+        &self,
+        written: &Written,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), RepositoryError> {
+        self.sweep()?;
+        self.copy_targets(&written.copies, progress)?;
+        // the signatures are kept first: killed from here on, the next run puts the very same bytes
+        self.staged.save(&written.drafts)?;
+        put_metadata(self.staged.folder(), &written.metadata, STAGED)?;
+        let mut after = Self::open(&self.dir, self.now)?;
+        let plan = after.plan_edit()?;
+        after.staged.save(&plan)
+    }
+
+    /// Returns the roles with drafts, without snapshot and timestamp; only those named where any is named.
+    fn drafted(&self, named: &[RoleName]) -> BTreeSet<RoleName> {
+        let graph = self.staged.graph();
+        let roles = std::iter::once(RoleName::root()).chain(graph.order);
+        let wanted = |role: &RoleName| named.is_empty() || named.contains(role);
+        roles.filter(|role| wanted(role) && self.has_draft(role)).collect()
+    }
+
+    fn has_draft(&self, role: &RoleName) -> bool {
+        self.staged.role(role).is_some_and(|state| state.draft_version().is_some())
+    }
+
+    fn is_written(&self, role: &RoleName) -> bool {
+        self.staged.role(role).is_some_and(|state| state.written_version().is_some())
+    }
+
+    /// Adds to a selection what it cannot do without: root and targets the first time, the delegators of new roles, the
+    /// new roles of delegators, and roles that must be signed again because of it.
+    fn complete_selection(&self, taken: &mut BTreeSet<RoleName>) {
+        loop {
+            let mut more: Vec<RoleName> = Vec::new();
+            let all = self.staged.graph();
+            for role in [RoleName::root(), RoleName::targets()] {
+                if !self.is_written(&role) {
+                    more.push(role);
+                }
+            }
+            for role in taken.iter().filter(|role| !self.is_written(role)) {
+                more.extend(
+                    all.delegators(role).iter().filter(|delegator| self.has_draft(delegator)).cloned(),
+                );
+            }
+            let view = View::of(&self.staged, taken.clone());
+            let graph = view.graph();
+            for role in graph.order.iter().filter(|role| self.has_draft(role)) {
+                let new = !self.is_written(role);
+                if new || view.lacking(role, &graph).is_some_and(|_| !taken.contains(role)) {
+                    more.push(role.clone());
+                }
+            }
+            let size = taken.len();
+            taken.extend(more);
+            if taken.len() == size {
+                return;
+            }
+        }
+    }
+
+    /// Takes out of a selection what is not complete, and what would not be coherent without it.
+    fn drop_incomplete(&self, taken: &mut BTreeSet<RoleName>, left: &mut Vec<Lacking>) {
+        loop {
+            let view = View::of(&self.staged, taken.clone());
+            let graph = view.graph();
+            let mut out: BTreeSet<RoleName> = BTreeSet::new();
+            for role in std::iter::once(RoleName::root()).chain(graph.order.iter().cloned()) {
+                let absent = view.bytes(&role).is_none();
+                let lacking = view.lacking(&role, &graph);
+                if !absent && lacking.is_none() {
+                    continue;
+                }
+                if let Some(lacking) = lacking.filter(|_| !left.iter().any(|known| known.role == role)) {
+                    left.push(lacking);
+                }
+                if taken.contains(&role) {
+                    out.insert(role);
+                } else {
+                    // what is written does not verify under what was taken: its delegators have to wait
+                    let delegators = graph.delegators(&role).iter().cloned();
+                    out.extend(delegators.filter(|delegator| taken.contains(delegator)));
+                }
+            }
+            // a role that nobody in force delegates to has to wait as well
+            out.extend(taken.iter().filter(|role| role.lists_targets() && !graph.contains(role)).cloned());
+            if out.is_empty() {
+                return;
+            }
+            taken.retain(|role| !out.contains(role));
+        }
+    }
+
+    /// Collects the files of the roles to be written.
+    fn collect(&self, view: &View<'_>, roles: &[RoleName]) -> Result<Written, RepositoryError> {
+        let layout = Layout::of(view.root().is_some_and(|root| root.consistent_snapshot));
+        let mut written = Written { drafts: self.staged.plan_drafts()?, ..Written::default() };
+        // signatures are kept; a draft is removed only once it is written
+        written.drafts.remove.clear();
+        let (mut versioned, mut last) = (Vec::new(), Vec::new());
+        for role in roles {
+            let Some(state) = self.staged.role(role) else { continue };
+            let bytes = state
+                .draft_as_written()
+                .map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+            let Some((bytes, version)) = bytes.zip(state.draft_version()) else { continue };
+            written.roles.insert(role.clone(), version);
+            let name = layout.metadata_name(role, version);
+            match role.as_str() {
+                "timestamp" => last.push((name, bytes)),
+                "root" => {
+                    versioned.insert(0, (name, bytes.clone()));
+                    last.insert(0, ("root.json".to_owned(), bytes));
+                }
+                _ => versioned.push((name, bytes)),
+            }
+        }
+        for (name, bytes) in &versioned {
+            self.refuse_other_bytes(layout, name, bytes)?;
+        }
+        written.metadata = versioned.into_iter().chain(last).collect();
+        written.copies = self.target_copies(layout, roles)?;
+        Ok(written)
+    }
+
+    /// A versioned file is never written again with other bytes.
+    fn refuse_other_bytes(&self, layout: Layout, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
+        if layout == Layout::Plain && !name.ends_with(".root.json") {
+            return Ok(());
+        }
+        let folder = self.staged.folder();
+        match folder.read(name, MAX_METADATA).at(folder.file(name))? {
+            Some(present) if present != bytes => Err(RepositoryError::Refused {
+                file: format!("{STAGED}/{name}"),
+                reason: Refusal::OtherBytes,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the targets that are listed anew, with the copies that are not there yet.
+    fn target_copies(&self, layout: Layout, roles: &[RoleName]) -> Result<Vec<Copy>, RepositoryError> {
+        let folder = self.targets_folder();
+        let mut copies = Vec::new();
+        for role in roles.iter().filter(|role| role.lists_targets()) {
+            let Some(state) = self.staged.targets(role) else { continue };
+            let Some(draft) = &state.draft else { continue };
+            let old = state.written.as_ref().map(|written| &written.signed().targets);
+            for (path, file) in &draft.metadata.signed().targets {
+                if old
+                    .and_then(|old| old.get(path))
+                    .is_some_and(|old| old.length == file.length && old.hashes == file.hashes)
+                {
+                    continue;
+                }
+                let path = TargetPath::parse(path).map_err(InputError::from)?;
+                let mut names = layout.target_names(&path, file);
+                if layout == Layout::Consistent {
+                    let mut missing = Vec::new();
+                    for name in names {
+                        if folder.length(&name).at(folder.file(&name))? != Some(file.length) {
+                            missing.push(name);
+                        }
+                    }
+                    if missing.is_empty() {
+                        continue;
+                    }
+                    names = missing;
+                } else {
+                    names.clear();
+                }
+                copies.push(Copy { role: role.clone(), path, file: file.clone(), names });
+            }
+        }
+        Ok(copies)
+    }
+
+    /// Copies targets to their hash names, checking the bytes on the way; in the plain layout only checks them.
+    fn copy_targets(&self, copies: &[Copy], progress: &(dyn Fn(u64) + Sync)) -> Result<(), RepositoryError> {
+        if copies.is_empty() {
+            return Ok(());
+        }
+        let folder = self.targets_folder();
+        let mut batch = folder.batch().at(folder.path())?;
+        let copy_one = |copy: &Copy| -> Result<Vec<(PathBuf, String)>, RepositoryError> {
+            let source = folder.file(copy.path.as_str());
+            let changed = |reason: String| RepositoryError::Refused {
+                file: format!("{TARGETS}/{}", copy.path),
+                reason: Refusal::TargetChanged(format!("{}: {reason}", copy.role)),
+            };
+            let algorithms: Vec<Algorithm> = copy.file.hashes.known().collect();
+            let mut made = Vec::new();
+            let mut names = copy.names.iter();
+            let first = names.next();
+            let (length, hashes) = match first {
+                None => digest_file(&source, &algorithms).map_err(|error| changed(error.to_string()))?,
+                Some(name) => {
+                    let mut from = File::open(&source).map_err(|error| changed(error.to_string()))?;
+                    let (path, mut to) = batch.create().at(folder.path())?;
+                    let digested = copy_digested(&mut from, &mut to, &algorithms).at(&source)?;
+                    made.push((path, name.clone()));
+                    digested
+                }
+            };
+            if length != copy.file.length {
+                return Err(changed(format!("{length} bytes, {} listed", copy.file.length)));
+            }
+            copy.file.hashes.compare(&hashes).map_err(|mismatch| changed(format!("it {mismatch}")))?;
+            for name in names {
+                let (path, mut to) = batch.create().at(folder.path())?;
+                let mut from = File::open(&made[0].0).at(&made[0].0)?;
+                std::io::copy(&mut from, &mut to).at(&path)?;
+                made.push((path, name.clone()));
+            }
+            progress(length);
+            Ok(made)
+        };
+        let made: Vec<Vec<(PathBuf, String)>> = copies.par_iter().map(copy_one).collect::<Result<_, _>>()?;
+        for (path, name) in made.into_iter().flatten() {
+            batch.place(path, name);
+        }
+        batch.commit().at(folder.path())
+    }
+
+    /// Checks the outcome as a client that trusts what is written now; as a new one where nothing is.
+    fn check_as_client(&self, view: &View<'_>, written: &Written) -> Result<(), RepositoryError> {
+        let new = written.metadata.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+        let files = Overlay::new(self.staged.folder(), new);
+        let layout = Layout::of(view.root().is_some_and(|root| root.consistent_snapshot));
+        let read = |name: &str| -> Result<Vec<u8>, RepositoryError> {
+            let bytes = files.read(name, MAX_METADATA).at(self.staged.folder().file(name))?;
+            bytes.ok_or_else(|| RepositoryError::Refused {
+                file: format!("{STAGED}/{name}"),
+                reason: Refusal::Missing,
+            })
+        };
+        let trusted = |name: &str, result: Result<(), TrustError>| {
+            result.map_err(|error| RepositoryError::Refused {
+                file: format!("{STAGED}/{name}"),
+                reason: error.into(),
+            })
+        };
+        let written_root = self.staged.root.written.as_ref().map(|root| root.to_bytes()).transpose();
+        let written_root =
+            written_root.map_err(|reason| InputError::Canonical { what: "root".to_owned(), reason })?;
+        let first = match &written_root {
+            Some(root) => root.clone(),
+            None => read("root.json")?,
+        };
+        let set = TrustedMetadataSet::new(&first, self.now);
+        let mut set = set.map_err(|error| RepositoryError::Refused {
+            file: format!("{STAGED}/root.json"),
+            reason: error.into(),
+        })?;
+        if written_root.is_some() && written.roles.contains_key(&RoleName::root()) {
+            let name = format!("{}.root.json", set.root().version + 1);
+            let bytes = read(&name)?;
+            trusted(&name, set.update_root(&bytes).map(drop))?;
+        }
+        trusted("root.json", set.check_root_expiry())?;
+        self.trust_written(&mut set);
+        let timestamp = read("timestamp.json")?;
+        match set.update_timestamp(&timestamp).map(drop) {
+            Err(TrustError::SameTimestamp { .. }) => {}
+            result => trusted("timestamp.json", result)?,
+        }
+        let listed =
+            set.timestamp().and_then(|timestamp| timestamp.snapshot()).map_or(0, |listed| listed.version);
+        let name = layout.metadata_name(&RoleName::snapshot(), listed);
+        let snapshot = read(&name)?;
+        trusted(&name, set.update_snapshot(&snapshot, Origin::Remote).map(drop))?;
+        let graph = view.graph();
+        let needed = needed(&graph.order, |role| graph.delegators(role), &written.roles);
+        for role in graph.order.iter().filter(|role| needed.contains(*role)) {
+            let version =
+                set.snapshot().and_then(|snapshot| snapshot.role(role)).map_or(0, |listed| listed.version);
+            let name = layout.metadata_name(role, version);
+            for delegator in graph
+                .delegators(role)
+                .iter()
+                .filter(|delegator| delegator.as_str() == "root" || needed.contains(*delegator))
+            {
+                let result = match set.targets(role) {
+                    Some(_) => set.verify_again(role, delegator).map(drop),
+                    None => {
+                        let bytes = read(&name)?;
+                        set.update_targets(&bytes, role, delegator).map(drop)
+                    }
+                };
+                trusted(&name, result)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a client trust what is written now, as far as it still does: it protects against going back.
+    fn trust_written(&self, set: &mut TrustedMetadataSet) {
+        // a client's own copies may have expired or be signed by keys that are gone: it goes on without them then
+        if set.keys_rotated() {
+            return;
+        }
+        if let Some(Ok(bytes)) = self.staged.timestamp.written.as_ref().map(|written| written.to_bytes()) {
+            let _ = set.update_timestamp(&bytes);
+        }
+        if let Some(Ok(bytes)) = self.staged.snapshot.written.as_ref().map(|written| written.to_bytes()) {
+            let _ = set.update_snapshot(&bytes, Origin::Local);
+        }
+    }
+}
+
+/// Returns the roles that a check must look at: those that change, those they delegate to, and those above them.
+fn needed<'a>(
+    order: &[RoleName],
+    delegators: impl Fn(&RoleName) -> &'a [RoleName],
+    changed: &BTreeMap<RoleName, u64>,
+) -> BTreeSet<RoleName> {
+    let touched = |role: &&RoleName| {
+        changed.contains_key(*role) || delegators(role).iter().any(|by| changed.contains_key(by))
+    };
+    let mut pending: Vec<RoleName> = order.iter().filter(touched).cloned().collect();
+    let mut needed = BTreeSet::new();
+    while let Some(role) = pending.pop() {
+        if role.as_str() != "root" && needed.insert(role.clone()) {
+            pending.extend(delegators(&role).iter().cloned());
+        }
+    }
+    needed
+}
+
+/// Puts metadata files in place in their order; those that are there with the same bytes are left. What a client asks
+/// for first comes last, after everything else is durable.
+pub(super) fn put_metadata(
+    folder: &Folder,
+    files: &[(String, Vec<u8>)],
+    prefix: &str,
+) -> Result<(), RepositoryError> {
+    let entry = |name: &str| matches!(name, "root.json" | "timestamp.json");
+    let (last, first): (Vec<_>, Vec<_>) = files.iter().partition(|(name, _)| entry(name));
+    for group in [first, last] {
+        let mut batch = folder.batch().at(folder.path())?;
+        for (name, bytes) in group {
+            if folder.read(name, MAX_METADATA).at(folder.file(name))?.as_ref() != Some(bytes) {
+                batch.put(name, bytes).at(format!("{prefix}/{name}"))?;
+            }
+        }
+        if !batch.is_empty() {
+            batch.commit().at(folder.path())?;
+        }
+    }
+    Ok(())
+}

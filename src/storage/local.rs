@@ -1,0 +1,360 @@
+//! A folder on a local disk.
+//!
+//! A [`Batch`] collects new files in a hidden folder of the same file system, makes them durable together, and
+//! renames each into its place; nobody ever sees half a file. What a killed process left behind is that one hidden
+//! folder, swept by the next batch.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::ReadFiles;
+
+/// Where new files wait, inside the folder they are for.
+const STAGING: &str = ".tuf-tmp";
+/// Up to this many files are synchronised one by one; above it the whole file system is, once.
+const FEW: usize = 16;
+/// How often a lock that another process holds is tried again.
+const LOCK_POLL: Duration = Duration::from_millis(50);
+
+/// A folder whose files are read and replaced by name.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Names a folder; it need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Returns where the folder is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the path of a file by its name.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Tells whether the folder is there.
+    pub fn exists(&self) -> bool {
+        self.path.is_dir()
+    }
+
+    /// Lists the names of the plain files directly in the folder, sorted; nothing where there is no folder.
+    /// Hidden names are left out.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn names(&self) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                continue;
+            }
+            if let Some(name) = entry.file_name().to_str().filter(|name| !name.starts_with('.')) {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Returns the length of a file in bytes; `None` where there is no such plain file.
+    ///
+    /// # Errors
+    /// Where the file cannot be looked at.
+    pub fn length(&self, name: &str) -> io::Result<Option<u64>> {
+        match fs::metadata(self.file(name)) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Ok(_) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes files, then makes that durable. A file that is gone already is no failure.
+    ///
+    /// # Errors
+    /// At the first file that cannot be removed; those before it are gone.
+    pub fn remove<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
+        let mut folders = Vec::new();
+        for name in names {
+            let path = self.file(name);
+            match fs::remove_file(&path) {
+                Err(error) if is_absent(&error) => {}
+                removed => removed?,
+            }
+            folders.extend(path.parent().map(Path::to_owned));
+        }
+        sync_folders(folders)
+    }
+
+    /// Starts a batch of new files, and sweeps what a killed one left behind.
+    ///
+    /// # Errors
+    /// Where the hidden folder cannot be made.
+    pub fn batch(&self) -> io::Result<Batch<'_>> {
+        self.sweep()?;
+        let staging = self.path.join(STAGING);
+        fs::create_dir(&staging)?;
+        Ok(Batch { folder: self, staging, next: AtomicUsize::new(0), files: Vec::new() })
+    }
+
+    /// Removes what a killed batch left behind.
+    ///
+    /// # Errors
+    /// Where that cannot be removed.
+    pub fn sweep(&self) -> io::Result<()> {
+        match fs::remove_dir_all(self.path.join(STAGING)) {
+            Err(error) if !is_absent(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the lock of the folder: an advisory lock on the folder itself, so that no file is left and a process that
+    /// dies gives it back. Waits up to `wait` for another process.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn lock(&self, wait: Duration) -> Result<Lock, LockError> {
+        let folder = File::open(&self.path)?;
+        let deadline = Instant::now() + wait;
+        loop {
+            match folder.try_lock() {
+                Ok(()) => return Ok(Lock { _folder: folder }),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+                Err(TryLockError::WouldBlock) => return Err(LockError::Held { holder: holder(&folder) }),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl ReadFiles for Folder {
+    fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let file = match File::open(self.file(name)) {
+            Err(error) if is_absent(&error) => return Ok(None),
+            file => file?,
+        };
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {limit} bytes")));
+        }
+        Ok(Some(bytes))
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The lock of a folder; given back when dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _folder: File,
+}
+
+/// Why a lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process holds it.
+    #[error("another process holds the lock")]
+    Held {
+        /// Its process id, where the system tells.
+        holder: Option<u32>,
+    },
+    /// The folder cannot be locked.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Finds who holds the lock on an open folder, from the kernel's list of locks.
+fn holder(folder: &File) -> Option<u32> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let inode = folder.metadata().ok()?.ino().to_string();
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        // a line is "1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF"
+        locks.lines().find_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (kind, pid, place) = (fields.next()?, fields.nth(2)?, fields.next()?);
+            (kind == "FLOCK" && place.rsplit(':').next()? == inode).then(|| pid.parse().ok())?
+        })
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = folder;
+        None
+    }
+}
+
+/// New files that appear together: written aside, made durable, then renamed into their places in order.
+///
+/// Dropped without [`Batch::commit`] it leaves nothing.
+pub struct Batch<'a> {
+    folder: &'a Folder,
+    staging: PathBuf,
+    next: AtomicUsize,
+    files: Vec<(PathBuf, String)>,
+}
+
+impl Batch<'_> {
+    /// Creates an empty file to be filled; hand it to [`Batch::place`] when it is. May be called from many threads.
+    ///
+    /// # Errors
+    /// Where the file cannot be made.
+    pub fn create(&self) -> io::Result<(PathBuf, File)> {
+        let path = self.staging.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok((path, file))
+    }
+
+    /// Lines up a filled file for its place.
+    pub fn place(&mut self, filled: PathBuf, name: impl Into<String>) {
+        self.files.push((filled, name.into()));
+    }
+
+    /// Adds a file with the given bytes.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn put(&mut self, name: impl Into<String>, bytes: &[u8]) -> io::Result<()> {
+        let (path, mut file) = self.create()?;
+        file.write_all(bytes)?;
+        self.place(path, name);
+        Ok(())
+    }
+
+    /// Tells whether no file has been added.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Makes all files durable, renames them into place in the order they were added, and makes that durable.
+    ///
+    /// # Errors
+    /// Where a step fails; some files may be in place then, each of them whole.
+    pub fn commit(mut self) -> io::Result<()> {
+        let files = std::mem::take(&mut self.files);
+        self.barrier(&files)?;
+        let mut folders = Vec::new();
+        for (path, name) in &files {
+            let place = self.folder.file(name);
+            if let Err(error) = fs::rename(path, &place) {
+                let parent =
+                    place.parent().filter(|_| error.kind() == io::ErrorKind::NotFound).ok_or(error)?;
+                fs::create_dir_all(parent)?;
+                fs::rename(path, &place)?;
+            }
+            folders.extend(place.parent().map(Path::to_owned));
+        }
+        sync_folders(folders)
+    }
+
+    fn barrier(&self, files: &[(PathBuf, String)]) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if files.len() > FEW {
+            return Ok(rustix::fs::syncfs(File::open(&self.staging)?)?);
+        }
+        files.iter().try_for_each(|(path, _)| File::open(path)?.sync_all())
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        // nothing to report to: what stays is hidden and swept by the next batch
+        let _ = fs::remove_dir_all(&self.staging);
+    }
+}
+
+/// Makes renames and removals durable.
+fn sync_folders(mut folders: Vec<PathBuf>) -> io::Result<()> {
+    folders.sort_unstable();
+    folders.dedup();
+    #[cfg(target_os = "linux")]
+    if let Some(first) = folders.first().filter(|_| folders.len() > FEW) {
+        return Ok(rustix::fs::syncfs(File::open(first)?)?);
+    }
+    folders.iter().try_for_each(|folder| File::open(folder)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        (dir, folder)
+    }
+
+    #[test]
+    fn a_batch_appears_whole_or_not_at_all() {
+        let (_dir, folder) = folder();
+        let mut batch = folder.batch().unwrap();
+        batch.put("a", b"1").unwrap();
+        batch.put("sub/dir/b", b"2").unwrap();
+        assert!(folder.names().unwrap().is_empty());
+        drop(batch);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let mut batch = folder.batch().unwrap();
+        for index in 0..40 {
+            batch.put(format!("many/{index}"), b"x").unwrap();
+        }
+        batch.put("a", b"1").unwrap();
+        batch.commit().unwrap();
+        assert_eq!(folder.read("many/39", 10).unwrap().unwrap(), b"x");
+        assert_eq!(folder.names().unwrap(), ["a"]);
+        assert!(!folder.file(STAGING).exists());
+    }
+
+    #[test]
+    fn sweeps_what_a_killed_batch_left_behind() {
+        let (_dir, folder) = folder();
+        let mut batch = folder.batch().unwrap();
+        batch.put("a", b"1").unwrap();
+        std::mem::forget(batch);
+        assert!(folder.file(STAGING).exists());
+        drop(folder.batch().unwrap());
+        assert!(!folder.file(STAGING).exists());
+    }
+
+    #[test]
+    fn reads_no_more_than_the_limit() {
+        let (_dir, folder) = folder();
+        fs::write(folder.file("a"), b"12345").unwrap();
+        assert_eq!(folder.read("a", 5).unwrap().unwrap(), b"12345");
+        assert!(folder.read("a", 4).is_err());
+        assert_eq!(folder.read("b", 4).unwrap(), None);
+        assert_eq!(folder.read("a/b", 4).unwrap(), None);
+    }
+
+    #[test]
+    fn a_second_lock_is_refused_and_names_its_holder() {
+        let (_dir, folder) = folder();
+        let held = folder.lock(Duration::ZERO).unwrap();
+        match folder.lock(Duration::ZERO) {
+            Err(LockError::Held { holder }) => {
+                if cfg!(target_os = "linux") {
+                    assert_eq!(holder, Some(std::process::id()));
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(held);
+        folder.lock(Duration::ZERO).unwrap();
+    }
+}
