@@ -43,7 +43,8 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
     let selection = if args.partial { Selection::Complete(roles) } else { Selection::Whole(roles) };
     let kept_before = repository.status().map_err(failure)?.roles.len();
     let written = repository.plan_write(&selection, &keys).map_err(failure)?;
-    if !args.dry_run.dry_run && !written.is_empty() {
+    // with nothing to write too: what a killed command left behind goes
+    if !args.dry_run.dry_run {
         let bar = progress_bytes(context, written.target_bytes(), "Copying targets");
         repository.execute_write(&written, &|bytes| bar.advance(bytes)).map_err(failure)?;
         drop(bar);
