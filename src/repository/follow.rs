@@ -129,6 +129,7 @@ pub fn follow(
         drop_repetitions(staged);
     }
     if extent == Extent::All {
+        take_free_versions(staged, taken, policy, now)?;
         sign_again(staged, taken, policy, now)?;
     }
     let snapshot = {
@@ -219,6 +220,33 @@ fn drop_repetitions(staged: &mut Staged) {
             state.drop_draft();
         }
     }
+}
+
+/// Gives drafts another version whose present one belongs to a file of a killed `write` that nobody would accept now.
+fn take_free_versions(
+    staged: &mut Staged,
+    taken: Option<&BTreeSet<RoleName>>,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Result<(), RepositoryError> {
+    let view = view(staged, taken);
+    let graph = view.graph();
+    let mut again = Vec::new();
+    for role in graph.order.iter().cloned().chain([RoleName::snapshot()]) {
+        if view.takes(&role) && staged.put_in_vain(&view, &role, &graph)? {
+            again.push(role);
+        }
+    }
+    for role in again {
+        let expires = expiry(policy, &role, now)?;
+        if let Some(state) = staged.role_mut(&role) {
+            let next = state.next_version();
+            state
+                .bump(expires, Some(next), Pins::default())
+                .map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+        }
+    }
+    Ok(())
 }
 
 /// Drafts the next version of roles whose written signatures no longer suffice.

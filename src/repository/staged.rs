@@ -407,6 +407,30 @@ impl Staged {
         }
     }
 
+    /// Tells whether a killed `write` has put a role's draft with signatures that no longer suffice: the draft needs a
+    /// version that is free.
+    pub(super) fn put_in_vain(
+        &self,
+        view: &View<'_>,
+        role: &RoleName,
+        graph: &Graph,
+    ) -> Result<bool, RepositoryError> {
+        let Some(state) = self.role(role) else { return Ok(false) };
+        let Some((signed, _)) = state.draft_bytes() else { return Ok(false) };
+        let is_free = state.draft_version().is_some_and(|version| version >= state.next_version());
+        if is_free || matches!(role.as_str(), "root" | "timestamp") || self.layout() == Layout::Plain {
+            return Ok(false);
+        }
+        let Some(put) = self.put_already(role)? else { return Ok(false) };
+        let put = match role.as_str() {
+            "snapshot" => Metadata::<Snapshot>::from_bytes(&put).map(|put| put.signatures),
+            _ => Metadata::<Targets>::from_bytes(&put).map(|put| put.signatures),
+        };
+        let signatures = put.unwrap_or_default();
+        let authorities = view.authorities(role, graph);
+        Ok(authorities.iter().any(|(authority, _)| !authority.check(signed, &signatures).is_verified()))
+    }
+
     fn put_of<T: Signed>(
         &self,
         role: &RoleName,

@@ -6,8 +6,14 @@
     reason = "a test ends where it cannot go on"
 )]
 
+mod bad_input;
+mod cli;
 mod client;
+mod contract;
+mod crash;
 mod model;
+mod rotations;
 #[path = "../support/mod.rs"]
 mod support;
+mod traps;
 mod world;
