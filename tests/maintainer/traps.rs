@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use tuf::metadata::RoleName;
 use tuf::repository::{
-    DRAFTS, Execution, InputError, KeyChoice, Layout, POLICY, Replace, RepositoryError, STAGED, Side, TARGETS,
+    DRAFTS, Execution, InputError, KeyChoice, Layout, POLICY, Replace, RepositoryError, STAGED, Selection,
+    Side, TARGETS,
 };
 
 use crate::cli::Site;
@@ -366,4 +367,16 @@ fn a_revoked_role_stays_in_the_snapshot_and_goes_on_from_its_version() {
     assert_eq!(world.versions("django"), (None, Some(8)));
     world.write(&[1, 2, 3, 5]).unwrap();
     world.publish().unwrap();
+}
+
+#[test]
+fn a_role_is_not_signed_anew_for_a_delegator_that_is_not_written_yet() {
+    let world = World::written(Layout::Consistent);
+    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None)).unwrap();
+    let before = contents(&world.dir());
+    for selection in [Selection::Whole(vec![role("targets")]), Selection::Complete(vec![role("targets")])] {
+        let written = world.write_some(&selection, &[0, 1, 2, 3]).unwrap();
+        assert!(written.is_empty(), "{selection:?}");
+        assert_eq!(difference(&before, &contents(&world.dir())), Vec::<String>::new());
+    }
 }
