@@ -160,6 +160,8 @@ fn hold_targets(targets: &Targets, held: &mut BTreeSet<String>) {
     for (path, file) in &targets.targets {
         if let Ok(path) = TargetPath::parse(path) {
             held.extend(Layout::Consistent.target_names(&path, file));
+            // a file may be called like a copy and be a target itself
+            held.insert(path.as_str().to_owned());
         }
     }
 }

@@ -49,7 +49,9 @@ fn states(world: &World) -> (Vec<(String, World)>, World) {
     fs::create_dir(&first).unwrap();
     repository.execute_write(&plan, &|_| ()).unwrap_err();
     fs::remove_dir(&first).unwrap();
-    present.map(|bytes| fs::write(&first, bytes).unwrap());
+    if let Some(bytes) = present {
+        fs::write(&first, bytes).unwrap();
+    }
     drop(repository);
     states.push(("the drafts are signed".to_owned(), signed.twin()));
     // then the metadata, file by file, and the drafts go last

@@ -257,7 +257,9 @@ impl Model {
         let repository = self.world.open();
         let fits = |number: &&usize| match roles {
             [] => repository.may_sign(public(**number), &[]),
-            roles => roles.iter().all(|role| repository.may_sign(public(**number), &[role.clone()])),
+            roles => {
+                roles.iter().all(|role| repository.may_sign(public(**number), std::slice::from_ref(role)))
+            }
         };
         numbers.iter().filter(fits).copied().collect()
     }
@@ -367,7 +369,7 @@ impl Model {
             }
         }
         self.looks += 1;
-        if self.looks % 4 == 0 {
+        if self.looks.is_multiple_of(4) {
             self.look_at_status();
         }
         if self.torn {

@@ -380,3 +380,15 @@ fn a_role_is_not_signed_anew_for_a_delegator_that_is_not_written_yet() {
         assert_eq!(difference(&before, &contents(&world.dir())), Vec::<String>::new());
     }
 }
+
+#[test]
+fn gc_keeps_a_target_that_is_called_like_a_copy() {
+    let site = Site::written();
+    let name = format!("{}.iso", "ab".repeat(32));
+    site.folder.write(&name, "an image");
+    site.run(&["add-targets", &format!("../{name}"), "--base", ".."]).exits(0);
+    site.run(&["write", "--key=../key-1", "--key=../key-2", "--key=../key-3"]).exits(0);
+    site.run(&["gc", "--keep", "1"]).exits(0);
+    assert!(site.path("targets").join(&name).is_file());
+    site.run(&["verify", "--targets"]).exits(0);
+}

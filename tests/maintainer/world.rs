@@ -175,7 +175,8 @@ impl World {
     }
 
     pub fn lock(&self) -> Edited<Repository> {
-        Repository::open_locked(&self.dir(), self.now, Duration::ZERO)
+        // between fork and exec the child of another test holds every lock of this process
+        Repository::open_locked(&self.dir(), self.now, Duration::from_secs(20))
     }
 
     /// Edits drafts as a command does: all or nothing.
