@@ -36,7 +36,7 @@ pub use delegation::{Delegation, Trust};
 pub use diff::{Difference, RoleDiff};
 pub use error::{InputError, Lacking, Refusal, RepositoryError};
 pub use follow::Reason;
-pub use gc::GcPlan;
+pub use gc::{Doomed, GcPlan, Retention};
 pub use init::{Execution, init};
 pub use keys::KeyChoice;
 pub use layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS, parse_hash_named};

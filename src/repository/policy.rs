@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 
 use super::error::{AtPath, InputError, RepositoryError};
+use super::gc::Retention;
 use super::layout::POLICY;
 use crate::metadata::{Algorithm, RoleName};
 use crate::storage::{Folder, ReadFiles};
@@ -42,9 +43,11 @@ keys = []
 # [publish]
 # to = "/srv/www/tuf"
 
-# How many snapshots `gc` keeps when no --keep is given.
+# What `gc` retains when no --keep and no --keep-within is given: the last so many snapshots, and those that were
+# replaced less than so long ago [default: as long as a timestamp is valid].
 [gc]
 keep = 10
+# keep-within = "1d"
 "#;
 
 /// What `tuf-repo.toml` says, or the defaults.
@@ -73,14 +76,16 @@ struct Publish {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Gc {
     keep: u64,
+    #[serde(deserialize_with = "duration")]
+    keep_within: Option<TimeDelta>,
 }
 
 impl Default for Gc {
     fn default() -> Self {
-        Self { keep: 10 }
+        Self { keep: 10, keep_within: None }
     }
 }
 
@@ -146,9 +151,10 @@ impl Policy {
         self.publish.to.as_deref()
     }
 
-    /// Returns how many snapshots are kept by default.
-    pub fn keep(&self) -> u64 {
-        self.gc.keep
+    /// Returns what a collection retains by default.
+    pub fn retention(&self) -> Retention {
+        let keep_within = self.gc.keep_within.unwrap_or_else(|| self.lifetime(&RoleName::timestamp()));
+        Retention { keep: self.gc.keep, keep_within }
     }
 }
 
@@ -190,7 +196,7 @@ mod tests {
             assert_eq!(template.lifetime(&role), Policy::default().lifetime(&role), "{role}");
         }
         assert_eq!(template.hashes(), Policy::default().hashes());
-        assert_eq!(template.keep(), Policy::default().keep());
+        assert_eq!(template.retention(), Policy::default().retention());
     }
 
     #[test]

@@ -339,7 +339,7 @@ fn refuse_root_fork(staged: &Folder, live: &Folder, version: u64) -> Result<(), 
     }
 }
 
-fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {
+pub(super) fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {
     let Some(finding) = report.first_error() else { return Ok(()) };
     let file = match (&finding.file, &finding.role) {
         (Some(file), _) => file.clone(),
