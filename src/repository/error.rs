@@ -217,6 +217,12 @@ pub enum InputError {
         /// The version that is written.
         written: u64,
     },
+    /// A role that is to be signed again has an edit under way.
+    #[error("'{role}' is due and has a draft")]
+    DraftInTheWay {
+        /// The role.
+        role: RoleName,
+    },
     /// A version that leaves no room.
     #[error("version {version} of '{role}' is higher than {highest}, and versions never go down again")]
     VersionTooHigh {

@@ -17,6 +17,7 @@ mod layout;
 mod lifetime;
 mod policy;
 mod publish;
+mod refresh;
 mod scan;
 mod sign;
 mod staged;

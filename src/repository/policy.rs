@@ -21,8 +21,9 @@ pub const TEMPLATE: &str = r#"# The policy of this TUF repository. Durations: 90
 # The digests that new targets are listed with: sha256, sha512 or both.
 hashes = ["sha256"]
 
-# How long new metadata of a role is valid, and the keys that sign it when no --key is given
-# (paths are relative to this file). A delegated role without an entry follows targets.
+# How long new metadata of a role is valid, how long before its expiry `refresh` signs it again [default: half of that
+# for snapshot and timestamp, never before it has expired for the others], and the keys that sign it when no --key is
+# given (paths are relative to this file). A delegated role without an entry follows targets.
 [roles.root]
 expires = "1y"
 keys = []
@@ -66,6 +67,8 @@ pub struct Policy {
 struct RolePolicy {
     #[serde(deserialize_with = "duration")]
     expires: Option<TimeDelta>,
+    #[serde(deserialize_with = "duration")]
+    refresh: Option<TimeDelta>,
     keys: Vec<String>,
 }
 
@@ -127,6 +130,18 @@ impl Policy {
             "targets" => TimeDelta::weeks(13),
             "snapshot" => TimeDelta::weeks(1),
             _ => TimeDelta::days(1),
+        })
+    }
+
+    /// Returns how long before its expiry `refresh` signs a role again. Without an entry half a lifetime for snapshot and
+    /// timestamp, whose keys are online; the others only once they have expired, so that a cron job without their keys
+    /// goes on.
+    pub fn refresh_window(&self, role: &RoleName) -> TimeDelta {
+        let listed = |name: &str| self.roles.get(name).and_then(|role| role.refresh);
+        let top = if role.lists_targets() { "targets" } else { role.as_str() };
+        listed(role.as_str()).or_else(|| listed(top)).unwrap_or_else(|| match top {
+            "snapshot" | "timestamp" => self.lifetime(role) / 2,
+            _ => TimeDelta::zero(),
         })
     }
 

@@ -73,6 +73,9 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::NoSuchKey { .. } | InputError::AmbiguousKey { .. } => {
             "tuf-repo status -v lists the keys in full"
         }
+        InputError::DraftInTheWay { role } => {
+            return Some(format!("tuf-repo write, or tuf-repo discard {}", shell_word(role.as_str())));
+        }
         InputError::ZeroThreshold(_) => "a threshold of 1 is the least",
         InputError::PastExpiry { .. } => "a date to come, or a duration such as 90d",
         InputError::FarExpiry(_) => "a shorter duration in tuf-repo.toml",
