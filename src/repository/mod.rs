@@ -55,7 +55,7 @@ pub use publish::{Destination, PublishPlan};
 pub use scan::{Symlinks, TargetSource, Walk, find_targets};
 pub use sign::{SignReport, SigningKey};
 pub use staged::{AnyRole, DraftPlan, Staged};
-pub use status::{KeyStatus, RoleStatus, Status};
+pub use status::{KeyStatus, RoleStatus, Status, ThresholdStatus};
 pub use targets::Listed;
 pub use view::{Graph, View};
 pub use write::{Selection, Written};
