@@ -349,11 +349,13 @@ impl Checker<'_> {
                 .iter()
                 .any(|chain| chain.iter().all(|(delegations, child)| trusts(delegations, child, path)));
             if !trusted {
-                self.error(
-                    role,
-                    None,
-                    format!("lists '{}', which no delegation trusts it for", path.escape_debug()),
-                );
+                // no client is harmed, and none finds it
+                self.report.findings.push(Finding {
+                    severity: Severity::Warning,
+                    role: Some(role.clone()),
+                    file: None,
+                    message: format!("lists '{}', which no delegation trusts it for", path.escape_debug()),
+                });
             }
         }
     }

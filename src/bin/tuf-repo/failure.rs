@@ -50,7 +50,9 @@ fn incomplete_hint(roles: &[Lacking]) -> String {
 fn refusal_hint(reason: &Refusal) -> Option<String> {
     match reason {
         Refusal::TargetChanged(_) => Some("tuf-repo add-targets --replace PATH".to_owned()),
-        Refusal::OtherBytes => Some("tuf-repo bump ROLE goes on with a new version".to_owned()),
+        Refusal::OtherBytes => {
+            Some("tuf-repo bump ROLE --version N goes on with a version that is free".to_owned())
+        }
         Refusal::Untrusted(tuf::trusted_set::TrustError::Expired { role, .. }) => {
             Some(format!("tuf-repo expire {} 90d, then sign and write", shell_word(role.as_str())))
         }
