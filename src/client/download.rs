@@ -82,7 +82,7 @@ impl Updater<'_> {
         let mut sink = Sink { file: staged.file(), hasher: Hasher::new(info.hashes.known()), progress };
         // a longer body is cut at the length and judged by its digest
         let fetched = self.fetcher.fetch(&url, info.length, &mut sink);
-        fetched.map_err(|source| ClientError::Target { path: path.to_string(), source })?;
+        fetched.map_err(|source| ClientError::Target { path: path.to_string(), source: source.into() })?;
         judge(sink.hasher, info).map_err(|mismatch| refused(path, mismatch))?;
         Ok(staged)
     }

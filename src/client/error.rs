@@ -78,7 +78,7 @@ pub enum ClientError {
         /// The role.
         role: RoleName,
         /// Why not.
-        source: FetchError,
+        source: Box<FetchError>,
     },
     /// A metadata file is larger than it may be.
     #[error("{role} is longer than {limit} bytes")]
@@ -106,7 +106,7 @@ pub enum ClientError {
         /// The path.
         path: String,
         /// Why not.
-        source: FetchError,
+        source: Box<FetchError>,
     },
     /// A target's bytes are not what metadata says.
     #[error("the target '{}' {mismatch}", .path.escape_debug())]

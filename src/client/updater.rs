@@ -269,6 +269,6 @@ pub(super) fn fetch_metadata(
     match fetcher.fetch(url, limit, &mut bytes) {
         Ok(Fetched::Whole) => Ok(bytes),
         Ok(Fetched::Cut) => Err(ClientError::Endless { role: role.clone(), limit }),
-        Err(source) => Err(ClientError::Metadata { role: role.clone(), source }),
+        Err(source) => Err(ClientError::Metadata { role: role.clone(), source: source.into() }),
     }
 }

@@ -1,1 +1,63 @@
-fn main() {}
+//! `tuf-fetch`: brings trusted metadata up to date and fetches verified targets.
+
+mod args;
+mod commands;
+mod failure;
+mod session;
+
+use std::env;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use tuf::cli::output::{ColorChoice, Output, Verbosity};
+use tuf::cli::usage;
+
+use args::{Cli, Command};
+use failure::Failure;
+use session::Session;
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = env::args_os().collect();
+    let (options, command) = match Cli::try_parse_from(&words) {
+        Ok(cli) => cli.merged(),
+        Err(error) => return report_parser(&error, &words),
+    };
+    let output = options.output();
+    match Session::new(options, &output).and_then(|session| run(&session, command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&output, &failure),
+    }
+}
+
+fn run(session: &Session<'_>, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => commands::init::run(session, args),
+        Command::Refresh => commands::refresh::run(session),
+        Command::Download(args) => commands::download::run(session, args),
+        Command::List(args) => commands::list::run(session, args),
+        Command::Status => commands::status::run(session),
+        Command::Update(args) => commands::update::run(session, args),
+    }
+}
+
+fn report(output: &Output, failure: &Failure) -> ExitCode {
+    output.error(failure.code, &failure.line(), failure.hint.as_deref());
+    failure.exit_code().into()
+}
+
+/// Help and the version go to stdout as the parser formats them; a refusal is told like any failure.
+fn report_parser(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    match usage::refusal(error, &Cli::command(), words) {
+        Some(refusal) => {
+            let failure = Failure { hint: refusal.hint, ..Failure::usage("command line", refusal.message) };
+            let output = Output::new(usage::requested_format(words), Verbosity::Normal, ColorChoice::Auto);
+            report(&output, &failure)
+        }
+        None => {
+            // a reader who is gone has seen enough of the help
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! `update`: the basic client, which also runs where no command is given.
+
+use super::download::{Wanted, fetch, named};
+use crate::failure::Failure;
+use crate::session::Session;
+
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    /// Targets, or patterns of targets; all of them where none is named
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+}
+
+pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
+    let wanted = named(session, args.targets);
+    if wanted.is_empty() { fetch(session, &[Wanted::All]) } else { fetch(session, &wanted) }
+}

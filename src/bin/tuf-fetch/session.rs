@@ -1,0 +1,149 @@
+//! What a command works with: options resolved, the clock read once, the network at hand.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use tuf::cli::clock;
+use tuf::cli::output::Output;
+use tuf::client::{
+    FetchError, Fetched, Fetcher, HttpFetcher, HttpOptions, Limits, LocalMetadata, Repository, SchemeFetcher,
+    Updater, Versions, shown,
+};
+use url::Url;
+
+use crate::args::Options;
+use crate::failure::Failure;
+
+/// One run of the program.
+pub struct Session<'a> {
+    /// Where results and talk go.
+    pub output: &'a Output,
+    /// The time that the run began at (specification 5.1).
+    pub now: DateTime<Utc>,
+    options: Options,
+}
+
+/// Who answers for targets: a command that downloads none does not need to know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Metadata only.
+    Metadata,
+    /// Metadata and targets.
+    Targets,
+}
+
+impl<'a> Session<'a> {
+    /// Reads the clock.
+    pub fn new(options: Options, output: &'a Output) -> Result<Self, Failure> {
+        let now = clock::now(options.time).map_err(|detail| Failure::usage("clock", detail))?;
+        Ok(Self { output, now, options })
+    }
+
+    /// Returns the folder of trusted metadata.
+    pub fn metadata_dir(&self) -> &Path {
+        self.options.metadata_dir.as_deref().unwrap_or(Path::new("metadata"))
+    }
+
+    /// Returns the folder of verified targets.
+    pub fn target_dir(&self) -> &Path {
+        self.options.target_dir.as_deref().unwrap_or(Path::new("targets"))
+    }
+
+    /// Returns the targets that options name.
+    pub fn target_names(&self) -> &[String] {
+        &self.options.target_name
+    }
+
+    /// Returns where the repository is.
+    pub fn repository(&self, need: Need) -> Result<Repository, Failure> {
+        let usual = self.options.repo.as_ref().map(Repository::at);
+        let metadata =
+            self.options.metadata_url.clone().or_else(|| usual.as_ref().map(|usual| usual.metadata.clone()));
+        let metadata = metadata.ok_or_else(|| missing("--metadata-url"))?;
+        let targets = self.options.target_base_url.clone().or_else(|| usual.map(|usual| usual.targets));
+        match (targets, need) {
+            (Some(targets), _) => Ok(Repository { metadata, targets }),
+            // never asked
+            (None, Need::Metadata) => Ok(Repository { targets: metadata.clone(), metadata }),
+            (None, Need::Targets) => Err(missing("--target-base-url")),
+        }
+    }
+
+    /// Opens the network.
+    pub fn fetcher(&self) -> Result<impl Fetcher, Failure> {
+        let mut options = HttpOptions::default();
+        if let Some(seconds) = self.options.timeout {
+            let patience = Duration::from_secs(seconds);
+            options.connect = options.connect.min(patience);
+            (options.silence, options.stretch) = (patience, patience);
+        }
+        if let Some(speed) = self.options.min_speed {
+            options.minimum_speed = speed;
+        }
+        let http = HttpFetcher::new(options).map_err(|detail| Failure::io("network", detail))?;
+        Ok(Told { output: self.output, fetcher: SchemeFetcher::new(http) })
+    }
+
+    /// Brings the trusted metadata up to date.
+    pub fn refreshed<'f>(
+        &self,
+        fetcher: &'f dyn Fetcher,
+        repository: Repository,
+    ) -> Result<Updater<'f>, Failure> {
+        let local = LocalMetadata::open(self.metadata_dir())?;
+        let mut updater = Updater::new(fetcher, local, repository, Limits::default(), self.now)?;
+        updater.refresh()?;
+        Ok(updater)
+    }
+}
+
+/// Returns the JSON object that all commands build upon.
+pub fn versions_json(versions: Versions) -> Value {
+    json!({
+        "root": versions.root,
+        "timestamp": versions.timestamp,
+        "snapshot": versions.snapshot,
+        "targets": versions.targets,
+        "downloaded": [],
+    })
+}
+
+/// Says the versions for people.
+pub fn versions_text(versions: Versions) -> String {
+    let mut text = format!("root v{}", versions.root);
+    let others =
+        [("timestamp", versions.timestamp), ("snapshot", versions.snapshot), ("targets", versions.targets)];
+    for (role, version) in others {
+        if let Some(version) = version {
+            text.push_str(&format!(", {role} v{version}"));
+        }
+    }
+    text
+}
+
+fn missing(option: &str) -> Failure {
+    Failure::usage(option, format!("{option} URL or --repo URL is needed"))
+}
+
+/// Tells each request to those who want to know.
+struct Told<'a, F> {
+    output: &'a Output,
+    fetcher: F,
+}
+
+impl<F: Fetcher> Fetcher for Told<'_, F> {
+    fn fetch(&self, url: &Url, max_length: u64, sink: &mut dyn Write) -> Result<Fetched, FetchError> {
+        let fetched = self.fetcher.fetch(url, max_length, sink);
+        match &fetched {
+            Ok(Fetched::Whole) => self.output.detail(&format!("GET {}", shown(url))),
+            Ok(Fetched::Cut) => {
+                self.output.detail(&format!("GET {} (cut at {max_length} bytes)", shown(url)))
+            }
+            Err(error) => self.output.detail(&format!("GET {error}")),
+        }
+        fetched
+    }
+}

@@ -1,0 +1,10 @@
+//! The client against a repository in memory: the workflow of specification section 5, and what goes wrong in it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod delegations;
+mod listing;
+mod recovery;
+mod simulator;
+mod targets;
+mod workflow;

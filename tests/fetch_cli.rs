@@ -1,0 +1,400 @@
+//! `tuf-fetch` as people and scripts meet it: over `file:`, over HTTP, and over servers that mean harm.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+#[path = "client/simulator.rs"]
+mod simulator;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use simulator::{Simulator, key, later};
+
+/// A repository on disk and an empty folder to work in.
+struct Scene {
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new(simulator: &Simulator) -> Self {
+        let scene = Self { folder: tempfile::tempdir().unwrap() };
+        scene.publish(simulator);
+        std::fs::create_dir(scene.work()).unwrap();
+        scene
+    }
+
+    fn publish(&self, simulator: &Simulator) {
+        for (path, bytes) in &simulator.files {
+            // metadata is kept under encoded names, which the simulator serves them by too
+            let path = self.repository().join(path.trim_start_matches('/'));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        std::fs::create_dir_all(self.repository().join("targets")).unwrap();
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.folder.path().join("repository")
+    }
+
+    fn work(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
+    fn file_url(&self) -> String {
+        format!("file://{}", self.repository().display())
+    }
+
+    /// Serves the repository for as long as the test runs.
+    fn http_url(&self) -> String {
+        let (sender, receiver) = mpsc::channel();
+        let root = self.repository();
+        std::thread::spawn(move || {
+            let bind = SocketAddr::from(([127, 0, 0, 1], 0));
+            tuf::cli::static_server::serve(&root, bind, |address| sender.send(address).unwrap(), |_| ())
+                .unwrap();
+        });
+        format!("http://{}", receiver.recv().unwrap())
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        self.run_at("2030-01-01T00:00:00Z", args)
+    }
+
+    fn run_at(&self, time: &str, args: &[&str]) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tuf-fetch"));
+        command.current_dir(self.work()).env_remove("SOURCE_DATE_EPOCH").env("NO_PROXY", "*");
+        Run(command.args(["--time", time]).args(args).output().unwrap())
+    }
+
+    fn init(&self) -> Run {
+        let root = self.repository().join("metadata/1.root.json");
+        self.run(&["init", root.to_str().unwrap()])
+    }
+
+    fn started(simulator: &Simulator) -> Self {
+        let scene = Self::new(simulator);
+        scene.init().succeeds();
+        scene
+    }
+}
+
+struct Run(Output);
+
+impl Run {
+    fn code(&self) -> i32 {
+        self.0.status.code().unwrap()
+    }
+
+    fn stdout(&self) -> &str {
+        std::str::from_utf8(&self.0.stdout).unwrap()
+    }
+
+    fn stderr(&self) -> &str {
+        std::str::from_utf8(&self.0.stderr).unwrap()
+    }
+
+    fn succeeds(self) -> Self {
+        assert_eq!(self.code(), 0, "{}{}", self.stdout(), self.stderr());
+        self
+    }
+
+    /// Checks the exit code and how the first line on stderr starts.
+    fn fails(self, code: i32, line: &str) -> Self {
+        assert_eq!(self.code(), code, "{}{}", self.stdout(), self.stderr());
+        assert!(self.stderr().starts_with(&format!("error: {line}")), "{}", self.stderr());
+        assert_eq!(self.stderr().lines().filter(|line| line.starts_with("error:")).count(), 1);
+        self
+    }
+
+    fn json(&self) -> Value {
+        let json: Value = serde_json::from_str(self.stdout()).unwrap();
+        assert_eq!(json["schema_version"], 1);
+        json
+    }
+}
+
+fn simulator() -> Simulator {
+    let mut simulator = Simulator::new();
+    simulator.delegate("targets", "a/b", |role| role.paths = Some(vec!["dir/*".into()]));
+    simulator.add_target("targets", "one.txt", b"one");
+    simulator.add_target("a/b", "dir/two +#%.txt", b"two");
+    simulator.publish_all();
+    simulator
+}
+
+fn both_ways(test: impl Fn(&Scene, &str)) {
+    let scene = Scene::started(&simulator());
+    test(&scene, &scene.file_url());
+    let scene = Scene::started(&simulator());
+    test(&scene, &scene.http_url());
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn the_basic_client_fetches_everything() {
+    both_ways(|scene, url| {
+        let run = scene.run(&["--repo", url]).succeeds();
+        assert_eq!(run.stdout(), "downloaded targets/one.txt\ndownloaded targets/dir/two +#%.txt\n");
+        assert_eq!(read(&scene.work().join("targets/one.txt")), "one");
+        assert_eq!(read(&scene.work().join("targets/dir/two +#%.txt")), "two");
+        let again = scene.run(&["update", "--repo", url, "--json", "one.txt"]).succeeds().json();
+        let downloaded = again["downloaded"].as_array().unwrap();
+        assert_eq!(downloaded.len(), 1);
+        assert_eq!((&downloaded[0]["path"], &downloaded[0]["cached"]), (&"one.txt".into(), &true.into()));
+        assert_eq!((&again["root"], &again["timestamp"]), (&1.into(), &1.into()));
+    });
+}
+
+#[test]
+fn the_conformance_protocol_is_the_command_line() {
+    both_ways(|scene, url| {
+        let (metadata, targets) = (format!("{url}/metadata/"), format!("{url}/targets"));
+        scene.run(&["--metadata-url", &metadata, "--metadata-dir", "metadata", "refresh"]).succeeds();
+        let urls = ["--metadata-url", metadata.as_str(), "--target-base-url", targets.as_str()];
+        let names = ["--target-name", "one.txt", "--target-name", "dir/two +#%.txt"];
+        let dirs = ["--metadata-dir", "metadata", "--target-dir", "somewhere"];
+        scene.run(&[&urls[..], &names, &dirs, &["download"]].concat()).succeeds();
+        assert_eq!(read(&scene.work().join("somewhere/dir/two +#%.txt")), "two");
+        // options after the command mean the same, and named targets add up
+        let args = [&names[..2], &["download", "--json"], &names[2..], &urls, &dirs].concat();
+        assert_eq!(scene.run(&args).succeeds().json()["downloaded"].as_array().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn downloads_stop_at_the_first_failure_in_the_order_of_the_arguments() {
+    let scene = Scene::started(&simulator());
+    let url = scene.file_url();
+    let args = ["--repo", &url, "--target-name", "no", "--target-name", "one.txt", "download"];
+    scene.run(&args).fails(1, "no: UnknownTargetError: ");
+    assert!(!scene.work().join("targets/one.txt").exists());
+}
+
+#[test]
+fn patterns_choose_targets() {
+    let scene = Scene::started(&simulator());
+    let url = scene.file_url();
+    let run = scene.run(&["--repo", &url, "download", "dir/*"]).succeeds();
+    assert_eq!(run.stdout(), "downloaded targets/dir/two +#%.txt\n");
+    scene.run(&["--repo", &url, "download", "*.zip"]).fails(1, "*.zip: UnknownTargetError: ");
+    let all = scene.run(&["--repo", &url, "download", "--all", "--json"]).succeeds().json();
+    assert_eq!(all["downloaded"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn list_names_the_role_that_answers() {
+    let scene = Scene::started(&simulator());
+    let url = scene.file_url();
+    let json = scene.run(&["--repo", &url, "list", "--json"]).succeeds().json();
+    assert_eq!(json["targets"]["dir/two +#%.txt"]["role"], "a/b");
+    assert_eq!(json["targets"]["one.txt"]["length"], 3);
+    let run = scene.run(&["--repo", &url, "list", "*"]).succeeds();
+    assert_eq!(run.stdout(), "one.txt\t3 bytes\ttargets\n");
+}
+
+#[test]
+fn status_needs_no_repository() {
+    let scene = Scene::started(&simulator());
+    let before = scene.run(&["status", "--json"]).succeeds().json();
+    assert_eq!((&before["root"], &before["timestamp"]), (&1.into(), &Value::Null));
+    scene.run(&["--repo", &scene.file_url()]).succeeds();
+    let json = scene.run(&["status", "--json"]).succeeds().json();
+    assert_eq!(json["roles"]["timestamp"]["standing"], "trusted");
+    assert_eq!(json["roles"]["a/b"]["version"], 1);
+    let late = scene.run_at("2031-06-01", &["status"]).succeeds();
+    assert!(
+        late.stdout().starts_with("root v1, expires 2031-01-01T00:00:00Z, expired\n"),
+        "{}",
+        late.stdout()
+    );
+}
+
+#[test]
+fn without_a_root_the_hint_says_how_to_start() {
+    let scene = Scene::new(&simulator());
+    let run = scene.run(&["--repo", &scene.file_url()]).fails(1, "metadata: io: there is no trusted root");
+    assert!(
+        run.stderr().contains("hint: tuf-fetch --metadata-dir metadata init ROOT.json"),
+        "{}",
+        run.stderr()
+    );
+    assert_eq!(std::fs::read_dir(scene.work()).unwrap().count(), 0);
+}
+
+#[test]
+fn init_is_refused_over_another_root_and_repeatable_with_the_same() {
+    let scene = Scene::started(&simulator());
+    scene.init().succeeds();
+    let other = Scene::new(&Simulator::new());
+    let root = other.repository().join("metadata/1.root.json");
+    scene
+        .run(&["init", root.to_str().unwrap()])
+        .fails(1, "metadata: io: metadata holds a trusted root already");
+    scene.run(&["init", "absent.json"]).fails(1, "absent.json: io: the root cannot be read");
+}
+
+#[test]
+fn first_use_is_trusted_explicitly_and_once() {
+    let scene = Scene::new(&simulator());
+    let url = scene.http_url();
+    scene.run(&["--repo", &url, "init", "--trust-first-use"]).succeeds();
+    scene.run(&["--repo", &url, "init", "--trust-first-use"]).fails(1, "metadata: io: ");
+    scene.run(&["--repo", &url]).succeeds();
+}
+
+#[test]
+fn failures_have_a_code_in_the_line_and_in_json() {
+    let mut simulator = simulator();
+    let scene = Scene::started(&simulator);
+    let url = scene.file_url();
+    scene.run(&["--repo", &url, "refresh"]).succeeds();
+    simulator.keys.insert("timestamp".to_owned(), vec![key()]);
+    simulator.timestamp.version = 2;
+    simulator.publish_timestamp();
+    scene.publish(&simulator);
+    let line = "timestamp: BadSignatureError: timestamp v2 has 0 of 1 required signatures";
+    let run = scene.run(&["--repo", &url, "refresh", "--json"]).fails(1, line);
+    let json = run.json();
+    assert_eq!(json["error"]["code"], "BadSignatureError");
+    assert_eq!(json["error"]["message"], line);
+    assert!(json["error"].as_object().unwrap().contains_key("hint"));
+}
+
+#[test]
+fn the_clock_comes_from_the_environment_too() {
+    let scene = Scene::started(&simulator());
+    let refresh = |epoch: String| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tuf-fetch"));
+        command.current_dir(scene.work()).env("SOURCE_DATE_EPOCH", epoch);
+        Run(command.args(["--repo", &scene.file_url(), "refresh"]).output().unwrap())
+    };
+    refresh((later().timestamp() - 1).to_string()).succeeds();
+    refresh(later().timestamp().to_string())
+        .fails(1, "root: ExpiredMetadataError: root v1 expired on 2031-01-01");
+    refresh("yesterday".to_owned()).fails(2, "clock: usage: SOURCE_DATE_EPOCH");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let scene = Scene::started(&simulator());
+    scene.run(&["refresh"]).fails(2, "--metadata-url: usage: ");
+    scene.run(&["--metadata-url", "file:///x", "download", "x"]).fails(2, "--target-base-url: usage: ");
+    scene.run(&["--repo", "file:///x", "download"]).fails(2, "download: usage: ");
+    scene.run(&["--repo", "ftp://x", "refresh"]).fails(2, "command line: usage: ");
+    let json = scene.run(&["--json", "nonsense"]).fails(2, "command line: usage: ").json();
+    assert_eq!(json["error"]["code"], "usage");
+    assert_eq!(scene.run(&["--help"]).succeeds().stderr(), "");
+}
+
+#[test]
+fn names_from_afar_cannot_steer_the_terminal() {
+    let mut simulator = Simulator::new();
+    simulator.add_target("targets", "a\u{1b}[2Jb\nc", b"x");
+    simulator.publish_all();
+    let scene = Scene::started(&simulator);
+    let run = scene.run(&["--repo", &scene.file_url(), "list"]).succeeds();
+    assert_eq!(run.stdout().lines().count(), 1);
+    assert!(!run.stdout().contains('\u{1b}'));
+    let run = scene.run(&["--repo", &scene.file_url()]);
+    assert!(!run.stderr().contains('\u{1b}'), "{}", run.stderr());
+}
+
+/// A server that answers each connection by a function, until the test ends.
+fn server(answer: fn(TcpStream)) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                answer(stream);
+            });
+        }
+    });
+    url
+}
+
+fn drip(mut stream: TcpStream, head: &str) {
+    let _ = stream.write_all(head.as_bytes());
+    while stream.write_all(b" ").is_ok() {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn gives_up(answer: fn(TcpStream), line: &str) {
+    let scene = Scene::started(&simulator());
+    let started = Instant::now();
+    scene.run(&["--repo", &server(answer), "--timeout", "1", "refresh"]).fails(1, line);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_silent_server_is_given_up() {
+    gives_up(|_stream| std::thread::sleep(Duration::from_secs(60)), "root: SlowRetrievalError: ");
+}
+
+#[test]
+fn a_server_that_never_finishes_its_headers_is_given_up() {
+    gives_up(|stream| drip(stream, "HTTP/1.1 200 OK\r\nx-endless: "), "root: SlowRetrievalError: ");
+}
+
+#[test]
+fn a_dripping_server_is_given_up() {
+    let answer = |stream| drip(stream, "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
+    gives_up(answer, "root: SlowRetrievalError: ");
+}
+
+#[test]
+fn an_endless_answer_is_cut_off() {
+    fn answer(mut stream: TcpStream) {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b' '; 4096]).is_ok() {}
+    }
+    gives_up(answer, "root: EndlessDataError: ");
+}
+
+#[test]
+fn a_server_in_trouble_is_no_end_of_the_root_chain() {
+    fn answer(mut stream: TcpStream) {
+        let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
+    }
+    gives_up(answer, "root: DownloadError: ");
+}
+
+#[test]
+fn redirects_lead_to_http_only() {
+    fn answer(mut stream: TcpStream) {
+        let _ = stream
+            .write_all(b"HTTP/1.1 302 Found\r\nlocation: file:///etc/passwd\r\ncontent-length: 0\r\n\r\n");
+    }
+    gives_up(answer, "root: DownloadError: ");
+    fn circle(mut stream: TcpStream) {
+        let _ = stream.write_all(b"HTTP/1.1 302 Found\r\nlocation: /again\r\ncontent-length: 0\r\n\r\n");
+    }
+    gives_up(circle, "root: DownloadError: ");
+}
+
+#[test]
+fn a_connection_that_breaks_is_no_shorter_file() {
+    fn answer(mut stream: TcpStream) {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{}");
+    }
+    gives_up(answer, "root: DownloadError: ");
+}
+
+#[test]
+fn nobody_there_is_a_download_error() {
+    let scene = Scene::started(&simulator());
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let run = scene.run(&["--repo", &format!("http://{closed}"), "refresh"]);
+    assert!(run.fails(1, "root: DownloadError: ").stderr().contains("Connection refused"));
+}
