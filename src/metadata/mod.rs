@@ -27,10 +27,15 @@ pub const SPEC_VERSION: &str = "1.0.34";
 /// Members of a JSON object that this crate does not know; they survive a round trip.
 pub type Extra = serde_json::Map<String, serde_json::Value>;
 
+/// The highest version or threshold that is read: what a signed integer of 64 bits holds, as other implementations
+/// have it, so that a next one always exists.
+pub const MAX_NUMBER: u64 = i64::MAX as u64;
+
 /// Reads a version or a threshold: an integer of at least 1.
 fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    match u64::deserialize(deserializer)? {
-        0 => Err(serde::de::Error::custom("0 where an integer of at least 1 belongs")),
-        number => Ok(number),
+    let number = u64::deserialize(deserializer)?;
+    if (1..=MAX_NUMBER).contains(&number) {
+        return Ok(number);
     }
+    Err(serde::de::Error::custom(format!("{number} where an integer from 1 to {MAX_NUMBER} belongs")))
 }

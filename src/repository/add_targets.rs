@@ -243,7 +243,7 @@ fn same_file(place: &std::path::Path, file: &TargetFile) -> bool {
 /// A hash-named copy must fit the file system's names as well.
 fn check_name_length(path: &TargetPath, algorithms: &[Algorithm]) -> Result<(), InputError> {
     let digest = if algorithms.contains(&Algorithm::Sha512) { 128 } else { 64 };
-    if path.split().1.len() + digest + 1 <= 255 {
+    if path.split().1.len() + digest < 255 {
         return Ok(());
     }
     let reason = "its name is too long beside a digest".to_owned();

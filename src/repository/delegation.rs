@@ -130,10 +130,10 @@ impl Repository {
         let state =
             self.staged.targets_mut(&from).ok_or_else(|| InputError::UnknownRole(from.to_string()))?;
         let edited = state.edit(expires, |targets| {
-            if let Some(delegations) = &mut targets.delegations {
-                if let Some(roles) = &mut delegations.roles {
-                    roles.retain(|role| role.name != *name);
-                }
+            if let Some(delegations) = &mut targets.delegations
+                && let Some(roles) = &mut delegations.roles
+            {
+                roles.retain(|role| role.name != *name);
             }
             prune(targets);
             // an empty list says no more than none at all, which is what a role without delegations has

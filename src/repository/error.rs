@@ -217,6 +217,22 @@ pub enum InputError {
         /// The version that is written.
         written: u64,
     },
+    /// A role that is to be signed again has an edit under way.
+    #[error("'{role}' is due and has a draft")]
+    DraftInTheWay {
+        /// The role.
+        role: RoleName,
+    },
+    /// A version that leaves no room.
+    #[error("version {version} of '{role}' is higher than {highest}, and versions never go down again")]
+    VersionTooHigh {
+        /// The role.
+        role: RoleName,
+        /// The version asked for.
+        version: u64,
+        /// The highest that can be chosen.
+        highest: u64,
+    },
     /// Roots are numbered without gaps, or clients cannot follow them.
     #[error("root v{version} would leave a gap: the next root is v{next}")]
     RootVersion {

@@ -62,6 +62,11 @@ pub fn parse_versioned(name: &str) -> Option<(u64, RoleName)> {
     Some((number, RoleName::from_encoded(rest)?))
 }
 
+/// Reads the role of a plainly named file, `role.json`.
+pub fn parse_plain(name: &str) -> Option<RoleName> {
+    RoleName::from_encoded(name.strip_suffix(".json")?)
+}
+
 /// Splits `HASH.name` into hash and name, where HASH has the length of a digest that is known here.
 pub fn parse_hash_named(name: &str) -> Option<(&str, &str)> {
     let (hash, rest) = name.split_once('.')?;

@@ -10,6 +10,10 @@ use super::layout::Layout;
 use super::staged::Pins;
 use crate::metadata::{MetaFile, RoleName, Root, Snapshot, Targets, Timestamp, time};
 
+/// The highest version that can be chosen by hand: what a double-precision number holds exactly, for clients that
+/// read JSON into those, with room for the versions that follow.
+const MAX_VERSION: u64 = (1 << 53) - (1 << 20);
+
 impl Repository {
     /// Sets the expiry of a role's draft, which is made where there is none, and keeps it through later edits. Tells
     /// whether anything changed.
@@ -35,6 +39,11 @@ impl Repository {
         let (next, written) = (state.next_version(), state.next_version() - 1);
         if let Some(version) = version.filter(|version| *version < next) {
             return Err(InputError::VersionNotHigher { role: role.clone(), version, written }.into());
+        }
+        if let Some(version) = version.filter(|version| *version > MAX_VERSION) {
+            return Err(
+                InputError::VersionTooHigh { role: role.clone(), version, highest: MAX_VERSION }.into()
+            );
         }
         if role.as_str() == "root" && version.is_some_and(|version| version != next) {
             // spec 5.3.5: clients take the roots one by one

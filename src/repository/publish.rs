@@ -299,10 +299,10 @@ fn old_client(staged: &Folder, live: &Folder, root: &[u8], layout: Layout) -> Re
             let _ = set.update_timestamp(&bytes);
         }
         let listed = set.timestamp().and_then(|timestamp| timestamp.snapshot()).map(|listed| listed.version);
-        if let Some(version) = listed {
-            if let Some(bytes) = read(live, &layout.metadata_name(&RoleName::snapshot(), version))? {
-                let _ = set.update_snapshot(&bytes, Origin::Local);
-            }
+        if let Some(version) = listed
+            && let Some(bytes) = read(live, &layout.metadata_name(&RoleName::snapshot(), version))?
+        {
+            let _ = set.update_snapshot(&bytes, Origin::Local);
         }
     }
     let name = "timestamp.json";
@@ -339,7 +339,7 @@ fn refuse_root_fork(staged: &Folder, live: &Folder, version: u64) -> Result<(), 
     }
 }
 
-fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {
+pub(super) fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {
     let Some(finding) = report.first_error() else { return Ok(()) };
     let file = match (&finding.file, &finding.role) {
         (Some(file), _) => file.clone(),

@@ -65,7 +65,9 @@ fn how_to_start(metadata_dir: &std::path::Path) -> String {
 fn hint(error: &ClientError) -> Option<String> {
     let hint = match error {
         ClientError::NotInitialised { path } => how_to_start(path),
-        ClientError::AlreadyInitialised { .. } => "trust another repository in a folder of its own: --metadata-dir DIR".to_owned(),
+        ClientError::AlreadyInitialised { .. } => {
+            "trust another repository in a folder of its own: --metadata-dir DIR".to_owned()
+        }
         _ => match error.code() {
             Code::UnknownTarget => "see what there is: tuf-fetch --repo URL list".to_owned(),
             Code::ExpiredMetadata => {

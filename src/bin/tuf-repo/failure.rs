@@ -41,8 +41,8 @@ fn incomplete_hint(roles: &[Lacking]) -> String {
     match roles.iter().find(|lacking| (lacking.keys as u64) < lacking.threshold) {
         Some(lacking) => format!("tuf-repo add-key {} KEY.pub", shell_word(lacking.role.as_str())),
         None => {
-            let roles: Vec<String> = roles.iter().map(|lacking| shell_word(lacking.role.as_str())).collect();
-            format!("tuf-repo sign {} --key KEY", roles.join(" "))
+            let roles: Vec<&str> = roles.iter().map(|lacking| lacking.role.as_str()).collect();
+            format!("tuf-repo sign --key KEY, with a key of {}", roles.join(", "))
         }
     }
 }
@@ -72,6 +72,9 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::NotDelegatedBy { .. } | InputError::Cycle { .. } => "tuf-repo diff, tuf-repo status",
         InputError::NoSuchKey { .. } | InputError::AmbiguousKey { .. } => {
             "tuf-repo status -v lists the keys in full"
+        }
+        InputError::DraftInTheWay { role } => {
+            return Some(format!("tuf-repo write, or tuf-repo discard {}", shell_word(role.as_str())));
         }
         InputError::ZeroThreshold(_) => "a threshold of 1 is the least",
         InputError::PastExpiry { .. } => "a date to come, or a duration such as 90d",

@@ -17,6 +17,7 @@ mod keygen;
 mod list;
 mod man;
 mod publish;
+mod refresh;
 mod remove_key;
 mod remove_targets;
 mod revoke;
@@ -69,6 +70,7 @@ commands! {
     Diff => diff,
     Discard => discard,
     Write => write,
+    Refresh => refresh,
     Verify => verify,
     Publish => publish,
     Gc => gc,

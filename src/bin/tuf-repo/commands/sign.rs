@@ -46,7 +46,7 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
         }
         args.keys.keys.extend(found);
     }
-    args.keys.add_policy_keys(&repository)?;
+    args.keys.add_policy_keys(&repository, &roles)?;
     if args.keys.keys.is_empty() {
         return Err(
             Failure::usage("no key to sign with").with_hint("--key KEY, or keys = […] in tuf-repo.toml")
