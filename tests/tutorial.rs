@@ -212,9 +212,8 @@ fn lines_match(expected: &[String], printed: &[&str]) -> bool {
         (None, rest) => rest.is_none(),
         (Some((any, expected)), rest) if any == "…" => {
             lines_match(expected, printed)
-                || rest.is_some_and(|(_, printed)| {
-                    lines_match(&[&["…".to_owned()], expected].concat(), printed)
-                })
+                || rest
+                    .is_some_and(|(_, printed)| lines_match(&[&["…".to_owned()], expected].concat(), printed))
         }
         (Some(_), None) => false,
         (Some((first, expected)), Some((line, printed))) => {
@@ -267,8 +266,7 @@ fn check_a_copy(work: &Path, aside: &Path, step: &Step) {
     assert!(copied.success());
     std::os::unix::fs::symlink(repository.join("targets"), aside.join("targets")).unwrap();
     let now: DateTime<Utc> = DateTime::from_timestamp(EPOCH.parse().unwrap(), 0).unwrap();
-    let options =
-        CheckOptions { side: Side::Live, expiry: Expiry::Enforce, targets: TargetBytes::Digest };
+    let options = CheckOptions { side: Side::Live, expiry: Expiry::Enforce, targets: TargetBytes::Digest };
     let report = check(aside, options, now).unwrap();
     assert!(report.ok(), "after line {}, {}: {:?}", step.line + 1, step.command, report.findings);
 }
