@@ -71,7 +71,7 @@ fn steps(page: &str) -> Vec<Step> {
             };
             at += 1;
             // a block of another kind is skipped as a whole
-            if block.is_none() && fence != "" {
+            if block.is_none() && !fence.is_empty() {
                 while at < lines.len() && lines[at] != "```" {
                     at += 1;
                 }
