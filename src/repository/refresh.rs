@@ -56,58 +56,9 @@ impl Repository {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-    use std::time::Duration;
-
-    use chrono::{DateTime, TimeZone, Utc};
-
-    use super::super::{
-        CheckOptions, Destination, Execution, Expiry, Layout, Side, TargetBytes, check, init,
-    };
+    use super::super::testing::{keys, open, publish, repository, scratch, start};
+    use super::super::{CheckOptions, Expiry, Side, TargetBytes, check};
     use super::*;
-    use crate::crypto::{KeyType, PrivateKey, Signer};
-
-    fn start() -> DateTime<Utc> {
-        Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0).unwrap()
-    }
-
-    /// A folder in memory where there is such a place: hundreds of durable writes take their time on a disk.
-    fn scratch() -> tempfile::TempDir {
-        tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-    }
-
-    fn open(dir: &Path, now: DateTime<Utc>) -> Repository {
-        Repository::open_locked(dir, now, Duration::ZERO).unwrap()
-    }
-
-    fn publish(dir: &Path, now: DateTime<Utc>) {
-        let repository = open(dir, now);
-        let plan = repository.plan_publish(&Destination::Own, Expiry::Enforce, Duration::ZERO).unwrap();
-        repository.execute_publish(&plan, &|_| {}).unwrap();
-    }
-
-    /// A published repository whose roles other than the timestamp live for two years.
-    fn repository(dir: &Path, keys: &[PrivateKey; 4]) {
-        init(dir, Layout::Consistent, start(), Execution::Real).unwrap();
-        let mut repository = open(dir, start());
-        for (role, key) in ["root", "targets", "snapshot", "timestamp"].iter().zip(keys) {
-            let role = repository.find_role(role).unwrap();
-            repository.add_key(&role, key.public_key(), None).unwrap();
-            if role.as_str() != "timestamp" {
-                repository.expire(&role, start() + TimeDelta::days(730)).unwrap();
-            }
-        }
-        let signing: Vec<SigningKey<'_>> =
-            keys.iter().map(|signer| SigningKey { name: "key", signer }).collect();
-        let written = repository.plan_write(&Selection::Whole(Vec::new()), &signing).unwrap();
-        repository.execute_write(&written, &|_| {}).unwrap();
-        drop(repository);
-        publish(dir, start());
-    }
-
-    fn keys() -> [PrivateKey; 4] {
-        std::array::from_fn(|_| PrivateKey::generate(KeyType::Ed25519).unwrap())
-    }
 
     #[test]
     fn a_year_of_refreshing_with_the_timestamp_key_alone_never_lets_anything_expire() {

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use tuf::cli::failure::{Failure, FailureKind};
-use tuf::cli::keys::{KeyArgument, LoadedKey, describe, load_signers};
+use tuf::cli::keys::{KeyArgument, LoadedKey, describe, load_public, load_signers};
 use tuf::cli::password_source::PasswordSource;
 use tuf::cli::passwords::Passwords;
 use tuf::cli::progress::Progress;
 use tuf::cli::terminal::Interaction;
 use tuf::metadata::RoleName;
-use tuf::repository::Repository;
+use tuf::repository::{KeyChoice, Repository};
 
 use crate::context::Context;
 
@@ -204,4 +204,14 @@ fn may_sign(key: &KeyArgument, repository: &Repository, roles: &[RoleName]) -> R
     let mut nobody = Passwords::read(&[], Interaction::Forbidden)?;
     let found = describe(key, &mut nobody).ok();
     Ok(found.map(|found| found.private.is_some() && repository.may_sign(&found.key, roles)))
+}
+
+/// Reads what a key to be removed was named by: a file or a reference, else an id.
+pub fn key_choice(typed: &str, passwords: &mut Passwords) -> Result<KeyChoice, Failure> {
+    let argument: Option<KeyArgument> = typed.parse().ok();
+    let is_file = |key: &KeyArgument| key.path().is_none_or(Path::exists);
+    match argument.filter(is_file) {
+        Some(argument) => Ok(KeyChoice::Key(load_public(&argument, passwords)?)),
+        None => Ok(KeyChoice::Id(typed.to_owned())),
+    }
 }

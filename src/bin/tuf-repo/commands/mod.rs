@@ -8,9 +8,11 @@ mod completions;
 mod delegate;
 mod diff;
 mod discard;
+mod doctor;
 mod edit;
 mod expire;
 mod gc;
+mod graph;
 mod init;
 mod key;
 mod keygen;
@@ -21,6 +23,7 @@ mod refresh;
 mod remove_key;
 mod remove_targets;
 mod revoke;
+mod rotate_key;
 mod serve;
 mod sign;
 mod status;
@@ -57,6 +60,7 @@ commands! {
     Init => init,
     AddKey => add_key,
     RemoveKey => remove_key,
+    RotateKey => rotate_key,
     Threshold => threshold,
     Expire => expire,
     Bump => bump,
@@ -72,9 +76,11 @@ commands! {
     Write => write,
     Refresh => refresh,
     Verify => verify,
+    Doctor => doctor,
     Publish => publish,
     Gc => gc,
     Serve => serve,
+    Graph => graph,
     Completions => completions,
     Man => man,
 }
