@@ -25,12 +25,7 @@ pub fn init(
     now: DateTime<Utc>,
     execution: Execution,
 ) -> Result<Vec<String>, RepositoryError> {
-    for part in [STAGED, METADATA, POLICY] {
-        let path = dir.join(part);
-        if path.symlink_metadata().is_ok() {
-            return Err(InputError::AlreadyThere(path).into());
-        }
-    }
+    refuse_existing(dir)?;
     let policy = Policy::default();
     let drafts = first_drafts(layout, &policy, now)?;
     let mut made: Vec<String> = drafts.iter().map(|(name, _)| format!("{STAGED}/{DRAFTS}/{name}")).collect();
@@ -50,6 +45,15 @@ pub fn init(
     batch.put(POLICY, TEMPLATE.as_bytes()).at(dir.join(POLICY))?;
     batch.commit().at(dir)?;
     Ok(made)
+}
+
+/// Refuses a folder in which any part of a repository is there.
+pub(super) fn refuse_existing(dir: &Path) -> Result<(), InputError> {
+    let parts = [STAGED, METADATA, POLICY].map(|part| dir.join(part));
+    match parts.into_iter().find(|path| path.symlink_metadata().is_ok()) {
+        Some(path) => Err(InputError::AlreadyThere(path)),
+        None => Ok(()),
+    }
 }
 
 /// Whether a plan is carried out.

@@ -4,6 +4,7 @@
 //! to the files, and only then does it. Nothing here prints or asks.
 
 mod add_targets;
+mod adopt;
 mod check;
 mod delegation;
 mod diff;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use add_targets::{AddTargets, Added, NewTarget, Replace};
+pub use adopt::{Adopted, FolderSource, Source, adopt};
 pub use check::{CheckOptions, Expiry, Finding, Report, Severity, Side, TargetBytes, check};
 pub use delegation::{Delegation, Trust};
 pub use diff::{Difference, RoleDiff};
