@@ -104,12 +104,18 @@ fn modules_use_only_those_below_them() {
     assert_eq!(broken, Vec::<String>::new());
 }
 
+/// Files of a program that use the other side all the same.
+const BOTH_SIDES: [&str; 1] = [
+    // a repository at a URL is taken over: the maintainer's side asks for bytes, the consumer's fetches them
+    "bin/tuf-repo/commands/init.rs",
+];
+
 #[test]
 fn each_program_knows_its_own_side_only() {
     for (program, other) in [("bin/tuf-repo", "client"), ("bin/tuf-fetch", "repository")] {
         for (file, code) in files(program) {
-            let used = names_after(&code, "tuf::");
-            assert!(!used.contains(other), "src/{file} uses tuf::{other}");
+            let used = names_after(&code, "tuf::").contains(other);
+            assert_eq!(used, BOTH_SIDES.contains(&file.as_str()), "src/{file} and tuf::{other}");
         }
     }
 }

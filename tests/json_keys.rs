@@ -45,6 +45,17 @@ fn documented() -> BTreeMap<String, Keys> {
     commands
 }
 
+/// Returns the commands that a program's help lists.
+fn commands(program: &str) -> Vec<String> {
+    let output = Command::new(program).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let lines =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // a line that goes on is indented further
+    let names = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    names.filter(|name| !name.is_empty() && *name != "help").map(str::to_owned).collect()
+}
+
 fn keys(object: &Value) -> Keys {
     let mut keys: Keys = object.as_object().unwrap().keys().cloned().collect();
     assert!(keys.remove("schema_version"), "{object}");
@@ -140,6 +151,9 @@ fn every_command_prints_the_keys_that_are_documented() {
     notes.repo(1, &["completions", "bash"]);
     notes.repo(1, &["man", "man"]);
     notes.serve();
+    let published = ["--from", "repository", "--trusted-root", "repository/metadata/1.root.json"];
+    let ran = notes.folder.run(&[&["--json", "init", "taken-over"], &published[..]].concat()).exits(0);
+    notes.note("init --from", &ran.json());
     notes.fetch(&["init", "repository/metadata/1.root.json"]);
     for command in ["refresh", "list", "status"] {
         notes.fetch(&[command]);
@@ -155,4 +169,20 @@ fn every_command_prints_the_keys_that_are_documented() {
     // a command of the page that is not run here would be a promise without a test
     let names = |commands: &BTreeMap<String, Keys>| commands.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&documented), names(&notes.printed));
+}
+
+#[test]
+fn no_command_is_left_out_of_the_page() {
+    let documented = documented();
+    let programs = [("", env!("CARGO_BIN_EXE_tuf-repo")), ("tuf-fetch ", env!("CARGO_BIN_EXE_tuf-fetch"))];
+    for (prefix, program) in programs {
+        let commands = commands(program);
+        assert!(commands.len() > 5, "{commands:?}");
+        for command in commands {
+            let name = format!("{prefix}{command}");
+            // of a group of commands, such as key, each has a row of its own
+            let is_there = |known: &String| *known == name || known.starts_with(&format!("{name} "));
+            assert!(documented.keys().any(is_there), "docs/exit-codes.md has no row for {name}");
+        }
+    }
 }
