@@ -5,6 +5,7 @@
 
 mod add_targets;
 mod adopt;
+mod ceremony;
 mod check;
 mod delegation;
 mod diff;
@@ -38,6 +39,7 @@ use chrono::{DateTime, Utc};
 
 pub use add_targets::{AddTargets, Added, NewTarget, Replace};
 pub use adopt::{Adopted, FolderSource, Source, adopt};
+pub use ceremony::{Bundle, BundleThreshold, Imported};
 pub use check::{CheckOptions, Expiry, Finding, Report, Severity, Side, TargetBytes, check};
 pub use delegation::{Delegation, Trust};
 pub use diff::{Difference, RoleDiff};

@@ -207,14 +207,14 @@ fn role_status(
 
 /// The versions that clients see, as far as they can be read: `verify --live` judges them.
 #[derive(Default)]
-struct Live {
+pub(super) struct Live {
     root: Option<u64>,
     timestamp: Option<u64>,
     snapshot: Option<Snapshot>,
 }
 
 impl Live {
-    fn read(folder: &Folder) -> Result<Self, RepositoryError> {
+    pub(super) fn read(folder: &Folder) -> Result<Self, RepositoryError> {
         let Some(root) = live_file::<Root>(folder, "root.json") else { return Ok(Self::default()) };
         let timestamp = live_file::<Timestamp>(folder, "timestamp.json");
         let listed = timestamp.as_ref().and_then(Timestamp::snapshot).map(|listed| listed.version);
@@ -228,7 +228,7 @@ impl Live {
         })
     }
 
-    fn version(&self, role: &RoleName) -> Option<u64> {
+    pub(super) fn version(&self, role: &RoleName) -> Option<u64> {
         match role.as_str() {
             "root" => self.root,
             "timestamp" => self.timestamp,
