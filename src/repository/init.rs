@@ -29,7 +29,7 @@ pub fn init(
     now: DateTime<Utc>,
     execution: Execution,
 ) -> Result<Vec<String>, RepositoryError> {
-    refuse_repository(dir)?;
+    refuse_existing(dir)?;
     let policy = Policy::default();
     let drafts = first_drafts(layout, &policy, now)?;
     let mut made: Vec<String> = drafts.iter().map(|(name, _)| format!("{STAGED}/{DRAFTS}/{name}")).collect();
@@ -59,8 +59,8 @@ pub fn init(
 
 /// Refuses a folder that holds a part of a repository. Empty folders and the policy that `init` writes are no such part:
 /// a killed `init` leaves them.
-fn refuse_repository(dir: &Path) -> Result<(), RepositoryError> {
-    let refused = |path: PathBuf| Err(InputError::AlreadyThere(path).into());
+pub(super) fn refuse_existing(dir: &Path) -> Result<(), InputError> {
+    let refused = |path: PathBuf| Err(InputError::AlreadyThere(path));
     let (staged, live, policy) = (dir.join(STAGED), dir.join(METADATA), dir.join(POLICY));
     if staged.symlink_metadata().is_ok() {
         return refused(staged);

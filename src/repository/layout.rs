@@ -62,6 +62,11 @@ pub fn parse_versioned(name: &str) -> Option<(u64, RoleName)> {
     Some((number, RoleName::from_encoded(rest)?))
 }
 
+/// Reads the role of a plainly named file, `role.json`.
+pub fn parse_plain(name: &str) -> Option<RoleName> {
+    RoleName::from_encoded(name.strip_suffix(".json")?)
+}
+
 /// Tells whether a metadata file may never change once a client may have seen it.
 pub fn is_versioned(layout: Layout, name: &str) -> bool {
     match parse_versioned(name) {

@@ -91,13 +91,13 @@ impl Repository {
         if self.staged.timestamp.written.is_none() {
             return Err(RepositoryError::NothingWritten { folder: staged.path().to_owned() });
         }
-        let checked = check_metadata(staged, STAGED, expiry, self.now)?;
+        let checked = check_metadata(staged, STAGED, self.policy.first_root(), expiry, self.now)?;
         refuse_errors(&checked.report)?;
         let published = match live.read("root.json", MAX_METADATA).at(live.file("root.json"))? {
             None => BTreeMap::new(),
             Some(root) => {
                 old_client(staged, &live, &root, checked.layout)?;
-                check_metadata(&live, METADATA, Expiry::Allow, self.now)?.targets
+                check_metadata(&live, METADATA, self.policy.first_root(), Expiry::Allow, self.now)?.targets
             }
         };
         self.check_targets(&checked.targets, &published, checked.layout)?;
@@ -331,7 +331,7 @@ fn refuse_root_fork(staged: &Folder, live: &Folder, version: u64) -> Result<(), 
     }
 }
 
-fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {
+pub(super) fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {
     let Some(finding) = report.first_error() else { return Ok(()) };
     let file = match (&finding.file, &finding.role) {
         (Some(file), _) => file.clone(),

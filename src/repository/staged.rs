@@ -128,6 +128,8 @@ pub trait AnyRole {
     fn next_version(&self) -> u64;
     /// Returns the expiry of the draft, or else of the written metadata.
     fn expires(&self) -> Option<DateTime<Utc>>;
+    /// Returns the expiry of the written metadata.
+    fn written_expires(&self) -> Option<DateTime<Utc>>;
     /// Returns the bytes to sign and the signatures of the draft.
     fn draft_bytes(&self) -> Option<(&[u8], &[Signature])>;
     /// Returns the bytes that were signed and the signatures of the written metadata.
@@ -181,6 +183,10 @@ impl<T: Signed> AnyRole for RoleState<T> {
 
     fn expires(&self) -> Option<DateTime<Utc>> {
         self.effective().map(Signed::expires)
+    }
+
+    fn written_expires(&self) -> Option<DateTime<Utc>> {
+        self.written.as_ref().map(|written| written.signed().expires())
     }
 
     fn draft_bytes(&self) -> Option<(&[u8], &[Signature])> {
@@ -567,6 +573,15 @@ impl Staged {
         let role = RoleName::new(name).map_err(|_| unknown())?;
         let reachable = role.is_top_level() || self.graph().contains(&role);
         if reachable && self.role(&role).is_some() { Ok(role) } else { Err(unknown()) }
+    }
+
+    /// Looks away from all drafts: what is planned from here on leaves their files as they are.
+    pub fn set_drafts_aside(&mut self) {
+        self.root.draft = None;
+        self.snapshot.draft = None;
+        self.timestamp.draft = None;
+        self.targets.values_mut().for_each(|state| state.draft = None);
+        self.targets.retain(|_, state| state.written.is_some());
     }
 
     /// Takes a role's draft back from an earlier state.

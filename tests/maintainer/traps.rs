@@ -392,3 +392,15 @@ fn gc_keeps_a_target_that_is_called_like_a_copy() {
     assert!(site.path("targets").join(&name).is_file());
     site.run(&["verify", "--targets"]).exits(0);
 }
+
+#[test]
+fn gc_keeps_files_that_are_yet_to_be_added() {
+    for layout in [Layout::Consistent, Layout::Plain] {
+        let mut world = World::written(layout);
+        let path = world.put("dir/copied-with-its-old-date", b"work of days");
+        fs::File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        world.after(chrono::TimeDelta::days(400));
+        assert_eq!(world.gc(0).unwrap(), Vec::<String>::new());
+        assert!(path.is_file());
+    }
+}

@@ -12,7 +12,7 @@ use tuf::crypto::{PrivateKey, Signer};
 use tuf::metadata::{Key, RoleName};
 use tuf::repository::{
     AddTargets, Delegation, Destination, Execution, Expiry, Layout, Replace, Repository, RepositoryError,
-    Selection, SigningKey, Symlinks, TARGETS, TargetSource, Trust, Walk, Written, find_targets,
+    Retention, Selection, SigningKey, Symlinks, TARGETS, TargetSource, Trust, Walk, Written, find_targets,
 };
 
 /// How many fixed keys there are.
@@ -215,9 +215,9 @@ impl World {
 
     pub fn gc(&self, keep: u64) -> Edited<Vec<String>> {
         let repository = self.lock()?;
-        let plan = repository.plan_gc(keep)?;
-        repository.execute_gc(&plan)?;
-        Ok(plan.delete)
+        let plan = repository.plan_gc(Retention { keep, keep_within: chrono::TimeDelta::zero() })?;
+        repository.execute_gc(&plan, None)?;
+        Ok(plan.delete.into_iter().map(|doomed| doomed.name).collect())
     }
 
     /// Puts a file among the targets.

@@ -75,6 +75,9 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::NoSuchKey { .. } | InputError::AmbiguousKey { .. } => {
             "tuf-repo status -v lists the keys in full"
         }
+        InputError::DraftInTheWay { role } => {
+            return Some(format!("tuf-repo write, or tuf-repo discard {}", shell_word(role.as_str())));
+        }
         InputError::ZeroThreshold(_) => "a threshold of 1 is the least",
         InputError::PastExpiry { .. } => "a date to come, or a duration such as 90d",
         InputError::FarExpiry(_) => "a shorter duration in tuf-repo.toml",
@@ -102,6 +105,11 @@ fn input_hint(error: &InputError) -> Option<String> {
             return Some(format!("tuf-repo bump {}", shell_word(role.as_str())));
         }
         InputError::Delegation(_) => "tuf-repo delegate --help",
+        InputError::Bundle { .. } => "tuf-repo sign --export FILE ROLE makes one",
+        InputError::NothingToSign { role } => {
+            return Some(format!("tuf-repo bump {}", shell_word(role.as_str())));
+        }
+        InputError::NotDelegated { .. } => "tuf-repo status lists the roles",
         InputError::RoleName(_) => "a name such as django or team/django",
         InputError::TargetPath(_) => "--prefix P or --base DIR names it by a plain relative path",
         InputError::Clash { .. } => "another --prefix, or tuf-repo list to see what is listed",

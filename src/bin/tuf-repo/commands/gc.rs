@@ -1,7 +1,13 @@
 //! `gc`: deletes what no retained snapshot refers to.
 
+use std::path::PathBuf;
+
+use chrono::TimeDelta;
 use serde_json::json;
-use tuf::cli::failure::Outcome;
+use tuf::cli::clock::parse_duration;
+use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::text::{one_line, quoted};
+use tuf::repository::{GcPlan, Repository, Retention};
 
 use super::common::DryRun;
 use super::edit::{count, open_locked};
@@ -12,9 +18,25 @@ use crate::failure::failure;
 /// whose name it does not know.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How many snapshots to retain, the live one included [default: gc.keep of tuf-repo.toml].
+    /// How many snapshots to retain, the current one included [default: gc.keep of tuf-repo.toml, else 10].
     #[arg(long, value_name = "N")]
     keep: Option<u64>,
+
+    /// Retain snapshots that were replaced less than this ago [default: as long as a timestamp is valid].
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    keep_within: Option<TimeDelta>,
+
+    /// Copy what goes to this folder before it is deleted.
+    #[arg(long, value_name = "DEST")]
+    archive: Option<PathBuf>,
+
+    /// Collect in a folder that was published to, instead of the repository.
+    #[arg(long, value_name = "DEST")]
+    to: Option<String>,
+
+    /// Delete nothing; tell how many counts a file has and who holds it.
+    #[arg(long, value_name = "FILE")]
+    explain: Option<String>,
 
     #[command(flatten)]
     dry_run: DryRun,
@@ -22,10 +44,17 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let repository = open_locked(context)?;
-    let keep = args.keep.unwrap_or_else(|| repository.policy().keep());
-    let plan = repository.plan_gc(keep).map_err(failure)?;
+    let default = repository.policy().retention();
+    let retention = Retention {
+        keep: args.keep.unwrap_or(default.keep),
+        keep_within: args.keep_within.unwrap_or(default.keep_within),
+    };
+    let plan = planned(&args, &repository, retention)?;
+    if let Some(file) = &args.explain {
+        return explain(&plan, file, &repository, context);
+    }
     if !args.dry_run.dry_run {
-        repository.execute_gc(&plan).map_err(failure)?;
+        repository.execute_gc(&plan, args.archive.as_deref()).map_err(failure)?;
     }
     let line = match (plan.delete.is_empty(), args.dry_run.dry_run) {
         (true, _) => "Nothing to do: every file is held by a retained snapshot.".to_owned(),
@@ -34,14 +63,63 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         }
         (false, false) => format!("Deleted {}.", count(plan.delete.len(), "file")),
     };
-    context.output.talk(&format!("{line} {} retained.", count(plan.retained.len(), "snapshot")));
+    let kept = args
+        .archive
+        .as_ref()
+        .filter(|_| !plan.delete.is_empty())
+        .map(|archive| format!(" Copies are in {}.", quoted(archive)));
+    let versions = count(plan.retained.len(), "snapshot");
+    context.output.talk(&format!("{line}{} {versions} retained.", kept.unwrap_or_default()));
+    plan.unknown
+        .iter()
+        .for_each(|name| context.output.talk(&format!("Left alone, its name is not known here: {name}")));
+    let reasons: serde_json::Map<String, _> =
+        plan.delete.iter().map(|doomed| (doomed.name.clone(), json!(doomed.why))).collect();
     let json = json!({
         "dry_run": args.dry_run.dry_run,
         "roles": {},
         "put": [],
-        "deleted": plan.delete,
-        "kept": plan.kept,
+        "deleted": plan.deleted(),
+        "kept": plan.kept + plan.unknown.len(),
         "retained": plan.retained,
+        "unknown": plan.unknown,
+        "reasons": reasons,
     });
-    context.output.result(|| plan.delete.iter().map(|name| format!("delete {name}\n")).collect(), json)
+    let human = || {
+        plan.delete
+            .iter()
+            .map(|doomed| format!("delete {}: {}\n", one_line(&doomed.name), one_line(&doomed.why)))
+            .collect()
+    };
+    context.output.result(human, json)
+}
+
+fn planned(args: &Args, repository: &Repository, retention: Retention) -> Result<GcPlan, Failure> {
+    match &args.to {
+        None => repository.plan_gc(retention).map_err(failure),
+        Some(to) if to.contains("://") => {
+            Err(Failure::usage(format!("cannot collect in '{to}': this version collects in folders"))
+                .with_hint("--to DIR"))
+        }
+        Some(to) => repository.plan_gc_of(&PathBuf::from(to), retention).map_err(failure),
+    }
+}
+
+fn explain(plan: &GcPlan, file: &str, repository: &Repository, context: &Context) -> Outcome {
+    let dir = repository.dir().to_string_lossy().into_owned();
+    let name = file.strip_prefix(dir.as_str()).map_or(file, |rest| rest.trim_start_matches('/'));
+    let (counts, holders) = plan.explain(name);
+    let doomed = plan.delete.iter().find(|doomed| doomed.name == name);
+    let human = || {
+        let mut text = format!("{}: {}\n", one_line(name), count(counts, "count"));
+        holders.iter().for_each(|holder| text.push_str(&format!("  held by {}\n", one_line(holder))));
+        match doomed {
+            Some(doomed) => text.push_str(&format!("  would go: {}\n", one_line(&doomed.why))),
+            None if counts == 0 => text.push_str("  would stay: its name is not one that gc collects\n"),
+            None => {}
+        }
+        text
+    };
+    let json = json!({ "file": name, "count": counts, "holders": holders, "would_delete": doomed.is_some() });
+    context.output.result(human, json)
 }
