@@ -320,7 +320,7 @@ fn apply<T: Signed>(
     }
     let mut next = metadata.signed().clone();
     set(&mut next, wanted.meta);
-    if !pins.version {
+    if !pins.version || next.version() <= state.floor {
         next.set_version(state.floor + 1);
     }
     if !pins.expires {

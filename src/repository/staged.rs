@@ -107,7 +107,8 @@ impl<T: Signed> RoleState<T> {
                 return Ok(true);
             }
         }
-        if !pins.version {
+        // a version set by hand stays, unless a killed `write` has given it to a file
+        if !pins.version || after.version() <= self.floor {
             after.set_version(self.floor + 1);
         }
         if !pins.expires {
@@ -260,7 +261,7 @@ impl<T: Signed> AnyRole for RoleState<T> {
             self.draft = None;
             return Ok(true);
         }
-        if self.draft.is_none() {
+        if self.draft.is_none() || signed.version() <= self.floor {
             signed.set_version(self.floor + 1);
         }
         self.set_draft(signed, pins)?;

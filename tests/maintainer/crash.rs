@@ -200,6 +200,32 @@ fn a_file_that_a_killed_write_signed_with_keys_withdrawn_since_is_left_behind() 
 }
 
 #[test]
+fn an_edit_after_a_killed_write_takes_a_free_version_even_from_one_set_by_hand() {
+    let world = World::written(Layout::Consistent);
+    world.edit(|repository| repository.bump(&role("targets"), Some(5))).unwrap();
+    world.sign(&[], &KEYS[..4]).unwrap();
+    let end = world.twin();
+    end.write(&[]).unwrap();
+    let put = format!("{STAGED}/5.targets.json");
+    fs::copy(end.path(&put), world.path(&put)).unwrap();
+    world.edit(|repository| repository.bump(&role("targets"), None)).unwrap();
+    assert_eq!(world.versions("targets"), (Some(1), Some(5)));
+    let (edited, dated) = (world.twin(), world.twin());
+    edited.delegate("targets", "django", 4, &["*"]).unwrap();
+    let later = world.now + chrono::TimeDelta::days(9);
+    dated.edit(|repository| repository.expire(&role("targets"), later)).unwrap();
+    for world in [edited, dated] {
+        assert_eq!(world.versions("targets"), (Some(1), Some(6)));
+        let repository = world.open();
+        let fitting: Vec<usize> =
+            KEYS.into_iter().filter(|key| repository.may_sign(public(*key), &[])).collect();
+        world.write(&fitting).unwrap();
+        new_client(&world.dir(), Side::Staged, Layout::Consistent).unwrap();
+        assert_eq!(fs::read(world.path(&put)).unwrap(), fs::read(end.path(&put)).unwrap());
+    }
+}
+
+#[test]
 fn a_publication_killed_anywhere_is_finished_by_the_next() {
     let world = drafted(Layout::Consistent);
     world.write(&KEYS).unwrap();
