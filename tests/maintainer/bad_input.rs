@@ -479,6 +479,8 @@ fn a_dry_run_changes_nothing() {
             &["revoke", "django"],
             &["sign", "--key=../key-4"],
             &["write", keys[0], keys[1], keys[2]],
+            &["rotate-key", "root", "--old", "../key-0.pub", "--new", "../key-5.pub"],
+            &["refresh", "--within", "2d", keys[2]],
             &["discard"],
             &["publish", "--to", "../destination"],
             &["gc", "--keep", "1"],

@@ -37,6 +37,7 @@ enum Step {
     Sign { roles: Vec<usize>, keys: Vec<usize> },
     Write { partial: bool, roles: Vec<usize>, keys: Vec<usize> },
     KilledWrite { keys: Vec<usize>, after: usize },
+    Refresh { keys: Vec<usize> },
     Publish,
     Gc { keep: u64 },
     Wait { hours: i64 },
@@ -77,6 +78,7 @@ fn steps() -> impl Strategy<Value = Step> {
         10 => (any::<bool>(), some_roles(), some_keys())
             .prop_map(|(partial, roles, keys)| Step::Write { partial, roles, keys }),
         2 => (some_keys(), 0..9_usize).prop_map(|(keys, after)| Step::KilledWrite { keys, after }),
+        2 => some_keys().prop_map(|keys| Step::Refresh { keys }),
         4 => Just(Step::Publish),
         2 => (0..3_u64).prop_map(|keep| Step::Gc { keep }),
         2 => (1..30_i64).prop_map(|hours| Step::Wait { hours }),
@@ -242,6 +244,7 @@ impl Model {
                 world.write_some(&selection, &self.fitting(keys, &[])).map(drop)
             }
             Step::KilledWrite { keys, after } => return self.killed_write(keys, *after),
+            Step::Refresh { keys } => world.refresh(&self.fitting(keys, &[])).map(drop),
             Step::Publish => return self.publish(),
             Step::Gc { keep } => world.gc(*keep).map(drop),
             Step::Wait { hours } => {

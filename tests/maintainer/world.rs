@@ -206,6 +206,13 @@ impl World {
         Ok(written)
     }
 
+    pub fn refresh(&self, numbers: &[usize]) -> Edited<Written> {
+        let mut repository = self.lock()?;
+        let written = repository.plan_refresh(None, &signing(numbers))?;
+        repository.execute_write(&written, &|_| ())?;
+        Ok(written)
+    }
+
     pub fn publish(&self) -> Edited<Vec<String>> {
         let repository = self.lock()?;
         let plan = repository.plan_publish(&Destination::Own, Expiry::Enforce, Duration::ZERO)?;
