@@ -258,6 +258,15 @@ fn fate(
         return plain_fate(folder, name, held);
     }
     let Some((version, role)) = parse_versioned(name) else { return Ok(Fate::Unknown) };
+    // what is newer than all that is listed is what a killed `write` or `publish` has put: the next run goes on from it,
+    // and its version must not be taken for a free one
+    let newest = match role.as_str() {
+        "snapshot" => retained.last().copied(),
+        _ => held.metadata.get(&role).and_then(|versions| versions.keys().next_back()).copied(),
+    };
+    if newest.is_none_or(|newest| version > newest) && !matches!(role.as_str(), "root" | "timestamp") {
+        return Ok(Fate::Stays);
+    }
     Ok(match role.as_str() {
         "root" => Fate::Stays,
         "timestamp" => Fate::Unknown,

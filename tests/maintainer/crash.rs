@@ -226,6 +226,20 @@ fn an_edit_after_a_killed_write_takes_a_free_version_even_from_one_set_by_hand()
 }
 
 #[test]
+fn gc_leaves_what_a_killed_write_has_put_so_that_its_version_is_never_used_again() {
+    let world = drafted(Layout::Consistent);
+    world.publish().unwrap();
+    let known = contents(&world.dir());
+    let (states, _) = states(&world);
+    for (name, state) in states {
+        // where root.json is behind it refuses to count, which is as good
+        let deleted = state.gc(0).unwrap_or_default();
+        let lost = deleted.iter().find(|name| name.starts_with(STAGED) && !known.contains_key(*name));
+        assert_eq!(lost, None, "{name}");
+    }
+}
+
+#[test]
 fn a_publication_killed_anywhere_is_finished_by_the_next() {
     let world = drafted(Layout::Consistent);
     world.write(&KEYS).unwrap();
