@@ -94,7 +94,7 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::NoMatch(_) => "tuf-repo list",
         InputError::NoFile { reason: "is a symbolic link", .. } => "--follow-links",
         InputError::NoFile { reason: "no such file", .. } => {
-            "ls; paths are relative to the current folder, such as targets/NAME"
+            "paths are relative to the current folder, such as targets/NAME"
         }
         InputError::NoFile { .. } => "another name for a regular file, or leave it out",
         InputError::Policy { .. } => "correct the line in tuf-repo.toml",
