@@ -425,24 +425,25 @@ impl Repository {
         trusted(&name, set.update_snapshot(&snapshot, Origin::Remote).map(drop))?;
         let graph = view.graph();
         let needed = needed(&graph.order, |role| graph.delegators(role), &written.roles);
-        for role in graph.order.iter().filter(|role| needed.contains(*role)) {
-            let version =
-                set.snapshot().and_then(|snapshot| snapshot.role(role)).map_or(0, |listed| listed.version);
-            let name = layout.metadata_name(role, version);
-            for delegator in graph
+        let roles = || graph.order.iter().filter(|role| needed.contains(*role));
+        let name = |set: &TrustedMetadataSet, role: &RoleName| {
+            let listed = set.snapshot().and_then(|snapshot| snapshot.role(role));
+            layout.metadata_name(role, listed.map_or(0, |listed| listed.version))
+        };
+        // each by whoever comes first, since another delegator may itself come later; then by all of them
+        for role in roles() {
+            let loaded = |by: &&RoleName| by.as_str() == "root" || set.targets(by).is_some();
+            let Some(delegator) = graph.delegators(role).iter().find(loaded) else { continue };
+            let name = name(&set, role);
+            let bytes = read(&name)?;
+            trusted(&name, set.update_targets(&bytes, role, delegator).map(drop))?;
+        }
+        for role in roles() {
+            let by_all = graph
                 .delegators(role)
                 .iter()
-                .filter(|delegator| delegator.as_str() == "root" || needed.contains(*delegator))
-            {
-                let result = match set.targets(role) {
-                    Some(_) => set.verify_again(role, delegator).map(drop),
-                    None => {
-                        let bytes = read(&name)?;
-                        set.update_targets(&bytes, role, delegator).map(drop)
-                    }
-                };
-                trusted(&name, result)?;
-            }
+                .try_for_each(|delegator| set.verify_again(role, delegator).map(drop));
+            trusted(&name(&set, role), by_all)?;
         }
         Ok(())
     }

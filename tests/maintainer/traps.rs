@@ -5,13 +5,13 @@ use std::time::SystemTime;
 
 use tuf::metadata::RoleName;
 use tuf::repository::{
-    DRAFTS, Execution, InputError, KeyChoice, Layout, POLICY, Replace, RepositoryError, STAGED, Selection,
-    Side, TARGETS,
+    DRAFTS, Delegation, Execution, InputError, KeyChoice, Layout, POLICY, Replace, Repository,
+    RepositoryError, STAGED, Selection, Side, TARGETS,
 };
 
 use crate::cli::Site;
 use crate::client::new_client;
-use crate::world::{World, contents, difference, public, role, start, temporary, tree};
+use crate::world::{World, contents, delegation, difference, public, role, start, temporary, tree};
 
 #[test]
 fn a_change_of_targets_makes_snapshot_and_timestamp_dirty_too() {
@@ -402,5 +402,28 @@ fn gc_keeps_files_that_are_yet_to_be_added() {
         world.after(chrono::TimeDelta::days(400));
         assert_eq!(world.gc(0).unwrap(), Vec::<String>::new());
         assert!(path.is_file());
+    }
+}
+
+#[test]
+fn a_role_may_have_a_delegator_that_is_searched_after_it() {
+    for layout in [Layout::Consistent, Layout::Plain] {
+        let world = World::written(layout);
+        world.delegate("targets", "upper", 4, &["*"]).unwrap();
+        world.delegate("upper", "lower", 5, &["*"]).unwrap();
+        let before = Delegation { before: Some(role("upper")), ..delegation("targets", "lower", 5, &["*"]) };
+        world.edit(|repository| repository.delegate(before)).unwrap();
+        world.write(&[1, 2, 3, 4, 5]).unwrap();
+        new_client(&world.dir(), Side::Staged, layout).unwrap();
+        // and it must satisfy both of them
+        world.edit(|repository| repository.add_key(&role("lower"), public(6), Some(&role("upper")))).unwrap();
+        let two =
+            |repository: &mut Repository| repository.set_threshold(&role("lower"), 2, Some(&role("upper")));
+        world.edit(two).unwrap();
+        assert_eq!(world.dirty(), ["lower", "upper", "snapshot", "timestamp"]);
+        assert!(matches!(world.write(&[2, 3, 4, 5]), Err(RepositoryError::Incomplete(_))));
+        world.write(&[2, 3, 4, 5, 6]).unwrap();
+        new_client(&world.dir(), Side::Staged, layout).unwrap();
+        world.publish().unwrap();
     }
 }
