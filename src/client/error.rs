@@ -124,7 +124,7 @@ pub enum ClientError {
     NoWorkingMirror {
         /// The role or the target path.
         what: String,
-        /// What each of them did, in the order in which they were asked.
+        /// What each of them did, in their order.
         causes: Vec<MirrorFailure>,
     },
     /// A first root is not signed by enough of the pinned keys.

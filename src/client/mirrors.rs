@@ -60,20 +60,22 @@ impl Mirrors {
         if let [only] = self.0.as_slice() {
             return attempt(&only.repository);
         }
-        let failed = |mirror: &&Mirror| mirror.failed.load(Ordering::Relaxed);
-        let (last, first): (Vec<&Mirror>, Vec<&Mirror>) = self.0.iter().partition(failed);
+        let failed = |(_, mirror): &(usize, &Mirror)| mirror.failed.load(Ordering::Relaxed);
+        let (last, first): (Vec<_>, Vec<_>) = self.0.iter().enumerate().partition(failed);
         let mut causes = Vec::new();
-        for mirror in first.into_iter().chain(last) {
+        for (index, mirror) in first.into_iter().chain(last) {
             match attempt(&mirror.repository) {
                 Err(error) if error.code() != Code::Io => {
                     if matches!(error.code(), Code::Download | Code::SlowRetrieval) && !error.is_not_found() {
                         mirror.failed.store(true, Ordering::Relaxed);
                     }
-                    causes.push(MirrorFailure { mirror: mirror.repository.clone(), error });
+                    causes.push((index, MirrorFailure { mirror: mirror.repository.clone(), error }));
                 }
                 outcome => return outcome,
             }
         }
+        causes.sort_by_key(|(index, _)| *index);
+        let causes = causes.into_iter().map(|(_, failure)| failure).collect();
         Err(ClientError::NoWorkingMirror { what: what.to_string(), causes })
     }
 }

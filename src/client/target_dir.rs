@@ -165,7 +165,8 @@ impl<'a> Arrivals<'a> {
             if let Some(digest) = digest.filter(|digest| info.length >= WORTH_KEEPING && digest.len() <= 128)
             {
                 let name = format!("{}{digest}{}", KEPT.0, KEPT.1);
-                if let Some(mut file) = self.dir.folder.own(&name)? {
+                // whatever else stands there: the target is fetched without it
+                if let Ok(Some(mut file)) = self.dir.folder.own(&name) {
                     if file.metadata()?.len() > info.length {
                         file.set_len(0)?;
                     }

@@ -4,7 +4,10 @@
 
 mod delegations;
 mod listing;
+mod mirrors;
 mod recovery;
+mod resume;
 mod simulator;
+mod start;
 mod targets;
 mod workflow;

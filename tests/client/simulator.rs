@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeZone, Utc};
 use tuf::client::{
-    ClientError, FetchCause, FetchError, Fetched, Fetcher, Limits, LocalMetadata, Repository, Sink,
+    ClientError, FetchCause, FetchError, Fetched, Fetcher, Limits, LocalMetadata, Mirrors, Repository, Sink,
     TargetDir, Updater, init,
 };
 use tuf::crypto::{KeyType, PrivateKey, Signer};
@@ -67,6 +67,8 @@ pub struct Simulator {
     pub files: BTreeMap<String, Vec<u8>>,
     /// Paths that are answered with this status instead.
     pub statuses: BTreeMap<String, u16>,
+    /// Paths whose connection breaks after so many bytes, each time.
+    pub breaks: BTreeMap<String, usize>,
     requests: Mutex<Vec<String>>,
 }
 
@@ -91,6 +93,7 @@ impl Simulator {
             listing: Listing::Versions,
             files: BTreeMap::new(),
             statuses: BTreeMap::new(),
+            breaks: BTreeMap::new(),
             requests: Mutex::default(),
         };
         for name in ["root", "timestamp", "snapshot", "targets"] {
@@ -254,6 +257,22 @@ impl Simulator {
         self.targets.get_mut(from).unwrap().delegations = Some(delegations);
     }
 
+    /// A copy as it stands, that goes its own way.
+    pub fn copy(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            timestamp: self.timestamp.clone(),
+            snapshot: self.snapshot.clone(),
+            targets: self.targets.clone(),
+            keys: self.keys.clone(),
+            listing: self.listing,
+            files: self.files.clone(),
+            statuses: self.statuses.clone(),
+            breaks: self.breaks.clone(),
+            requests: Mutex::default(),
+        }
+    }
+
     /// Returns the requests since the last call, as paths below the base URL, without `/metadata/`.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut *self.requests.lock().unwrap())
@@ -276,8 +295,45 @@ impl Fetcher for Simulator {
         let taken = bytes.len().min(usize::try_from(max_length).unwrap());
         let start = sink.begin().map_err(|error| failed(FetchCause::Write(error)))?;
         let start = usize::try_from(start).unwrap().min(taken);
+        if start > 0 {
+            self.requests.lock().unwrap().last_mut().unwrap().push_str(&format!(" from {start}"));
+        }
+        if let Some(count) = self.breaks.get(&path) {
+            let end = taken.min(start + count);
+            sink.take(&bytes[start..end]).map_err(|error| failed(FetchCause::Write(error)))?;
+            return Err(failed(FetchCause::Connection { reason: "it broke".to_owned() }));
+        }
         sink.take(&bytes[start..taken]).map_err(|error| failed(FetchCause::Write(error)))?;
         Ok(if taken < bytes.len() { Fetched::Cut } else { Fetched::Whole })
+    }
+}
+
+/// Several hosts, each with a repository; a host that is not there refuses connections.
+pub struct Network(pub BTreeMap<&'static str, Simulator>);
+
+impl Network {
+    /// Names hosts as a repository and its mirrors.
+    pub fn mirrors(hosts: &[&str]) -> Mirrors {
+        let at = |host: &&str| Repository::at(&Url::parse(&format!("http://{host}.test")).unwrap());
+        let mut all = hosts.iter().map(at);
+        Mirrors::new(all.next().unwrap(), all)
+    }
+}
+
+impl Fetcher for Network {
+    fn fetch(&self, url: &Url, max_length: u64, sink: &mut dyn Sink) -> Result<Fetched, FetchError> {
+        let host = url.host_str().unwrap().trim_end_matches(".test");
+        match self.0.get(host) {
+            Some(simulator) => {
+                let there = Url::parse(&format!("{BASE}{}", url.path())).unwrap();
+                let fetched = simulator.fetch(&there, max_length, sink);
+                fetched.map_err(|error| FetchError { url: url.clone(), ..error })
+            }
+            None => {
+                let cause = FetchCause::Connection { reason: "nobody there".to_owned() };
+                Err(FetchError { url: url.clone(), cause })
+            }
+        }
     }
 }
 
@@ -318,6 +374,25 @@ impl Client {
 
     pub fn refresh(&self, simulator: &Simulator) -> Result<(), ClientError> {
         self.updater(simulator)?.refresh()
+    }
+
+    /// Refreshes from one of several hosts, and downloads a target if one is named.
+    pub fn update_from(
+        &self,
+        network: &Network,
+        hosts: &[&str],
+        target: Option<&str>,
+    ) -> Result<(), ClientError> {
+        let mirrors = Network::mirrors(hosts);
+        let mut updater = Updater::new(network, self.local(), mirrors, self.limits.clone(), self.now)?;
+        updater.refresh()?;
+        if let Some(path) = target {
+            let (_, file) = updater.target_info(path)?.unwrap();
+            let batch = [(TargetPath::parse(path).unwrap(), file)];
+            let dir = TargetDir::create(&self.targets())?;
+            updater.download_targets(&batch, &dir, NonZeroUsize::MIN, &|_| ())?;
+        }
+        Ok(())
     }
 
     /// Refreshes, and returns which role lists a target.
