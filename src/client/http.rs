@@ -196,10 +196,12 @@ fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     if attempt.previous().len() > MOST_REDIRECTS {
         return attempt.error(format!("more than {MOST_REDIRECTS} redirects"));
     }
-    if to == "https" || to == from {
-        return attempt.follow();
-    }
-    attempt.error(format!("from {from} to {to}"))
+    if may_lead(&from, &to) { attempt.follow() } else { attempt.error(format!("from {from} to {to}")) }
+}
+
+/// Tells whether a redirect may lead from one scheme to another.
+fn may_lead(from: &str, to: &str) -> bool {
+    to == "https" || to == from
 }
 
 fn refusal(status: u16) -> FetchCause {
@@ -241,6 +243,26 @@ mod tests {
             pace.came(1, Duration::from_secs(1)),
             Err(FetchCause::Slow { bytes_per_second: 1, minimum: 1024 })
         ));
+    }
+
+    #[test]
+    fn the_usual_patience_with_a_bad_server_ends_within_a_minute() {
+        let options = HttpOptions::default();
+        // the connection, redirects and headers together have one silence
+        assert!(options.connect <= options.silence);
+        // a body that drips is judged by the first byte after a stretch, which comes within a silence or never
+        let longest = options.silence + options.stretch + options.silence;
+        assert_eq!(longest, Duration::from_secs(45));
+    }
+
+    #[test]
+    fn redirects_never_leave_https_or_http_for_anything_less() {
+        for (from, to) in [("http", "http"), ("http", "https"), ("https", "https")] {
+            assert!(may_lead(from, to), "{from} {to}");
+        }
+        for (from, to) in [("https", "http"), ("http", "file"), ("https", "file"), ("http", "ftp")] {
+            assert!(!may_lead(from, to), "{from} {to}");
+        }
     }
 
     #[test]
