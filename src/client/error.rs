@@ -263,6 +263,7 @@ fn mismatch_code(mismatch: &Mismatch) -> Code {
 fn fetch_code(cause: &FetchCause) -> Code {
     match cause {
         FetchCause::Silent { .. }
+        | FetchCause::NoAnswer { .. }
         | FetchCause::Slow { .. }
         | FetchCause::TooLong { .. }
         | FetchCause::NoConnection { .. } => Code::SlowRetrieval,

@@ -127,9 +127,15 @@ pub enum FetchCause {
         /// The HTTP status.
         status: u16,
     },
-    /// The server was silent for too long.
+    /// The server fell silent within its answer.
     #[error("was given up: the server was silent for {seconds} seconds")]
     Silent {
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The server did not finish the head of its answer.
+    #[error("was given up: there was no answer within {seconds} seconds")]
+    NoAnswer {
         /// How long it was waited for.
         seconds: u64,
     },

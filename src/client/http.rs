@@ -86,9 +86,9 @@ impl HttpFetcher {
         if start > 0 {
             request = request.header(RANGE, format!("bytes={start}-"));
         }
-        let silent = || FetchCause::Silent { seconds: self.options.silence.as_secs() };
+        let no_answer = || FetchCause::NoAnswer { seconds: self.options.silence.as_secs() };
         let sent = timeout(self.options.silence, request.send());
-        let response = sent.await.map_err(|_| silent())?.map_err(|error| self.cause(error))?;
+        let response = sent.await.map_err(|_| no_answer())?.map_err(|error| self.cause(error))?;
         match response.status() {
             // a server that knows no ranges sends the whole: what the sink has passes by
             StatusCode::OK => self.body(response, Window::new(0, start, max_length), sink).await,
