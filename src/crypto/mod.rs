@@ -22,7 +22,7 @@ pub use fingerprint::{Fingerprint, fingerprint};
 pub use password::Password;
 pub use pkcs8_file::{is_encrypted, is_private};
 pub use private_key::{KeyType, PrivateKey};
-pub use public_key::{public_key_from_pem, public_key_to_pem};
+pub use public_key::{public_key_from_pem, public_key_to_pem, rsa_bits};
 pub use signer::{SignError, Signer};
 pub use verify::{SignatureError, verify_signature};
 

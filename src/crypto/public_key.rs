@@ -208,6 +208,14 @@ impl PublicKey {
     }
 }
 
+/// Returns the length of an RSA key's modulus in bits; `None` for keys of other types or malformed ones.
+pub fn rsa_bits(key: &Key) -> Option<usize> {
+    match PublicKey::of(key).ok()? {
+        PublicKey::Rsa(key) => Some(rsa::traits::PublicKeyParts::n(&*key).bits() as usize),
+        _ => None,
+    }
+}
+
 /// Refuses a modulus that is too short or too long.
 pub(super) fn check_rsa_bits(modulus: &UintRef<'_>) -> Result<(), KeyError> {
     let bytes = modulus.as_bytes();

@@ -138,7 +138,7 @@ impl Repository {
                 held.hold_targets(draft.metadata.signed(), self.staged.layout(), &Holder::Draft(role));
             }
         }
-        plan(&self.dir, &folders, held, retention, self.now)
+        plan(&self.dir, &folders, held, retention, (self.policy.first_root(), self.now))
     }
 
     /// Plans the same for a folder that was published to, with `metadata/` and `targets/` in it.
@@ -147,7 +147,7 @@ impl Repository {
     /// As [`Repository::plan_gc`].
     pub fn plan_gc_of(&self, published: &Path, retention: Retention) -> Result<GcPlan, RepositoryError> {
         let folders = [(Folder::new(published.join(METADATA)), METADATA)];
-        plan(published, &folders, Held::default(), retention, self.now)
+        plan(published, &folders, Held::default(), retention, (self.policy.first_root(), self.now))
     }
 
     /// Carries a planned collection out. With an archive, each file is copied there and made durable before any goes.
@@ -193,7 +193,7 @@ fn plan(
     folders: &[(Folder, &str)],
     mut held: Held,
     retention: Retention,
-    now: DateTime<Utc>,
+    (first_root, now): (u64, DateTime<Utc>),
 ) -> Result<GcPlan, RepositoryError> {
     let mut plan = GcPlan { base: base.to_owned(), ..GcPlan::default() };
     let mut layout = None;
@@ -202,7 +202,7 @@ fn plan(
             continue;
         }
         // what is current must be whole: on a broken repository counts mean nothing
-        let checked = check_metadata(folder, prefix, Expiry::Allow, now)?;
+        let checked = check_metadata(folder, prefix, first_root, Expiry::Allow, now)?;
         refuse_errors(&checked.report)?;
         layout = Some(checked.layout);
         plan.retained.extend(held.hold_snapshots(folder, prefix, checked.layout, retention, now)?);

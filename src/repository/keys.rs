@@ -62,6 +62,32 @@ impl Repository {
         })
     }
 
+    /// Trusts a key for a role in the place of another one. Returns the ids of the old and the new key, and whether
+    /// anything changed.
+    ///
+    /// # Errors
+    /// As [`Repository::remove_key`].
+    pub fn rotate_key(
+        &mut self,
+        role: &RoleName,
+        old: &KeyChoice,
+        new: &Key,
+        delegator: Option<&RoleName>,
+    ) -> Result<((KeyId, KeyId), bool), RepositoryError> {
+        let name = role.clone();
+        self.edit_keys(role, delegator, |keys, role_keys| {
+            let out = chosen(&name, old, role_keys.keyids(), keys)?;
+            let into = id_for(keys, new);
+            keys.insert(into.clone(), new.clone());
+            let keyids = role_keys.keyids_mut();
+            match keyids.contains(&into) {
+                true => keyids.retain(|id| *id == into || *id != out),
+                false => keyids.iter_mut().filter(|id| **id == out).for_each(|id| id.clone_from(&into)),
+            }
+            Ok((out, into))
+        })
+    }
+
     /// Sets how many distinct keys of a role must sign. Tells whether anything changed.
     ///
     /// # Errors

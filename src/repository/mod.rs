@@ -4,24 +4,31 @@
 //! to the files, and only then does it. Nothing here prints or asks.
 
 mod add_targets;
+mod adopt;
+mod ceremony;
 mod check;
 mod delegation;
 mod diff;
+mod doctor;
 pub mod duration;
 mod error;
 mod follow;
 mod gc;
+mod graph;
 mod init;
 mod keys;
 mod layout;
 mod lifetime;
 mod policy;
 mod publish;
+mod refresh;
 mod scan;
 mod sign;
 mod staged;
 mod status;
 mod targets;
+#[cfg(test)]
+mod testing;
 mod view;
 mod write;
 
@@ -31,12 +38,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use add_targets::{AddTargets, Added, NewTarget, Replace};
+pub use adopt::{Adopted, FolderSource, Source, adopt};
+pub use ceremony::{Bundle, BundleThreshold, Imported};
 pub use check::{CheckOptions, Expiry, Finding, Report, Severity, Side, TargetBytes, check};
 pub use delegation::{Delegation, Trust};
 pub use diff::{Difference, RoleDiff};
 pub use error::{InputError, Lacking, Refusal, RepositoryError};
 pub use follow::Reason;
 pub use gc::{Doomed, GcPlan, Retention};
+pub use graph::Picture;
 pub use init::{Execution, init};
 pub use keys::KeyChoice;
 pub use layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS, parse_hash_named};
@@ -45,7 +55,7 @@ pub use publish::{Destination, PublishPlan};
 pub use scan::{Symlinks, TargetSource, Walk, find_targets};
 pub use sign::{SignReport, SigningKey};
 pub use staged::{AnyRole, DraftPlan, Staged};
-pub use status::{KeyStatus, RoleStatus, Status};
+pub use status::{KeyStatus, RoleStatus, Status, ThresholdStatus};
 pub use targets::Listed;
 pub use view::{Graph, View};
 pub use write::{Selection, Written};

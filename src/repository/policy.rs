@@ -21,8 +21,9 @@ pub const TEMPLATE: &str = r#"# The policy of this TUF repository. Durations: 90
 # The digests that new targets are listed with: sha256, sha512 or both.
 hashes = ["sha256"]
 
-# How long new metadata of a role is valid, and the keys that sign it when no --key is given
-# (paths are relative to this file). A delegated role without an entry follows targets.
+# How long new metadata of a role is valid, how long before its expiry `refresh` signs it again [default: half of that
+# for snapshot and timestamp, never before it has expired for the others], and the keys that sign it when no --key is
+# given (paths are relative to this file). A delegated role without an entry follows targets.
 [roles.root]
 expires = "1y"
 keys = []
@@ -59,6 +60,7 @@ pub struct Policy {
     roles: BTreeMap<String, RolePolicy>,
     publish: Publish,
     gc: Gc,
+    adopted: Adopted,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -66,6 +68,8 @@ pub struct Policy {
 struct RolePolicy {
     #[serde(deserialize_with = "duration")]
     expires: Option<TimeDelta>,
+    #[serde(deserialize_with = "duration")]
+    refresh: Option<TimeDelta>,
     keys: Vec<String>,
 }
 
@@ -83,6 +87,18 @@ struct Gc {
     keep_within: Option<TimeDelta>,
 }
 
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Adopted {
+    first_root: u64,
+}
+
+impl Default for Adopted {
+    fn default() -> Self {
+        Self { first_root: 1 }
+    }
+}
+
 impl Default for Gc {
     fn default() -> Self {
         Self { keep: 10, keep_within: None }
@@ -96,6 +112,7 @@ impl Default for Policy {
             roles: BTreeMap::new(),
             publish: Publish::default(),
             gc: Gc::default(),
+            adopted: Adopted::default(),
         }
     }
 }
@@ -130,6 +147,18 @@ impl Policy {
         })
     }
 
+    /// Returns how long before its expiry `refresh` signs a role again. Without an entry half a lifetime for snapshot and
+    /// timestamp, whose keys are online; the others only once they have expired, so that a cron job without their keys
+    /// goes on.
+    pub fn refresh_window(&self, role: &RoleName) -> TimeDelta {
+        let listed = |name: &str| self.roles.get(name).and_then(|role| role.refresh);
+        let top = if role.lists_targets() { "targets" } else { role.as_str() };
+        listed(role.as_str()).or_else(|| listed(top)).unwrap_or_else(|| match top {
+            "snapshot" | "timestamp" => self.lifetime(role) / 2,
+            _ => TimeDelta::zero(),
+        })
+    }
+
     /// Returns the references of the keys that sign a role by default; all roles' where none is named.
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = Vec::new();
@@ -149,6 +178,11 @@ impl Policy {
     /// Returns where to publish by default.
     pub fn publish_to(&self) -> Option<&str> {
         self.publish.to.as_deref()
+    }
+
+    /// Returns the first root that the repository has: 1, unless it was taken over without its oldest roots.
+    pub fn first_root(&self) -> u64 {
+        self.adopted.first_root.max(1)
     }
 
     /// Returns what a collection retains by default.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
-use super::layout::{DRAFTS, Layout, MAX_METADATA, STAGED};
+use super::layout::{DRAFTS, Layout, MAX_METADATA, STAGED, parse_versioned};
 use super::view::{Graph, View};
 use crate::canonical::CanonicalError;
 use crate::metadata::{KeyId, Metadata, RoleName, Root, Signature, Signed, Snapshot, Targets, Timestamp};
@@ -53,7 +53,8 @@ pub struct RoleState<T> {
     pub written: Option<Metadata<T>>,
     /// The edit upon it.
     pub draft: Option<Draft<T>>,
-    /// The highest version that clients may have seen: the written one, or that of a role that was revoked.
+    /// The highest version that clients may have seen: the written one, that of a role that was revoked, or that of a
+    /// file which a killed `write` has put.
     pub floor: u64,
 }
 
@@ -127,6 +128,8 @@ pub trait AnyRole {
     fn next_version(&self) -> u64;
     /// Returns the expiry of the draft, or else of the written metadata.
     fn expires(&self) -> Option<DateTime<Utc>>;
+    /// Returns the expiry of the written metadata.
+    fn written_expires(&self) -> Option<DateTime<Utc>>;
     /// Returns the bytes to sign and the signatures of the draft.
     fn draft_bytes(&self) -> Option<(&[u8], &[Signature])>;
     /// Returns the bytes that were signed and the signatures of the written metadata.
@@ -180,6 +183,10 @@ impl<T: Signed> AnyRole for RoleState<T> {
 
     fn expires(&self) -> Option<DateTime<Utc>> {
         self.effective().map(Signed::expires)
+    }
+
+    fn written_expires(&self) -> Option<DateTime<Utc>> {
+        self.written.as_ref().map(|written| written.signed().expires())
     }
 
     fn draft_bytes(&self) -> Option<(&[u8], &[Signature])> {
@@ -249,12 +256,23 @@ impl<T: Signed> AnyRole for RoleState<T> {
             return Ok(false);
         }
         let pins = Pins { expires: true, ..self.pins() };
+        if self.written.as_ref().is_some_and(|written| !pins.version && repeats(&signed, written.signed())) {
+            self.draft = None;
+            return Ok(true);
+        }
         if self.draft.is_none() {
             signed.set_version(self.floor + 1);
         }
         self.set_draft(signed, pins)?;
         Ok(true)
     }
+}
+
+/// Tells whether metadata differs from what is written in its version only.
+fn repeats<T: Signed>(signed: &T, written: &T) -> bool {
+    let mut numbered = signed.clone();
+    numbered.set_version(written.version());
+    numbered == *written
 }
 
 /// The state of a repository's metadata.
@@ -269,6 +287,8 @@ pub struct Staged {
     /// The snapshot role.
     pub snapshot: RoleState<Snapshot>,
     targets: BTreeMap<RoleName, RoleState<Targets>>,
+    /// The highest version of each role, without root, whose name a versioned file has taken.
+    spent: BTreeMap<RoleName, u64>,
     /// The drafts as they are on disk, by file name.
     on_disk: BTreeMap<String, Vec<u8>>,
 }
@@ -297,10 +317,13 @@ impl Staged {
             timestamp: RoleState::new(written.timestamp),
             snapshot: RoleState::new(written.snapshot),
             targets: BTreeMap::new(),
+            spent: BTreeMap::new(),
             on_disk,
         };
         staged.root.draft = staged.read_draft(&RoleName::root(), &staged.root)?;
+        staged.spent = staged.read_spent()?;
         staged.snapshot.draft = staged.read_draft(&RoleName::snapshot(), &staged.snapshot)?;
+        staged.snapshot.floor = staged.snapshot.floor.max(staged.spent_version(&RoleName::snapshot()));
         staged.timestamp.draft = staged.read_draft(&RoleName::timestamp(), &staged.timestamp)?;
         for (role, metadata) in written.targets {
             staged.targets.insert(role, RoleState::new(Some(metadata)));
@@ -321,6 +344,7 @@ impl Staged {
             let mut state = self.targets.remove(&role).unwrap_or_else(|| RoleState::new(None));
             state.floor = state.floor.max(self.listed_version(&role));
             state.draft = self.read_draft(&role, &state)?;
+            state.floor = state.floor.max(self.spent_version(&role));
             if let Some(targets) = state.effective() {
                 pending.extend(self.delegated_by(targets));
             }
@@ -357,6 +381,76 @@ impl Staged {
         snapshot.map_or(0, |listed| listed.version)
     }
 
+    /// Finds the versions that a killed `write` has given a file: it is never rewritten with other bytes.
+    fn read_spent(&self) -> Result<BTreeMap<RoleName, u64>, RepositoryError> {
+        let mut spent = BTreeMap::new();
+        if self.layout() == Layout::Plain {
+            return Ok(spent);
+        }
+        let names = self.folder.names().at(self.folder.path())?;
+        // the next root follows from the roots themselves
+        let versioned = names.iter().filter_map(|name| parse_versioned(name));
+        for (version, role) in versioned.filter(|(_, role)| role.as_str() != "root") {
+            let highest = spent.entry(role).or_insert(version);
+            *highest = version.max(*highest);
+        }
+        Ok(spent)
+    }
+
+    fn spent_version(&self, role: &RoleName) -> u64 {
+        self.spent.get(role).copied().unwrap_or(0)
+    }
+
+    /// Returns the file of a draft that a killed `write` has put already: it stays as it is, though the draft may have
+    /// got more signatures since.
+    pub(super) fn put_already(&self, role: &RoleName) -> Result<Option<Vec<u8>>, RepositoryError> {
+        match role.as_str() {
+            "snapshot" => self.put_of(role, self.snapshot.draft.as_ref().map(|draft| &draft.metadata)),
+            _ => {
+                let draft = self.targets.get(role).and_then(|state| state.draft.as_ref());
+                self.put_of(role, draft.map(|draft| &draft.metadata))
+            }
+        }
+    }
+
+    /// Tells whether a killed `write` has put a role's draft with signatures that no longer suffice: the draft needs a
+    /// version that is free.
+    pub(super) fn put_in_vain(
+        &self,
+        view: &View<'_>,
+        role: &RoleName,
+        graph: &Graph,
+    ) -> Result<bool, RepositoryError> {
+        let Some(state) = self.role(role) else { return Ok(false) };
+        let Some((signed, _)) = state.draft_bytes() else { return Ok(false) };
+        let is_free = state.draft_version().is_some_and(|version| version >= state.next_version());
+        if is_free || matches!(role.as_str(), "root" | "timestamp") || self.layout() == Layout::Plain {
+            return Ok(false);
+        }
+        let Some(put) = self.put_already(role)? else { return Ok(false) };
+        let put = match role.as_str() {
+            "snapshot" => Metadata::<Snapshot>::from_bytes(&put).map(|put| put.signatures),
+            _ => Metadata::<Targets>::from_bytes(&put).map(|put| put.signatures),
+        };
+        let signatures = put.unwrap_or_default();
+        let authorities = view.authorities(role, graph);
+        Ok(authorities.iter().any(|(authority, _)| !authority.check(signed, &signatures).is_verified()))
+    }
+
+    fn put_of<T: Signed>(
+        &self,
+        role: &RoleName,
+        draft: Option<&Metadata<T>>,
+    ) -> Result<Option<Vec<u8>>, RepositoryError> {
+        let Some(draft) = draft else { return Ok(None) };
+        let name = self.layout().metadata_name(role, draft.signed().version());
+        let put = self.folder.read(&name, MAX_METADATA).at(self.folder.file(&name))?;
+        let same = |bytes: &Vec<u8>| {
+            Metadata::<T>::from_bytes(bytes).is_ok_and(|put| put.signed_bytes() == draft.signed_bytes())
+        };
+        Ok(put.filter(same))
+    }
+
     /// Reads one draft. One that is written already, byte for byte, is finished and left out; one that was overtaken is
     /// carried on as the next version, unsigned.
     fn read_draft<T: Signed>(
@@ -372,11 +466,12 @@ impl Staged {
         if state.written.as_ref().is_some_and(|written| written.signed_bytes() == metadata.signed_bytes()) {
             return Ok(None);
         }
-        if metadata.signed().version() > state.floor {
+        let (version, floor) = (metadata.signed().version(), state.floor.max(self.spent_version(role)));
+        if version > floor || (version > state.floor && self.put_of(role, Some(&metadata))?.is_some()) {
             return Ok(Some(Draft { metadata, pins }));
         }
         let mut signed = metadata.into_signed();
-        signed.set_version(state.floor + 1);
+        signed.set_version(floor + 1);
         let metadata =
             Metadata::unsigned(signed).map_err(|error| refused(Refusal::Unreadable(error.into())))?;
         Ok(Some(Draft { metadata, pins }))
@@ -421,7 +516,7 @@ impl Staged {
             return Ok(());
         }
         let mut state = RoleState::new(None);
-        state.floor = self.listed_version(role);
+        state.floor = self.listed_version(role).max(self.spent_version(role));
         let mut targets = Targets::new(expires);
         targets.version = state.floor + 1;
         state.set_draft(targets, Pins::default())?;
@@ -468,6 +563,15 @@ impl Staged {
         if reachable && self.role(&role).is_some() { Ok(role) } else { Err(unknown()) }
     }
 
+    /// Looks away from all drafts: what is planned from here on leaves their files as they are.
+    pub fn set_drafts_aside(&mut self) {
+        self.root.draft = None;
+        self.snapshot.draft = None;
+        self.timestamp.draft = None;
+        self.targets.values_mut().for_each(|state| state.draft = None);
+        self.targets.retain(|_, state| state.written.is_some());
+    }
+
     /// Takes a role's draft back from an earlier state.
     pub fn restore(&mut self, role: &RoleName, earlier: &Self) {
         match role.as_str() {
@@ -490,6 +594,15 @@ impl Staged {
     /// Returns the roles reachable by delegation with all drafts in force.
     pub fn graph(&self) -> Graph {
         self.effective().graph()
+    }
+
+    /// Tells whether a role's draft says, apart from version and expiry, what is written, and nobody asked for that.
+    pub(super) fn repeats_written(&self, role: &RoleName) -> bool {
+        let Some(state) = self.targets.get(role) else { return false };
+        let Some((draft, written)) = state.draft.as_ref().zip(state.written.as_ref()) else { return false };
+        let mut dated = draft.metadata.signed().clone();
+        dated.set_expires(written.signed().expires());
+        !draft.pins.any() && repeats(&dated, written.signed())
     }
 
     /// Drops the drafts of roles that nobody delegates to any more.
@@ -583,8 +696,10 @@ struct Written {
 impl Written {
     fn read(folder: &Folder) -> Result<Self, RepositoryError> {
         let mut written = Self { root: None, timestamp: None, snapshot: None, targets: Vec::new() };
-        let Some(mut root) = read_written::<Root>(folder, "root.json")? else { return Ok(written) };
         // a `write` that was killed between N.root.json and root.json: clients take the former
+        let root = read_written::<Root>(folder, "root.json")?;
+        let root = root.map_or_else(|| read_written(folder, "1.root.json"), |root| Ok(Some(root)))?;
+        let Some(mut root) = root else { return Ok(written) };
         while let Some(next) =
             read_written::<Root>(folder, &format!("{}.root.json", root.signed().version + 1))?
         {

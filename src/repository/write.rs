@@ -9,10 +9,10 @@ use rayon::prelude::*;
 use super::Repository;
 use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
 use super::follow::{Extent, dirty, follow};
-use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS};
+use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
 use super::scan::{copy_digested, digest_file};
 use super::sign::{SigningKey, sign_drafts};
-use super::staged::DraftPlan;
+use super::staged::{AnyRole, DraftPlan};
 use super::view::View;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath};
 use crate::storage::{Folder, Overlay, ReadFiles};
@@ -110,12 +110,11 @@ impl Repository {
         if !lacking.is_empty() {
             return Err(RepositoryError::Incomplete(lacking));
         }
+        if roles.is_empty() && !left.is_empty() {
+            return Err(RepositoryError::Incomplete(left));
+        }
         if roles.is_empty() {
-            return if left.is_empty() {
-                Ok(Written::default())
-            } else {
-                Err(RepositoryError::Incomplete(left))
-            };
+            return Ok(Written { metadata: self.newest_root()?.into_iter().collect(), ..Written::default() });
         }
         let mut written = self.collect(&view, &roles)?;
         written.left = left;
@@ -230,6 +229,7 @@ impl Repository {
         // signatures are kept; a draft is removed only once it is written
         written.drafts.remove.clear();
         let (mut versioned, mut last) = (Vec::new(), Vec::new());
+        last.extend(self.newest_root()?);
         for role in roles {
             let Some(state) = self.staged.role(role) else { continue };
             let bytes = state
@@ -241,13 +241,16 @@ impl Repository {
             match role.as_str() {
                 "timestamp" => last.push((name, bytes)),
                 "root" => {
-                    versioned.insert(0, (name, bytes.clone()));
-                    last.insert(0, ("root.json".to_owned(), bytes));
+                    // clients that see the new root must find all that it wants signed by other keys
+                    last = vec![(name, bytes.clone()), ("root.json".to_owned(), bytes)];
                 }
-                _ => versioned.push((name, bytes)),
+                _ => {
+                    let put = self.staged.put_already(role)?.filter(|_| layout == Layout::Consistent);
+                    versioned.push((name, put.unwrap_or(bytes)));
+                }
             }
         }
-        for (name, bytes) in &versioned {
+        for (name, bytes) in versioned.iter().chain(&last) {
             self.refuse_other_bytes(layout, name, bytes)?;
         }
         written.metadata = versioned.into_iter().chain(last).collect();
@@ -255,9 +258,19 @@ impl Repository {
         Ok(written)
     }
 
+    /// Returns `root.json` where a killed `write` has left it behind the newest of the versioned roots.
+    fn newest_root(&self) -> Result<Option<(String, Vec<u8>)>, RepositoryError> {
+        let (folder, name) = (self.staged.folder(), "root.json");
+        let Some(version) = self.staged.root.written_version() else { return Ok(None) };
+        let read = |name: &str| folder.read(name, MAX_METADATA).at(folder.file(name));
+        let newest = read(&Layout::Plain.metadata_name(&RoleName::root(), version))?;
+        let present = read(name)?;
+        Ok(newest.filter(|newest| present.as_ref() != Some(newest)).map(|newest| (name.to_owned(), newest)))
+    }
+
     /// A versioned file is never written again with other bytes.
     fn refuse_other_bytes(&self, layout: Layout, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
-        if layout == Layout::Plain && !name.ends_with(".root.json") {
+        if !is_versioned(layout, name) {
             return Ok(());
         }
         let folder = self.staged.folder();
@@ -466,7 +479,10 @@ pub(super) fn put_metadata(
     files: &[(String, Vec<u8>)],
     prefix: &str,
 ) -> Result<(), RepositoryError> {
-    let entry = |name: &str| matches!(name, "root.json" | "timestamp.json");
+    let entry = |name: &str| {
+        let is_root = parse_versioned(name).is_some_and(|(_, role)| role.as_str() == "root");
+        is_root || matches!(name, "root.json" | "timestamp.json")
+    };
     let (last, first): (Vec<_>, Vec<_>) = files.iter().partition(|(name, _)| entry(name));
     for group in [first, last] {
         let mut batch = folder.batch().at(folder.path())?;

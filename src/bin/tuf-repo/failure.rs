@@ -50,7 +50,9 @@ fn incomplete_hint(roles: &[Lacking]) -> String {
 fn refusal_hint(reason: &Refusal) -> Option<String> {
     match reason {
         Refusal::TargetChanged(_) => Some("tuf-repo add-targets --replace PATH".to_owned()),
-        Refusal::OtherBytes => Some("tuf-repo bump ROLE goes on with a new version".to_owned()),
+        Refusal::OtherBytes => {
+            Some("tuf-repo bump ROLE --version N goes on with a version that is free".to_owned())
+        }
         Refusal::Untrusted(tuf::trusted_set::TrustError::Expired { role, .. }) => {
             Some(format!("tuf-repo expire {} 90d, then sign and write", shell_word(role.as_str())))
         }
@@ -72,6 +74,9 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::NotDelegatedBy { .. } | InputError::Cycle { .. } => "tuf-repo diff, tuf-repo status",
         InputError::NoSuchKey { .. } | InputError::AmbiguousKey { .. } => {
             "tuf-repo status -v lists the keys in full"
+        }
+        InputError::DraftInTheWay { role } => {
+            return Some(format!("tuf-repo write, or tuf-repo discard {}", shell_word(role.as_str())));
         }
         InputError::ZeroThreshold(_) => "a threshold of 1 is the least",
         InputError::PastExpiry { .. } => "a date to come, or a duration such as 90d",

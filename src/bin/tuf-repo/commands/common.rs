@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use tuf::cli::failure::{Failure, FailureKind};
-use tuf::cli::keys::{KeyArgument, LoadedKey, describe, load_signers};
+use tuf::cli::keys::{KeyArgument, LoadedKey, describe, load_public, load_signers};
 use tuf::cli::password_source::PasswordSource;
 use tuf::cli::passwords::Passwords;
 use tuf::cli::progress::Progress;
 use tuf::cli::terminal::Interaction;
 use tuf::metadata::RoleName;
-use tuf::repository::Repository;
+use tuf::repository::{KeyChoice, Repository};
 
 use crate::context::Context;
 
@@ -27,8 +27,9 @@ pub struct KeyArgs {
 }
 
 impl KeyArgs {
-    /// Where no key is given, takes the ones that the policy names; their paths are relative to the repository.
-    pub fn add_policy_keys(&mut self, repository: &Repository) -> Result<(), Failure> {
+    /// Where no key is given, takes the ones that the policy names, as far as they are at hand and may sign for the
+    /// roles, or for any role where none is named. Their paths are relative to the repository.
+    pub fn add_policy_keys(&mut self, repository: &Repository, roles: &[RoleName]) -> Result<(), Failure> {
         if !self.keys.is_empty() {
             return Ok(());
         }
@@ -39,9 +40,12 @@ impl KeyArgs {
                 true => format!("file:{}", repository.dir().join(relative).display()),
                 false => key.clone(),
             };
-            let argument =
-                reference.parse().map_err(|reason| Failure::usage(format!("tuf-repo.toml: {reason}")))?;
-            self.keys.push(argument);
+            let refused = |reason| Failure::usage(format!("tuf-repo.toml: {reason}"));
+            let argument: KeyArgument = reference.parse().map_err(refused)?;
+            let at_hand = argument.path().is_none_or(Path::exists);
+            if at_hand && may_sign(&argument, repository, roles)? != Some(false) {
+                self.keys.push(argument);
+            }
         }
         Ok(())
     }
@@ -181,20 +185,33 @@ pub fn key_dir(dir: &Path, repository: &Repository, roles: &[RoleName]) -> Resul
         })?;
     paths.sort();
     let mut keys = Vec::new();
-    for path in
-        paths.into_iter().filter(|path| path.is_file() && path.extension().is_none_or(|end| end != "pub"))
-    {
+    let private = |path: &PathBuf| path.is_file() && path.extension().is_none_or(|end| end != "pub");
+    for path in paths.into_iter().filter(private) {
         let Some(argument) =
             path.to_str().and_then(|text| format!("file:{text}").parse::<KeyArgument>().ok())
         else {
             continue;
         };
-        let mut nobody = Passwords::read(&[], Interaction::Forbidden)?;
-        let may_sign = |key: &tuf::metadata::Key| repository.may_sign(key, roles);
-        if describe(&argument, &mut nobody).is_ok_and(|found| found.private.is_some() && may_sign(&found.key))
-        {
+        if may_sign(&argument, repository, roles)? == Some(true) {
             keys.push(argument);
         }
     }
     Ok(keys)
+}
+
+/// Tells whether a private key may sign, as far as its public half can be known without a password.
+fn may_sign(key: &KeyArgument, repository: &Repository, roles: &[RoleName]) -> Result<Option<bool>, Failure> {
+    let mut nobody = Passwords::read(&[], Interaction::Forbidden)?;
+    let found = describe(key, &mut nobody).ok();
+    Ok(found.map(|found| found.private.is_some() && repository.may_sign(&found.key, roles)))
+}
+
+/// Reads what a key to be removed was named by: a file or a reference, else an id.
+pub fn key_choice(typed: &str, passwords: &mut Passwords) -> Result<KeyChoice, Failure> {
+    let argument: Option<KeyArgument> = typed.parse().ok();
+    let is_file = |key: &KeyArgument| key.path().is_none_or(Path::exists);
+    match argument.filter(is_file) {
+        Some(argument) => Ok(KeyChoice::Key(load_public(&argument, passwords)?)),
+        None => Ok(KeyChoice::Id(typed.to_owned())),
+    }
 }

@@ -3,23 +3,28 @@
 mod add_key;
 mod add_targets;
 mod bump;
+mod ceremony;
 pub mod common;
 mod completions;
 mod delegate;
 mod diff;
 mod discard;
+mod doctor;
 mod edit;
 mod expire;
 mod gc;
+mod graph;
 mod init;
 mod key;
 mod keygen;
 mod list;
 mod man;
 mod publish;
+mod refresh;
 mod remove_key;
 mod remove_targets;
 mod revoke;
+mod rotate_key;
 mod serve;
 mod sign;
 mod status;
@@ -56,6 +61,7 @@ commands! {
     Init => init,
     AddKey => add_key,
     RemoveKey => remove_key,
+    RotateKey => rotate_key,
     Threshold => threshold,
     Expire => expire,
     Bump => bump,
@@ -69,10 +75,13 @@ commands! {
     Diff => diff,
     Discard => discard,
     Write => write,
+    Refresh => refresh,
     Verify => verify,
+    Doctor => doctor,
     Publish => publish,
     Gc => gc,
     Serve => serve,
+    Graph => graph,
     Completions => completions,
     Man => man,
 }

@@ -2,10 +2,8 @@
 
 use serde_json::{Map, json};
 use tuf::cli::failure::Outcome;
-use tuf::cli::keys::{KeyArgument, load_public};
-use tuf::repository::KeyChoice;
 
-use super::common::{DryRun, PasswordArgs};
+use super::common::{DryRun, PasswordArgs, key_choice};
 use super::edit::{finish, open_locked};
 use crate::context::Context;
 use crate::failure::failure;
@@ -33,15 +31,8 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let mut passwords = args.passwords.read(context)?;
-    let mut choices = Vec::new();
-    for typed in &args.keys {
-        let argument: Option<KeyArgument> = typed.parse().ok();
-        let is_file = argument.as_ref().is_some_and(|key| key.path().is_none_or(|path| path.exists()));
-        choices.push(match argument.filter(|_| is_file) {
-            Some(argument) => KeyChoice::Key(load_public(&argument, &mut passwords)?),
-            None => KeyChoice::Id(typed.clone()),
-        });
-    }
+    let choices =
+        args.keys.iter().map(|typed| key_choice(typed, &mut passwords)).collect::<Result<Vec<_>, _>>()?;
     let mut repository = open_locked(context)?;
     let role = repository.find_role(&args.role).map_err(failure)?;
     let delegator =

@@ -126,6 +126,7 @@ fn dirty_line(status: &Status) -> String {
 fn plain(status: &Status, context: &Context) -> String {
     let mut text = dirty_line(status) + "\n";
     status.missing_words().iter().for_each(|line| text.push_str(&format!("{line}\n")));
+    status.root_change().iter().for_each(|line| text.push_str(&format!("{line}\n")));
     let rows = rows(status, context);
     let width = |column: usize| {
         rows.iter().map(|row| row[column].chars().count()).chain([HEAD[column].len()]).max().unwrap_or(0)

@@ -32,32 +32,11 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         return Err(Failure::attention(nothing).with_hint(next));
     }
     let report = check(repository.dir(), options, context.now).map_err(failure)?;
-    let line = |finding: &Finding| {
-        let file = finding.file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
-        let role = finding
-            .role
-            .as_ref()
-            .filter(|_| finding.file.is_none())
-            .map(|role| format!("{role}: "))
-            .unwrap_or_default();
-        format!("{}: {}\n", finding.severity.name(), one_line(&format!("{file}{role}{}", finding.message)))
-    };
-    let findings: Vec<_> = report
-        .findings
-        .iter()
-        .map(|finding| {
-            json!({
-                "severity": finding.severity.name(),
-                "role": finding.role,
-                "file": finding.file,
-                "message": one_line(&finding.message),
-            })
-        })
-        .collect();
+    let findings: Vec<_> = report.findings.iter().map(finding_json).collect();
     let versions: Vec<String> =
         report.versions.iter().map(|(role, version)| format!("{role} v{version}")).collect();
     let human = || {
-        let mut text: String = report.findings.iter().map(line).collect();
+        let mut text: String = report.findings.iter().map(finding_line).collect();
         if report.ok() {
             text.push_str(&format!("{} verifies: {}\n", side.folder(), versions.join(", ")));
         }
@@ -70,4 +49,22 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         1 => Err(Failure::verification(format!("{}: 1 error", side.folder()))),
         errors => Err(Failure::verification(format!("{}: {errors} errors", side.folder()))),
     }
+}
+
+/// Tells a finding on one line.
+pub fn finding_line(finding: &Finding) -> String {
+    let file = finding.file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
+    let role = finding.role.as_ref().filter(|_| finding.file.is_none());
+    let role = role.map(|role| format!("{role}: ")).unwrap_or_default();
+    format!("{}: {}\n", finding.severity.name(), one_line(&format!("{file}{role}{}", finding.message)))
+}
+
+/// Tells a finding in JSON.
+pub fn finding_json(finding: &Finding) -> serde_json::Value {
+    json!({
+        "severity": finding.severity.name(),
+        "role": finding.role,
+        "file": finding.file,
+        "message": one_line(&finding.message),
+    })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tuf::cli::failure::Outcome;
-use tuf::repository::{Lacking, Selection, SigningKey};
+use tuf::repository::{Lacking, Repository, Selection, SigningKey, Written};
 
 use super::common::{DryRun, KeyArgs, progress_bytes};
 use super::edit::{open, open_locked};
@@ -36,16 +36,27 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
         .map(|name| repository.find_role(name))
         .collect::<Result<Vec<_>, _>>()
         .map_err(failure)?;
-    args.keys.add_policy_keys(&repository)?;
+    args.keys.add_policy_keys(&repository, &[])?;
     let loaded = args.keys.load(context)?;
     let keys: Vec<SigningKey<'_>> =
         loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
     let selection = if args.partial { Selection::Complete(roles) } else { Selection::Whole(roles) };
-    let kept_before = repository.status().map_err(failure)?.roles.len();
     let written = repository.plan_write(&selection, &keys).map_err(failure)?;
-    if !args.dry_run.dry_run && !written.is_empty() {
+    execute(context, repository, &written, args.dry_run, "no role is dirty")
+}
+
+/// Carries a planned `write` out unless it is a dry run, and tells; `nothing` says why there is nothing to do.
+pub fn execute(
+    context: &Context,
+    repository: Repository,
+    written: &Written,
+    dry_run: DryRun,
+    nothing: &str,
+) -> Outcome {
+    // with nothing to write too: what a killed command left behind goes
+    if !dry_run.dry_run {
         let bar = progress_bytes(context, written.target_bytes(), "Copying targets");
-        repository.execute_write(&written, &|bytes| bar.advance(bytes)).map_err(failure)?;
+        repository.execute_write(written, &|bytes| bar.advance(bytes)).map_err(failure)?;
         drop(bar);
     }
     drop(repository);
@@ -53,9 +64,9 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
     let next = status.next();
     let names: Vec<String> =
         written.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
-    let verb = if args.dry_run.dry_run { "Dry run, nothing changed: would write" } else { "Wrote" };
+    let verb = if dry_run.dry_run { "Dry run, nothing changed: would write" } else { "Wrote" };
     let mut line = match names.is_empty() {
-        true => "Nothing to do: no role is dirty.".to_owned(),
+        true => format!("Nothing to do: {nothing}."),
         false => format!("{verb} {}.", names.join(", ")),
     };
     if !written.left.is_empty() {
@@ -68,20 +79,17 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
     context.output.talk(&line);
     let left: Vec<_> = written.left.iter().map(|lacking| &lacking.role).collect();
     let json = json!({
-        "dry_run": args.dry_run.dry_run,
+        "dry_run": dry_run.dry_run,
         "roles": written.roles,
         "put": written.put(),
         "deleted": [],
-        "kept": kept_before.saturating_sub(written.roles.len()),
+        "kept": status.roles.len().saturating_sub(written.roles.len()),
         "left": left,
         "next": next,
     });
-    let human = || {
-        if args.dry_run.dry_run {
-            written.put().iter().map(|name| format!("put {name}\n")).collect()
-        } else {
-            String::new()
-        }
+    let human = || match dry_run.dry_run {
+        true => written.put().iter().map(|name| format!("put {name}\n")).collect(),
+        false => String::new(),
     };
     context.output.result(human, json)
 }

@@ -1,0 +1,41 @@
+//! `refresh`: the cron job.
+
+use chrono::TimeDelta;
+use tuf::cli::clock::parse_duration;
+use tuf::cli::failure::Outcome;
+use tuf::repository::SigningKey;
+
+use super::common::{DryRun, KeyArgs};
+use super::edit::open_locked;
+use super::write::execute;
+use crate::context::Context;
+use crate::failure::failure;
+
+/// Sign roles again that are about to expire, and touch nothing else. If a key is missing nothing is written.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How soon a role must expire to be signed again [default: refresh of tuf-repo.toml, for each role].
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    within: Option<TimeDelta>,
+
+    #[command(flatten)]
+    keys: KeyArgs,
+
+    #[command(flatten)]
+    dry_run: DryRun,
+}
+
+pub fn run(mut args: Args, context: &Context) -> Outcome {
+    let mut repository = open_locked(context)?;
+    let due = repository.due(args.within);
+    let loaded = if due.is_empty() {
+        Vec::new()
+    } else {
+        args.keys.add_policy_keys(&repository, &[])?;
+        args.keys.load(context)?
+    };
+    let keys: Vec<SigningKey<'_>> =
+        loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
+    let written = repository.plan_refresh(args.within, &keys).map_err(failure)?;
+    execute(context, repository, &written, args.dry_run, "no role is about to expire")
+}
