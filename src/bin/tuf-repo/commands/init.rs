@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::{one_line, quoted, shell_word};
-use tuf::client::{Fetched, Fetcher, HttpFetcher, HttpOptions, SchemeFetcher};
+use tuf::client::{Fetched, Fetcher, HttpFetcher, HttpOptions, Onward, SchemeFetcher};
 use tuf::repository::{Adopted, Execution, FolderSource, Layout, METADATA, Source, TARGETS, adopt};
 use url::Url;
 
@@ -153,7 +153,7 @@ impl UrlSource {
     }
 
     fn fetch(&self, url: &Url, limit: u64, to: &mut dyn Write) -> io::Result<bool> {
-        match self.fetcher.fetch(url, limit, to) {
+        match self.fetcher.fetch(url, limit, &mut Onward(to)) {
             Ok(Fetched::Whole) => Ok(true),
             Ok(Fetched::Cut) => {
                 Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {limit} bytes")))
