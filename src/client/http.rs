@@ -23,6 +23,8 @@ const ERROR_PAGE: u64 = 16 * 1024;
 pub struct HttpOptions {
     /// What the client calls itself.
     pub user_agent: String,
+    /// Who vouches for servers of `https:`.
+    pub authorities: Authorities,
     /// How long a connection may take.
     pub connect: Duration,
     /// How long a server may be silent, be it before its answer or within it.
@@ -40,6 +42,7 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             user_agent: concat!("tuf-fetch/", env!("CARGO_PKG_VERSION")).to_owned(),
+            authorities: Authorities::default(),
             connect: Duration::from_secs(10),
             silence: Duration::from_secs(15),
             total: Duration::from_secs(24 * 3600),
@@ -63,12 +66,13 @@ impl HttpFetcher {
     ///
     /// # Errors
     /// A sentence for people where the system gives no sockets or the options make no client.
-    pub fn new(options: HttpOptions, authorities: Authorities) -> Result<Self, String> {
+    pub fn new(options: HttpOptions) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| format!("the network is out of reach: {error}"))?;
-        let tls = tls::config(authorities).map_err(|error| format!("TLS cannot be set up: {error}"))?;
+        let tls = tls::config(options.authorities.clone())
+            .map_err(|error| format!("TLS cannot be set up: {error}"))?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .user_agent(options.user_agent.as_str())

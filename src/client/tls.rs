@@ -11,7 +11,7 @@ use rustls_platform_verifier::Verifier;
 
 /// The certificate authorities that a server of `https:` may be vouched for by: the system's (`SSL_CERT_FILE` and
 /// `SSL_CERT_DIR` name others), and more.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Authorities {
     more: Vec<CertificateDer<'static>>,
 }

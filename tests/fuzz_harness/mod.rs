@@ -45,6 +45,8 @@ pub fn metadata(data: &[u8]) {
 /// What is read is written and read again as the same thing.
 fn read<T: Signed + PartialEq + std::fmt::Debug>(data: &[u8]) -> Option<Metadata<T>> {
     let read = Metadata::<T>::from_bytes(data).ok()?;
+    let value: serde_json::Value = serde_json::from_slice(data).unwrap();
+    assert_eq!(canonical::from_value(&value["signed"]).unwrap(), read.signed_bytes());
     let written = read.to_bytes().unwrap();
     let again = Metadata::<T>::from_bytes(&written).unwrap();
     assert_eq!(again.signed_bytes(), read.signed_bytes());

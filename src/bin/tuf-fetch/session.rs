@@ -86,7 +86,7 @@ impl<'a> Session<'a> {
 
     /// Opens the network.
     pub fn fetcher(&self) -> Result<impl Fetcher, Failure> {
-        let mut options = HttpOptions::default();
+        let mut options = HttpOptions { authorities: self.authorities()?, ..HttpOptions::default() };
         if let Some(seconds) = self.options.timeout {
             let patience = Duration::from_secs(seconds);
             options.connect = options.connect.min(patience);
@@ -95,8 +95,7 @@ impl<'a> Session<'a> {
         if let Some(speed) = self.options.min_speed {
             options.minimum_speed = speed;
         }
-        let http = HttpFetcher::new(options, self.authorities()?);
-        let http = http.map_err(|detail| Failure::io("network", detail))?;
+        let http = HttpFetcher::new(options).map_err(|detail| Failure::io("network", detail))?;
         let told = Told { output: self.output, fetcher: SchemeFetcher::new(http) };
         Ok(Retrying::new(told, Retries::default(), std::thread::sleep))
     }
