@@ -125,7 +125,10 @@ fn every_command_prints_the_keys_that_are_documented() {
     notes.repo(1, &["remove-key", "root", "other.pub"]);
     notes.repo(1, &["threshold", "root", "1"]);
     notes.repo(1, &["expire", "root", "2y"]);
-    notes.repo(1, &["sign", "root", "--key", "key"]);
+    notes.repo(2, &["sign", "--export", "bundle.json", "root"]);
+    notes.repo(2, &["sign", "--bundle", "bundle.json", "--key", "key"]);
+    notes.repo(2, &["sign", "--import", "bundle.json"]);
+    notes.repo(1, &["sign", "targets", "--key", "key"]);
     notes.repo(1, &["status"]);
     for name in ["one", "two"] {
         notes.folder.write(&format!("repository/targets/{name}"), name);
