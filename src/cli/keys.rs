@@ -224,7 +224,7 @@ impl KeyText {
             };
             return Err(match name.strip_suffix(".pub") {
                 Some(private) => failure.with_hint(format!("the private key may be {}", shell_word(private))),
-                None => failure,
+                None => failure.with_hint(format!("tuf-repo key id {} tells what it is", shell_word(name))),
             });
         }
         let protection = if is_encrypted(&pem) { Protection::Encrypted } else { Protection::Plain };
@@ -257,7 +257,7 @@ impl KeyArgument {
                 match public.is_file() {
                     true => failure
                         .with_hint(format!("its public half is {}", shell_word(&public.to_string_lossy()))),
-                    false => failure,
+                    false => failure.with_hint("tuf-repo keygen PATH makes a key"),
                 }
             })?,
         };

@@ -213,6 +213,7 @@ fn refused(key: &LockedKey<'_>, error: &KeyError) -> Failure {
 /// Makes the failure of a key that is there but cannot be used.
 pub(super) fn unusable(name: &str, error: &KeyError) -> Failure {
     Failure::key(format!("cannot use the key '{name}': {error}"))
+        .with_hint("tuf-repo keygen PATH makes a key")
 }
 
 /// Returns what prompts call a key of a type: `RSA key`, or `key` where the type is not known.

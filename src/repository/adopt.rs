@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -25,11 +25,11 @@ pub trait Source {
     /// Where it cannot be read, or is longer than `limit` bytes.
     fn metadata(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>>;
 
-    /// Copies a target file of at most `limit` bytes; tells whether there is one.
+    /// Copies at most `limit` bytes of a target file into an empty file; tells whether there is one.
     ///
     /// # Errors
     /// Where it cannot be read or written.
-    fn target(&self, name: &str, limit: u64, to: &mut dyn Write) -> io::Result<bool>;
+    fn target(&self, name: &str, limit: u64, to: &mut File) -> io::Result<bool>;
 }
 
 /// A repository in a folder: with `metadata/` and `targets/` in it, or the metadata folder itself.
@@ -55,7 +55,7 @@ impl Source for FolderSource {
         self.metadata.read(name, limit)
     }
 
-    fn target(&self, name: &str, limit: u64, to: &mut dyn Write) -> io::Result<bool> {
+    fn target(&self, name: &str, limit: u64, to: &mut File) -> io::Result<bool> {
         let file = match File::open(self.targets.file(name)) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(false);

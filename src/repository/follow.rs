@@ -81,7 +81,7 @@ fn own_reason(view: &View<'_>, staged: &Staged, role: &RoleName, graph: &Graph) 
 }
 
 /// Tells whether what is written would no longer verify under the keys in force.
-fn keys_changed(view: &View<'_>, staged: &Staged, role: &RoleName, graph: &Graph) -> bool {
+pub fn keys_changed(view: &View<'_>, staged: &Staged, role: &RoleName, graph: &Graph) -> bool {
     let Some((bytes, signatures)) = staged.role(role).and_then(AnyRole::written_bytes) else { return false };
     if role.as_str() == "root" {
         return false;
@@ -320,7 +320,7 @@ fn apply<T: Signed>(
     }
     let mut next = metadata.signed().clone();
     set(&mut next, wanted.meta);
-    if !pins.version {
+    if !pins.version || next.version() <= state.floor {
         next.set_version(state.floor + 1);
     }
     if !pins.expires {

@@ -107,7 +107,8 @@ impl<T: Signed> RoleState<T> {
                 return Ok(true);
             }
         }
-        if !pins.version {
+        // a version set by hand stays, unless a killed `write` has given it to a file
+        if !pins.version || after.version() <= self.floor {
             after.set_version(self.floor + 1);
         }
         if !pins.expires {
@@ -260,7 +261,7 @@ impl<T: Signed> AnyRole for RoleState<T> {
             self.draft = None;
             return Ok(true);
         }
-        if self.draft.is_none() {
+        if self.draft.is_none() || signed.version() <= self.floor {
             signed.set_version(self.floor + 1);
         }
         self.set_draft(signed, pins)?;
@@ -321,13 +322,13 @@ impl Staged {
             on_disk,
         };
         staged.root.draft = staged.read_draft(&RoleName::root(), &staged.root)?;
+        for (role, metadata) in written.targets {
+            staged.targets.insert(role, RoleState::new(Some(metadata)));
+        }
         staged.spent = staged.read_spent()?;
         staged.snapshot.draft = staged.read_draft(&RoleName::snapshot(), &staged.snapshot)?;
         staged.snapshot.floor = staged.snapshot.floor.max(staged.spent_version(&RoleName::snapshot()));
         staged.timestamp.draft = staged.read_draft(&RoleName::timestamp(), &staged.timestamp)?;
-        for (role, metadata) in written.targets {
-            staged.targets.insert(role, RoleState::new(Some(metadata)));
-        }
         staged.read_target_drafts()?;
         Ok(staged)
     }
@@ -383,18 +384,30 @@ impl Staged {
 
     /// Finds the versions that a killed `write` has given a file: it is never rewritten with other bytes.
     fn read_spent(&self) -> Result<BTreeMap<RoleName, u64>, RepositoryError> {
-        let mut spent = BTreeMap::new();
-        if self.layout() == Layout::Plain {
-            return Ok(spent);
-        }
+        let mut spent: BTreeMap<RoleName, u64> = BTreeMap::new();
         let names = self.folder.names().at(self.folder.path())?;
-        // the next root follows from the roots themselves
-        let versioned = names.iter().filter_map(|name| parse_versioned(name));
-        for (version, role) in versioned.filter(|(_, role)| role.as_str() != "root") {
+        for name in names {
+            let found = match self.layout() {
+                Layout::Consistent => parse_versioned(&name),
+                Layout::Plain => self.plain_version(&name)?,
+            };
+            // the next root follows from the roots themselves
+            let Some((version, role)) = found.filter(|(_, role)| role.as_str() != "root") else { continue };
             let highest = spent.entry(role).or_insert(version);
             *highest = version.max(*highest);
         }
         Ok(spent)
+    }
+
+    /// Returns the version of a plain file that lists targets; what is reached from the timestamp is known anyway.
+    fn plain_version(&self, name: &str) -> Result<Option<(u64, RoleName)>, RepositoryError> {
+        let role = name.strip_suffix(".json").and_then(RoleName::from_encoded);
+        let Some(role) = role.filter(|role| role.lists_targets() && !self.targets.contains_key(role)) else {
+            return Ok(None);
+        };
+        let bytes = self.folder.read(name, MAX_METADATA).at(self.folder.file(name))?;
+        let put = bytes.and_then(|bytes| Metadata::<Targets>::from_bytes(&bytes).ok());
+        Ok(put.map(|put| (put.signed().version, role)))
     }
 
     fn spent_version(&self, role: &RoleName) -> u64 {
@@ -424,7 +437,7 @@ impl Staged {
         let Some(state) = self.role(role) else { return Ok(false) };
         let Some((signed, _)) = state.draft_bytes() else { return Ok(false) };
         let is_free = state.draft_version().is_some_and(|version| version >= state.next_version());
-        if is_free || matches!(role.as_str(), "root" | "timestamp") || self.layout() == Layout::Plain {
+        if is_free || matches!(role.as_str(), "root" | "timestamp") {
             return Ok(false);
         }
         let Some(put) = self.put_already(role)? else { return Ok(false) };

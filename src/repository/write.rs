@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::Repository;
 use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
-use super::follow::{Extent, dirty, follow};
+use super::follow::{Extent, dirty, follow, keys_changed};
 use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
 use super::scan::{copy_digested, digest_file};
 use super::sign::{SigningKey, sign_drafts};
@@ -96,6 +96,7 @@ impl Repository {
         if let Selection::Complete(_) = selection {
             self.drop_incomplete(&mut taken, &mut left);
         }
+        self.drop_repetitions(&mut taken);
         if taken != all {
             follow(&mut self.staged, Some(&taken), Extent::All, &self.policy, self.now)?;
             let mut derived = taken.clone();
@@ -190,6 +191,15 @@ impl Repository {
         }
     }
 
+    /// Takes out of a selection what was drafted only for new signatures that the drafts in force do not ask for.
+    fn drop_repetitions(&self, taken: &mut BTreeSet<RoleName>) {
+        let view = View::of(&self.staged, taken.clone());
+        let graph = view.graph();
+        taken.retain(|role| {
+            !self.staged.repeats_written(role) || keys_changed(&view, &self.staged, role, &graph)
+        });
+    }
+
     /// Takes out of a selection what is not complete, and what would not be coherent without it.
     fn drop_incomplete(&self, taken: &mut BTreeSet<RoleName>, left: &mut Vec<Lacking>) {
         loop {
@@ -245,8 +255,7 @@ impl Repository {
                     last = vec![(name, bytes.clone()), ("root.json".to_owned(), bytes)];
                 }
                 _ => {
-                    let put = self.staged.put_already(role)?.filter(|_| layout == Layout::Consistent);
-                    versioned.push((name, put.unwrap_or(bytes)));
+                    versioned.push((name, self.staged.put_already(role)?.unwrap_or(bytes)));
                 }
             }
         }

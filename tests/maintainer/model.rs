@@ -37,6 +37,7 @@ enum Step {
     Sign { roles: Vec<usize>, keys: Vec<usize> },
     Write { partial: bool, roles: Vec<usize>, keys: Vec<usize> },
     KilledWrite { keys: Vec<usize>, after: usize },
+    Refresh { keys: Vec<usize> },
     Publish,
     Gc { keep: u64 },
     Wait { hours: i64 },
@@ -77,6 +78,7 @@ fn steps() -> impl Strategy<Value = Step> {
         10 => (any::<bool>(), some_roles(), some_keys())
             .prop_map(|(partial, roles, keys)| Step::Write { partial, roles, keys }),
         2 => (some_keys(), 0..9_usize).prop_map(|(keys, after)| Step::KilledWrite { keys, after }),
+        2 => some_keys().prop_map(|keys| Step::Refresh { keys }),
         4 => Just(Step::Publish),
         2 => (0..3_u64).prop_map(|keep| Step::Gc { keep }),
         2 => (1..30_i64).prop_map(|hours| Step::Wait { hours }),
@@ -242,6 +244,7 @@ impl Model {
                 world.write_some(&selection, &self.fitting(keys, &[])).map(drop)
             }
             Step::KilledWrite { keys, after } => return self.killed_write(keys, *after),
+            Step::Refresh { keys } => world.refresh(&self.fitting(keys, &[])).map(drop),
             Step::Publish => return self.publish(),
             Step::Gc { keep } => world.gc(*keep).map(drop),
             Step::Wait { hours } => {
@@ -257,7 +260,9 @@ impl Model {
         let repository = self.world.open();
         let fits = |number: &&usize| match roles {
             [] => repository.may_sign(public(**number), &[]),
-            roles => roles.iter().all(|role| repository.may_sign(public(**number), &[role.clone()])),
+            roles => {
+                roles.iter().all(|role| repository.may_sign(public(**number), std::slice::from_ref(role)))
+            }
         };
         numbers.iter().filter(fits).copied().collect()
     }
@@ -354,7 +359,7 @@ impl Model {
                 let version = version(&bytes);
                 if name.starts_with(&format!("{version}.")) {
                     let known = self.seen.entry(name.clone()).or_insert_with(|| bytes.clone());
-                    assert_eq!(*known, bytes, "{side}/{name} changed");
+                    assert!(*known == bytes, "{side}/{name} changed");
                 } else {
                     let known = self
                         .newest
@@ -367,7 +372,7 @@ impl Model {
             }
         }
         self.looks += 1;
-        if self.looks % 4 == 0 {
+        if self.looks.is_multiple_of(4) {
             self.look_at_status();
         }
         if self.torn {

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use tuf::metadata::RoleName;
 use tuf::repository::{
-    DRAFTS, Execution, InputError, KeyChoice, Layout, POLICY, Replace, RepositoryError, STAGED, Side, TARGETS,
+    DRAFTS, Execution, InputError, KeyChoice, Layout, POLICY, Replace, RepositoryError, STAGED, Selection,
+    Side, TARGETS,
 };
 
 use crate::cli::Site;
@@ -366,4 +367,40 @@ fn a_revoked_role_stays_in_the_snapshot_and_goes_on_from_its_version() {
     assert_eq!(world.versions("django"), (None, Some(8)));
     world.write(&[1, 2, 3, 5]).unwrap();
     world.publish().unwrap();
+}
+
+#[test]
+fn a_role_is_not_signed_anew_for_a_delegator_that_is_not_written_yet() {
+    let world = World::written(Layout::Consistent);
+    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None)).unwrap();
+    let before = contents(&world.dir());
+    for selection in [Selection::Whole(vec![role("targets")]), Selection::Complete(vec![role("targets")])] {
+        let written = world.write_some(&selection, &[0, 1, 2, 3]).unwrap();
+        assert!(written.is_empty(), "{selection:?}");
+        assert_eq!(difference(&before, &contents(&world.dir())), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn gc_keeps_a_target_that_is_called_like_a_copy() {
+    let site = Site::written();
+    let name = format!("{}.iso", "ab".repeat(32));
+    site.folder.write(&name, "an image");
+    site.run(&["add-targets", &format!("../{name}"), "--base", ".."]).exits(0);
+    site.run(&["write", "--key=../key-1", "--key=../key-2", "--key=../key-3"]).exits(0);
+    site.run(&["gc", "--keep", "1"]).exits(0);
+    assert!(site.path("targets").join(&name).is_file());
+    site.run(&["verify", "--targets"]).exits(0);
+}
+
+#[test]
+fn gc_keeps_files_that_are_yet_to_be_added() {
+    for layout in [Layout::Consistent, Layout::Plain] {
+        let mut world = World::written(layout);
+        let path = world.put("dir/copied-with-its-old-date", b"work of days");
+        fs::File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        world.after(chrono::TimeDelta::days(400));
+        assert_eq!(world.gc(0).unwrap(), Vec::<String>::new());
+        assert!(path.is_file());
+    }
 }

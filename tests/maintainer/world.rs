@@ -175,7 +175,8 @@ impl World {
     }
 
     pub fn lock(&self) -> Edited<Repository> {
-        Repository::open_locked(&self.dir(), self.now, Duration::ZERO)
+        // between fork and exec the child of another test holds every lock of this process
+        Repository::open_locked(&self.dir(), self.now, Duration::from_secs(20))
     }
 
     /// Edits drafts as a command does: all or nothing.
@@ -201,6 +202,13 @@ impl World {
     pub fn write_some(&self, selection: &Selection, numbers: &[usize]) -> Edited<Written> {
         let mut repository = self.lock()?;
         let written = repository.plan_write(selection, &signing(numbers))?;
+        repository.execute_write(&written, &|_| ())?;
+        Ok(written)
+    }
+
+    pub fn refresh(&self, numbers: &[usize]) -> Edited<Written> {
+        let mut repository = self.lock()?;
+        let written = repository.plan_refresh(None, &signing(numbers))?;
         repository.execute_write(&written, &|_| ())?;
         Ok(written)
     }

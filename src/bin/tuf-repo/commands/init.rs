@@ -1,12 +1,13 @@
 //! `init`: makes a repository, or takes over one that others made.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::{one_line, quoted, shell_word};
-use tuf::client::{Fetched, Fetcher, HttpFetcher, HttpOptions, SchemeFetcher};
+use tuf::client::{Authorities, Fetched, Fetcher, HttpFetcher, HttpOptions, SchemeFetcher, Sink};
 use tuf::repository::{Adopted, Execution, FolderSource, Layout, METADATA, Source, TARGETS, adopt};
 use url::Url;
 
@@ -142,7 +143,7 @@ impl UrlSource {
         let base = Url::parse(&format!("{}/", from.trim_end_matches('/')))
             .map_err(|error| refused(error.to_string()))?;
         let join = |name: &str| base.join(name).map_err(|error| refused(error.to_string()));
-        let http = HttpFetcher::new(HttpOptions::default()).map_err(Failure::io)?;
+        let http = HttpFetcher::new(HttpOptions::default(), Authorities::default()).map_err(Failure::io)?;
         let (metadata, targets) = (join(&format!("{METADATA}/"))?, join(&format!("{TARGETS}/"))?);
         let source = Self { fetcher: SchemeFetcher::new(http), metadata, targets };
         // a URL of the metadata folder itself has its timestamp right there
@@ -152,7 +153,7 @@ impl UrlSource {
         Ok(source)
     }
 
-    fn fetch(&self, url: &Url, limit: u64, to: &mut dyn Write) -> io::Result<bool> {
+    fn fetch(&self, url: &Url, limit: u64, to: &mut dyn Sink) -> io::Result<bool> {
         match self.fetcher.fetch(url, limit, to) {
             Ok(Fetched::Whole) => Ok(true),
             Ok(Fetched::Cut) => {
@@ -171,11 +172,26 @@ impl Source for UrlSource {
         Ok(self.fetch(&url, limit, &mut bytes)?.then_some(bytes))
     }
 
-    fn target(&self, name: &str, limit: u64, to: &mut dyn Write) -> io::Result<bool> {
+    fn target(&self, name: &str, limit: u64, to: &mut File) -> io::Result<bool> {
         let mut url = self.targets.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(name.split('/'));
         }
-        self.fetch(&url, limit, to)
+        self.fetch(&url, limit, &mut Copy(to))
+    }
+}
+
+/// Takes a target into a file; a request that is made once more starts the file over.
+struct Copy<'a>(&'a mut File);
+
+impl Sink for Copy<'_> {
+    fn begin(&mut self) -> io::Result<u64> {
+        self.0.set_len(0)?;
+        self.0.rewind()?;
+        Ok(0)
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
     }
 }

@@ -84,7 +84,8 @@ fn sign_drafts(mut args: Args, context: &Context) -> Outcome {
         args.keys.keys.extend(found);
     }
     args.keys.add_policy_keys(&repository, &roles)?;
-    if args.keys.keys.is_empty() {
+    let is_dirty = !repository.status().map_err(failure)?.dirty().is_empty();
+    if args.keys.keys.is_empty() && is_dirty {
         return Err(
             Failure::usage("no key to sign with").with_hint("--key KEY, or keys = […] in tuf-repo.toml")
         );
