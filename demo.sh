@@ -58,7 +58,7 @@ run_refused() {
 command -v cargo >/dev/null || fail "cargo is needed to build: install a Rust tool chain first"
 
 echo "Building tuf-repo and tuf-fetch. The first time takes some minutes, since every dependency is compiled; later"
-echo "runs start at once. (cargo test uses the same build.)"
+echo "runs start at once. (cargo test uses most of the same build.)"
 (cd "$here" && cargo build --locked --bins) || fail "the build failed"
 target=$(cd "$here" && cargo metadata --locked --no-deps --format-version 1 |
     sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
