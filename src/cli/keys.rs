@@ -12,7 +12,7 @@ use super::key_files::public_path;
 use super::password_source::{read_file_bounded, variable};
 use super::passwords::{LockedKey, Need, Passwords, unusable};
 use super::text::{io_cause, one_line, quoted, shell_word};
-use crate::crypto::{PrivateKey, Signer, is_encrypted, is_private, public_key_from_pem};
+use crate::crypto::{PrivateKey, Signer, is_encrypted, is_private, read_public_key};
 use crate::metadata::Key;
 
 /// The most that a key may take, in bytes.
@@ -142,7 +142,7 @@ pub fn load_private(argument: &KeyArgument, passwords: &mut Passwords) -> Result
     passwords.unlock(&[text.locked()])?.pop().ok_or_else(|| Failure::io("no key was opened"))
 }
 
-/// Reads one public key: from a public PEM, or as the public half of a private one. For an encrypted key
+/// Reads one public key: from a public key file, or as the public half of a private one. For an encrypted key
 /// `PATH.pub` is read where it is there, and only else the key is opened.
 ///
 /// # Errors
@@ -189,7 +189,7 @@ fn describe_all(
 /// What stands where a key argument points.
 struct KeyText {
     name: String,
-    pem: Zeroizing<Vec<u8>>,
+    contents: Zeroizing<Vec<u8>>,
     protection: Option<Protection>,
     /// The public half, where no private key must be opened for it.
     public: Option<Key>,
@@ -199,26 +199,32 @@ struct KeyText {
 impl KeyText {
     fn read(argument: &KeyArgument) -> Result<Self, Failure> {
         let name = argument.typed.clone();
-        let pem = argument.contents()?;
-        if !is_private(&pem) {
-            let public = Some(public_key_from_pem(&pem).map_err(|error| unusable(&name, &error))?);
+        let contents = argument.contents()?;
+        if !is_private(&contents) {
+            let public = Some(read_public_key(&contents).map_err(|error| unusable(&name, &error))?);
             let public_file = argument.path().map(Path::to_owned);
-            return Ok(Self { name, pem, protection: None, public, public_file });
+            return Ok(Self { name, contents, protection: None, public, public_file });
         }
         let public_file = argument.path().map(public_path).filter(|path| path.is_file());
-        if !is_encrypted(&pem) {
-            return Ok(Self { name, pem, protection: Some(Protection::Plain), public: None, public_file });
+        if !is_encrypted(&contents) {
+            return Ok(Self {
+                name,
+                contents,
+                protection: Some(Protection::Plain),
+                public: None,
+                public_file,
+            });
         }
         let public = public_file.as_deref().map(read_public_file).transpose()?;
-        Ok(Self { name, pem, protection: Some(Protection::Encrypted), public, public_file })
+        Ok(Self { name, contents, protection: Some(Protection::Encrypted), public, public_file })
     }
 
     /// Reads a private key. The file beside it only serves the prompt here: it may be missing or malformed.
     fn read_private(argument: &KeyArgument) -> Result<Self, Failure> {
-        let pem = argument.contents()?;
-        if !is_private(&pem) {
+        let contents = argument.contents()?;
+        if !is_private(&contents) {
             let name = &argument.typed;
-            let failure = match public_key_from_pem(&pem) {
+            let failure = match read_public_key(&contents) {
                 Ok(_) => Failure::key(format!("'{name}' is a public key, a private one is needed")),
                 Err(_) => Failure::key(format!("'{name}' holds no private key")),
             };
@@ -227,10 +233,10 @@ impl KeyText {
                 None => failure.with_hint(format!("tuf-repo key id {} tells what it is", shell_word(name))),
             });
         }
-        let protection = if is_encrypted(&pem) { Protection::Encrypted } else { Protection::Plain };
+        let protection = if is_encrypted(&contents) { Protection::Encrypted } else { Protection::Plain };
         let public_file = argument.path().map(public_path).filter(|path| path.is_file());
         let public = public_file.as_deref().and_then(|path| read_public_file(path).ok());
-        Ok(Self { name: argument.typed.clone(), pem, protection: Some(protection), public, public_file })
+        Ok(Self { name: argument.typed.clone(), contents, protection: Some(protection), public, public_file })
     }
 
     fn need_for_public(&self) -> Need {
@@ -242,7 +248,7 @@ impl KeyText {
 
     fn locked(&self) -> LockedKey<'_> {
         let keytype = self.public.as_ref().map(|key| key.keytype.as_str());
-        LockedKey { name: &self.name, keytype, pem: &self.pem }
+        LockedKey { name: &self.name, keytype, contents: &self.contents }
     }
 }
 
@@ -270,9 +276,9 @@ impl KeyArgument {
 
 fn read_public_file(path: &Path) -> Result<Key, Failure> {
     let name = one_line(&path.to_string_lossy());
-    let pem = read_file_bounded(path, LIMIT)
+    let contents = read_file_bounded(path, LIMIT)
         .map_err(|error| Failure::key(format!("cannot read the key '{name}': {}", io_cause(&error))))?;
-    public_key_from_pem(&pem).map_err(|error| unusable(&name, &error))
+    read_public_key(&contents).map_err(|error| unusable(&name, &error))
 }
 
 fn warnings(arguments: &[KeyArgument]) -> Vec<String> {

@@ -25,8 +25,8 @@ pub struct LockedKey<'a> {
     pub name: &'a str,
     /// The type for the prompt, such as `RSA`, where it is known before the key is open.
     pub keytype: Option<&'a str>,
-    /// The PEM.
-    pub pem: &'a [u8],
+    /// What the file holds.
+    pub contents: &'a [u8],
 }
 
 impl fmt::Debug for Passwords {
@@ -41,16 +41,27 @@ impl Passwords {
     /// # Errors
     /// As [`read_passwords`].
     pub fn read(sources: &[PasswordSource], interaction: Interaction) -> Result<Self, Failure> {
-        let terminal: Option<Box<dyn Terminal>> = match interaction {
-            Interaction::Allowed => Some(Box::new(ControllingTerminal)),
-            Interaction::Forbidden => None,
-        };
-        Ok(Self { given: read_passwords(sources)?, terminal, flag: "--password-file" })
+        Ok(Self { given: read_passwords(sources)?, terminal: terminal(interaction), flag: "--password-file" })
     }
 
     /// Names the flag that hints should name instead of `--password-file`.
     pub fn from_flag(self, flag: &'static str) -> Self {
         Self { flag, ..self }
+    }
+
+    /// Parts the password of a key that is about to be written from the one that opens it now: one given serves
+    /// both, of two the second is the new one.
+    pub fn part_new(&mut self, interaction: Interaction) -> Self {
+        let given = match self.given.len() {
+            1 => self.given.first().map(|password| Password::new(password.as_str().to_owned())),
+            2 => self.given.pop(),
+            _ => None,
+        };
+        Self {
+            given: given.into_iter().collect(),
+            terminal: terminal(interaction),
+            flag: "--new-password-file",
+        }
     }
 
     /// Opens all keys, or none.
@@ -61,7 +72,7 @@ impl Passwords {
     /// # Errors
     /// Of kind `Key`: a password is missing or wrong, their number fits nothing, or a key is unreadable.
     pub fn unlock(&mut self, keys: &[LockedKey<'_>]) -> Result<Vec<PrivateKey>, Failure> {
-        let needs: Vec<_> = keys.iter().map(|key| Need::of(key.pem)).collect();
+        let needs: Vec<_> = keys.iter().map(|key| Need::of(key.contents)).collect();
         let plan = self.plan(&needs)?;
         keys.iter().zip(plan).map(|(key, opening)| self.open(key, opening)).collect()
     }
@@ -73,8 +84,8 @@ impl Passwords {
 
     pub(super) fn open(&mut self, key: &LockedKey<'_>, opening: Opening) -> Result<PrivateKey, Failure> {
         let result = match opening {
-            Opening::Plain => PrivateKey::from_pem(key.pem, None),
-            Opening::Given(index) => PrivateKey::from_pem(key.pem, self.given.get(index)),
+            Opening::Plain => PrivateKey::read(key.contents, None),
+            Opening::Given(index) => PrivateKey::read(key.contents, self.given.get(index)),
             Opening::Asked => return self.ask_to_open(key),
         };
         result.map_err(|error| match error {
@@ -114,7 +125,7 @@ impl Passwords {
         })?;
         for _ in 1..ATTEMPTS {
             let password = ask(terminal, &prompt, key.name)?;
-            match PrivateKey::from_pem(key.pem, Some(&password)) {
+            match PrivateKey::read(key.contents, Some(&password)) {
                 Err(KeyError::WrongPassword) => {
                     terminal.say("This password does not open the key. Try again.");
                 }
@@ -122,7 +133,7 @@ impl Passwords {
             }
         }
         let password = ask(terminal, &prompt, key.name)?;
-        PrivateKey::from_pem(key.pem, Some(&password)).map_err(|error| refused(key, &error))
+        PrivateKey::read(key.contents, Some(&password)).map_err(|error| refused(key, &error))
     }
 
     fn ask_twice(&mut self, what: &str, name: &str) -> Result<Password, Failure> {
@@ -145,6 +156,13 @@ impl Passwords {
     }
 }
 
+fn terminal(interaction: Interaction) -> Option<Box<dyn Terminal>> {
+    match interaction {
+        Interaction::Allowed => Some(Box::new(ControllingTerminal)),
+        Interaction::Forbidden => None,
+    }
+}
+
 /// What a key needs to be of use to a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
@@ -155,8 +173,8 @@ pub(super) enum Need {
 }
 
 impl Need {
-    fn of(pem: &[u8]) -> Self {
-        if is_encrypted(pem) { Self::Password } else { Self::Nothing }
+    fn of(contents: &[u8]) -> Self {
+        if is_encrypted(contents) { Self::Password } else { Self::Nothing }
     }
 }
 

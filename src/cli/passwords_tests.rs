@@ -51,7 +51,7 @@ fn key(password: Option<&str>) -> (String, Vec<u8>) {
 
 fn unlock(passwords: &mut Passwords, keys: &[&(String, Vec<u8>)]) -> Result<(), Failure> {
     let locked: Vec<_> =
-        keys.iter().map(|(_, pem)| LockedKey { name: "k", keytype: Some("rsa"), pem }).collect();
+        keys.iter().map(|(_, contents)| LockedKey { name: "k", keytype: Some("rsa"), contents }).collect();
     let ids: Vec<_> =
         passwords.unlock(&locked)?.iter().map(|key| key.public_key().id().to_string()).collect();
     assert_eq!(ids, keys.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>());

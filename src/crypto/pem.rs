@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 pub(super) struct Envelope<'a> {
     /// What the envelope says it holds, such as `PUBLIC KEY`.
     pub(super) label: &'a str,
+    /// The lines before the body that RFC 1421 knew, where OpenSSL's old form names its encryption.
+    headers: &'a str,
     body: &'a str,
 }
 
@@ -27,8 +29,19 @@ pub(super) fn envelopes(text: &[u8]) -> impl Iterator<Item = Envelope<'_>> {
         let (label, after) = after.split_once("-----")?;
         let (body, after) = after.split_once(&format!("-----END {label}-----"))?;
         rest = after;
-        Some(Envelope { label, body })
+        let (headers, body) = split_headers(body);
+        Some(Envelope { label, headers, body })
     })
+}
+
+/// Parts headers from the body: they start with the first line and end with an empty one.
+fn split_headers(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    if !text.lines().next().unwrap_or_default().contains(':') {
+        return ("", text);
+    }
+    let ends = ["\n\n", "\r\n\r\n"].into_iter().filter_map(|end| text.split_once(end));
+    ends.min_by_key(|(headers, _)| headers.len()).unwrap_or((text, ""))
 }
 
 impl Envelope<'_> {
@@ -40,7 +53,13 @@ impl Envelope<'_> {
     /// Tells whether the envelope holds an encrypted private key. OpenSSL's old form says so in a header.
     pub(super) fn is_encrypted(&self) -> bool {
         self.label == "ENCRYPTED PRIVATE KEY"
-            || (self.is_private() && self.body.contains("Proc-Type: 4,ENCRYPTED"))
+            || (self.is_private() && self.header("Proc-Type").is_some_and(|kind| kind.ends_with("ENCRYPTED")))
+    }
+
+    /// Returns the value of a header.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let headers = self.headers.lines().filter_map(|line| line.split_once(':'));
+        headers.filter(|(known, _)| known.trim() == name).map(|(_, value)| value.trim()).next()
     }
 
     /// Decodes the bytes inside.
@@ -85,9 +104,21 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_base64() {
-        for body in ["", "AQID*", "AQIDBAU", "Proc-Type: 4,ENCRYPTED\n\nAQIDBAU="] {
+        for body in ["", "AQID*", "AQIDBAU", "Proc-Type: 4,ENCRYPTED\nAQIDBAU="] {
             let text = format!("-----BEGIN X-----\n{body}\n-----END X-----\n");
             assert_eq!(first(&text), Some(("X".into(), Err(NotBase64))), "{body}");
+        }
+    }
+
+    #[test]
+    fn parts_headers_from_the_body() {
+        for end in ["\n", "\r\n"] {
+            let text = "-----BEGIN X KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: A,B\n\nAQIDBAU=\n-----END X KEY-----"
+                .replace('\n', end);
+            let envelope = envelopes(text.as_bytes()).next().unwrap();
+            assert_eq!(envelope.header("DEK-Info"), Some("A,B"));
+            assert_eq!(envelope.header("Content-Domain"), None);
+            assert_eq!(envelope.contents().unwrap().to_vec(), [1, 2, 3, 4, 5]);
         }
     }
 

@@ -1,57 +1,29 @@
-//! Private keys in files: PKCS#8 in PEM, plain or encrypted by PBES2 (RFC 5958, RFC 8018, RFC 7914).
+//! PKCS#8: private keys as this crate writes them, plain or encrypted by PBES2 (RFC 5958, RFC 8018, RFC 7914).
 
+use ed25519_dalek::SigningKey as Ed25519Key;
 use p256::ecdsa::SigningKey as P256Key;
 use p384::ecdsa::SigningKey as P384Key;
 use pkcs8::der::asn1::AnyRef;
-use pkcs8::der::{self, Decode, ErrorKind};
+use pkcs8::der::{self, Decode, ErrorKind, Tag};
 use pkcs8::pkcs5::pbes2::{Kdf, PBES2_OID, Parameters};
 use pkcs8::pkcs5::{self, scrypt};
 use pkcs8::{
     AlgorithmIdentifierRef, EncodePrivateKey, EncryptedPrivateKeyInfoRef, ObjectIdentifier,
     PrivateKeyInfoRef, SecretDocument,
 };
-use rsa::RsaPrivateKey;
-use rsa::pkcs1::RsaPrivateKeyRef;
 use zeroize::Zeroizing;
 
+use super::MAX_PBKDF2_ITERATIONS;
 use super::error::KeyError;
 use super::password::Password;
 use super::pem;
 use super::private_key::{PrivateKey, Secret};
-use super::public_key::{Algorithm, check_rsa_bits};
+use super::public_key::Algorithm;
+use super::traditional::read_pkcs1;
 
-/// Tells whether a text holds a private key in PEM, in any form.
-pub fn is_private(pem: &[u8]) -> bool {
-    pem::envelopes(pem).any(|envelope| envelope.is_private())
-}
-
-/// Tells whether a text holds a private key in PEM that a password protects.
-pub fn is_encrypted(pem: &[u8]) -> bool {
-    pem::envelopes(pem).any(|envelope| envelope.is_encrypted())
-}
+const DES_EDE3_CBC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.3.7");
 
 impl PrivateKey {
-    /// Reads the first private key in a PEM text. A password for a key that is not encrypted is ignored.
-    ///
-    /// # Errors
-    /// [`KeyError::PasswordNeeded`] and [`KeyError::WrongPassword`] where asking again may help,
-    /// [`KeyError::Unsupported`] for another container or algorithm, else what is wrong with the key.
-    pub fn from_pem(pem: &[u8], password: Option<&Password>) -> Result<Self, KeyError> {
-        let envelope = pem::envelopes(pem)
-            .find(pem::Envelope::is_private)
-            .ok_or(malformed("it has no PEM envelope of a private key"))?;
-        let contents = || envelope.contents().map_err(|_| malformed("its PEM is not Base64"));
-        let secret = match envelope.label {
-            "PRIVATE KEY" => read(&info(&contents()?)?)?,
-            "ENCRYPTED PRIVATE KEY" => {
-                let der = decrypt(&contents()?, password)?;
-                read(&info(&der).map_err(|_| KeyError::WrongPassword)?)?
-            }
-            other => return Err(unsupported(format!("the private key container {other:?}"))),
-        };
-        Self::of(secret)
-    }
-
     /// Writes the key as PKCS#8 in PEM, with a password encrypted: AES-256-CBC under scrypt (N = 2^14, r = 8,
     /// p = 1, the most that OpenSSL reads).
     ///
@@ -80,34 +52,55 @@ fn unsupported_encryption(oid: ObjectIdentifier) -> KeyError {
     unsupported(format!("the encryption {oid} of the private key"))
 }
 
-fn info(der: &[u8]) -> Result<PrivateKeyInfoRef<'_>, KeyError> {
-    PrivateKeyInfoRef::from_der(der).map_err(|_| malformed("its PEM does not hold PKCS#8"))
-}
-
-fn read(info: &PrivateKeyInfoRef<'_>) -> Result<Secret, KeyError> {
+/// Reads a private key from PKCS#8 in DER.
+pub(super) fn read(der: &[u8]) -> Result<Secret, KeyError> {
+    if let Some(halves) = RingKey::of(der) {
+        return halves.read();
+    }
+    let info = PrivateKeyInfoRef::from_der(der).map_err(|_| malformed("it does not hold PKCS#8"))?;
     Ok(match Algorithm::identified_by(info.algorithm)? {
         Algorithm::Ed25519 => {
-            let key = info.clone().try_into().map_err(|_| malformed("its Ed25519 bytes make no key"))?;
+            let key = info.try_into().map_err(|_| malformed("its Ed25519 bytes make no key"))?;
             Secret::Ed25519(Box::new(key))
         }
-        Algorithm::Rsa => {
-            let parts = RsaPrivateKeyRef::from_der(info.private_key.as_bytes())
-                .map_err(|_| malformed("it does not hold RSA numbers"))?;
-            check_rsa_bits(&parts.modulus)?;
-            let key = RsaPrivateKey::try_from(parts).map_err(|_| malformed("its RSA numbers make no key"))?;
-            Secret::Rsa(Box::new(key))
-        }
+        Algorithm::Rsa => read_pkcs1(info.private_key.as_bytes())?,
         Algorithm::P256 => {
-            let key = p256::SecretKey::try_from(info.clone())
-                .map_err(|_| malformed("its P-256 bytes make no key"))?;
+            let key =
+                p256::SecretKey::try_from(info).map_err(|_| malformed("its P-256 bytes make no key"))?;
             Secret::P256(Box::new(P256Key::from(key)))
         }
         Algorithm::P384 => {
-            let key = p384::SecretKey::try_from(info.clone())
-                .map_err(|_| malformed("its P-384 bytes make no key"))?;
+            let key =
+                p384::SecretKey::try_from(info).map_err(|_| malformed("its P-384 bytes make no key"))?;
             Secret::P384(Box::new(P384Key::from(key)))
         }
     })
+}
+
+/// An Ed25519 key as the crate ring writes it: version 2 of PKCS#8 with the public half under an explicit tag, where
+/// RFC 5958 has an implicit one.
+struct RingKey<'a> {
+    seed: &'a [u8; 32],
+    public: &'a [u8; 32],
+}
+
+impl<'a> RingKey<'a> {
+    const HEAD: [u8; 16] = *b"\x30\x53\x02\x01\x01\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+    const MIDDLE: [u8; 5] = *b"\xa1\x23\x03\x21\x00";
+
+    fn of(der: &'a [u8]) -> Option<Self> {
+        let (seed, rest) = der.strip_prefix(&Self::HEAD)?.split_first_chunk()?;
+        let public = rest.strip_prefix(&Self::MIDDLE)?.try_into().ok()?;
+        Some(Self { seed, public })
+    }
+
+    fn read(&self) -> Result<Secret, KeyError> {
+        let key = Ed25519Key::from_bytes(self.seed);
+        if key.verifying_key().as_bytes() != self.public {
+            return Err(malformed("its Ed25519 bytes make no key"));
+        }
+        Ok(Secret::Ed25519(Box::new(key)))
+    }
 }
 
 impl Secret {
@@ -125,8 +118,9 @@ impl Secret {
     }
 }
 
-fn decrypt(der: &[u8], password: Option<&Password>) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let not_pkcs8 = malformed("its PEM does not hold encrypted PKCS#8");
+/// Decrypts PKCS#8 to what it holds.
+pub(super) fn decrypt(der: &[u8], password: Option<&Password>) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let not_pkcs8 = malformed("it does not hold encrypted PKCS#8");
     let scheme = encryption_scheme(der).map_err(|_| not_pkcs8.clone())?;
     if scheme != PBES2_OID {
         return Err(unsupported_encryption(scheme));
@@ -150,19 +144,35 @@ fn decrypt(der: &[u8], password: Option<&Password>) -> Result<Zeroizing<Vec<u8>>
 /// Reads only by what scheme a key is encrypted, so that an unknown one can be named.
 fn encryption_scheme(der: &[u8]) -> der::Result<ObjectIdentifier> {
     AnyRef::from_der(der)?.sequence(|reader| {
-        let scheme = AlgorithmIdentifierRef::decode(reader)?.oid;
+        let scheme = AlgorithmIdentifierRef::decode(reader)?;
         AnyRef::decode(reader)?;
-        Ok(scheme)
+        if scheme.oid == PBES2_OID {
+            if let Some(parameters) = scheme.parameters {
+                check_des_iv(parameters)?;
+            }
+        }
+        Ok(scheme.oid)
+    })
+}
+
+/// Refuses an initialisation vector of DES that is not 8 bytes long: pkcs5 0.8 would take the first 8 unasked.
+fn check_des_iv(parameters: AnyRef<'_>) -> der::Result<()> {
+    parameters.sequence(|reader| {
+        AnyRef::decode(reader)?;
+        let cipher = AlgorithmIdentifierRef::decode(reader)?;
+        if cipher.oid == DES_EDE3_CBC && cipher.parameters.is_none_or(|iv| iv.value().len() != 8) {
+            return Err(Tag::OctetString.length_error().into());
+        }
+        Ok(())
     })
 }
 
 /// Refuses what cannot be computed, and what would take more than about a minute or a gigabyte.
 fn check_cost(kdf: &Kdf) -> Result<(), KeyError> {
-    const MAX_ITERATIONS: u32 = 50_000_000;
     const MAX_SCRYPT_BYTES: u64 = 1 << 30;
     const MAX_SCRYPT_LANES: u16 = 16;
     let fine = match kdf {
-        Kdf::Pbkdf2(pbkdf2) => (1..=MAX_ITERATIONS).contains(&pbkdf2.iteration_count),
+        Kdf::Pbkdf2(pbkdf2) => (1..=MAX_PBKDF2_ITERATIONS).contains(&pbkdf2.iteration_count),
         Kdf::Scrypt(scrypt) => {
             let bytes = scrypt.cost_parameter.checked_mul(128 * u64::from(scrypt.block_size));
             scrypt.cost_parameter > 1
@@ -192,6 +202,8 @@ fn encrypt(der: &SecretDocument, password: &Password) -> Result<SecretDocument, 
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::container::{is_encrypted, is_private};
+    use super::super::legacy_vectors::*;
     use super::super::signer::Signer;
     use super::super::test_vectors::*;
     use super::*;
@@ -214,6 +226,33 @@ mod tests {
     fn reads_the_encrypted_keys_that_openssl_writes() {
         assert_eq!(open(ED25519_ENCRYPTED_PBKDF2, Some(PASSWORD)).unwrap(), ED25519_ID);
         assert_eq!(open(P256_ENCRYPTED_SCRYPT, Some(PASSWORD)).unwrap(), P256_ID);
+        assert_eq!(open(P256_ENCRYPTED_DES3, Some(PASSWORD)).unwrap(), P256_ID);
+        assert_eq!(open(ED25519_ENCRYPTED_SHA1, Some(PASSWORD)).unwrap(), ED25519_ID);
+    }
+
+    /// A defect of pkcs5 0.8: it takes the first 8 bytes of what may have fewer.
+    #[test]
+    fn refuses_an_initialisation_vector_of_des_of_another_length() {
+        for length in 0..=20 {
+            // SEQUENCE { NULL, SEQUENCE { des-ede3-cbc, OCTET STRING } }
+            let cipher =
+                [&b"\x06\x08\x2a\x86\x48\x86\xf7\x0d\x03\x07\x04"[..], &[length], &vec![0; length.into()]]
+                    .concat();
+            let der = [&[0x30, length + 16, 5, 0, 0x30, length + 12][..], &cipher[..]].concat();
+            let verdict = check_des_iv(AnyRef::from_der(&der).unwrap());
+            assert_eq!(verdict.is_ok(), length == 8, "{length}");
+        }
+    }
+
+    #[test]
+    fn reads_the_ed25519_keys_that_ring_writes() {
+        let standard = pem::envelopes(ED25519_PRIVATE_V2.as_bytes()).next().unwrap().contents().unwrap();
+        let mut der = [&standard[..48], b"\xa1\x23\x03\x21\x00", &standard[51..]].concat();
+        der[1] = 0x53;
+        let key = PrivateKey::read(&der, None).unwrap();
+        assert_eq!(key.public_key().id().as_str(), ED25519_ID);
+        der[84] ^= 1;
+        assert_eq!(PrivateKey::read(&der, None).map(|_| ()), Err(malformed("its Ed25519 bytes make no key")));
     }
 
     #[test]
@@ -236,13 +275,9 @@ mod tests {
         let encrypted = info.encrypt_with_params(parameters, "right").unwrap();
         for attempt in 0..2000 {
             let wrong = Password::new(attempt.to_string());
-            let opened = decrypt(encrypted.as_bytes(), Some(&wrong)).map(|der| info_is_readable(&der));
+            let opened = decrypt(encrypted.as_bytes(), Some(&wrong)).map(|der| read(&der).is_ok());
             assert!(matches!(opened, Err(KeyError::WrongPassword) | Ok(false)), "{attempt}");
         }
-    }
-
-    fn info_is_readable(der: &[u8]) -> bool {
-        info(der).is_ok()
     }
 
     #[test]
@@ -270,34 +305,15 @@ mod tests {
     }
 
     #[test]
-    fn tells_private_and_encrypted_keys_without_opening_them() {
-        for (pem, private, encrypted) in [
-            (P256_PRIVATE, true, false),
-            (P256_ENCRYPTED_SCRYPT, true, true),
-            (P256_OLD_ENCRYPTED, true, true),
-            (P256_PUBLIC, false, false),
-            ("", false, false),
-        ] {
-            assert_eq!(
-                (is_private(pem.as_bytes()), is_encrypted(pem.as_bytes())),
-                (private, encrypted),
-                "{pem}"
-            );
-        }
-    }
-
-    #[test]
     fn names_what_it_does_not_support() {
         for (pem, text) in [
             (SECP256K1_PRIVATE, "the elliptic curve 1.3.132.0.10 is not supported"),
             (RSA_PSS_PRIVATE, "the key algorithm 1.2.840.113549.1.1.10 is not supported"),
             (X25519_PRIVATE, "the key algorithm 1.3.101.110 is not supported"),
-            (P256_ENCRYPTED_DES3, "the encryption 1.2.840.113549.3.7 of the private key is not supported"),
             (
                 P256_ENCRYPTED_PBES1,
                 "the encryption 1.2.840.113549.1.12.1.3 of the private key is not supported",
             ),
-            (P256_OLD_ENCRYPTED, "the private key container \"EC PRIVATE KEY\" is not supported"),
         ] {
             let error = open(pem, Some(PASSWORD)).unwrap_err();
             assert!(matches!(error, KeyError::Unsupported { .. }), "{error}");

@@ -10,6 +10,7 @@ use rsa::{BoxedUint, RsaPublicKey};
 use spki::{AlgorithmIdentifierRef, EncodePublicKey, ObjectIdentifier, SubjectPublicKeyInfoRef};
 
 use super::error::KeyError;
+use super::scheme::Scheme;
 use super::{MAX_RSA_BITS, MIN_RSA_BITS, pem};
 use crate::metadata::Key;
 
@@ -54,12 +55,19 @@ impl Algorithm {
             ED25519 => Ok(Self::Ed25519),
             RSA => Ok(Self::Rsa),
             EC => match identifier.parameters_oid() {
-                Ok(P256) => Ok(Self::P256),
-                Ok(P384) => Ok(Self::P384),
-                Ok(curve) => Err(KeyError::Unsupported { what: format!("the elliptic curve {curve}") }),
+                Ok(curve) => Self::of_curve(curve),
                 Err(_) => Err(KeyError::Unsupported { what: "an elliptic curve without a name".into() }),
             },
             oid => Err(KeyError::Unsupported { what: format!("the key algorithm {oid}") }),
+        }
+    }
+
+    /// Reads the name of a curve.
+    pub(super) fn of_curve(curve: ObjectIdentifier) -> Result<Self, KeyError> {
+        match curve {
+            P256 => Ok(Self::P256),
+            P384 => Ok(Self::P384),
+            curve => Err(KeyError::Unsupported { what: format!("the elliptic curve {curve}") }),
         }
     }
 }
@@ -110,9 +118,9 @@ impl PublicKey {
         Err(malformed(if private { "it is a private key" } else { "it has no PEM envelope of a public key" }))
     }
 
-    fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
+    pub(super) fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
         let info = SubjectPublicKeyInfoRef::from_der(der)
-            .map_err(|_| malformed("its PEM does not hold a SubjectPublicKeyInfo"))?;
+            .map_err(|_| malformed("it does not hold a SubjectPublicKeyInfo"))?;
         let algorithm = Algorithm::identified_by(info.algorithm)?;
         let bytes = info.subject_public_key.as_bytes().ok_or(malformed("it does not end on a byte"))?;
         match algorithm {
@@ -134,7 +142,7 @@ impl PublicKey {
     }
 
     /// Reads the PKCS#1 form, which is also the inside of a SubjectPublicKeyInfo.
-    fn rsa(der: &[u8]) -> Result<Self, KeyError> {
+    pub(super) fn rsa(der: &[u8]) -> Result<Self, KeyError> {
         let parts =
             RsaPublicKeyRef::from_der(der).map_err(|_| malformed("it does not hold two RSA numbers"))?;
         // Before any arithmetic: both numbers are as long as whoever wrote them liked.
@@ -205,6 +213,15 @@ impl PublicKey {
             Self::P256(_) => Key::new("ecdsa", "ecdsa-sha2-nistp256", self.to_pem()?),
             Self::P384(_) => Key::new("ecdsa", "ecdsa-sha2-nistp384", self.to_pem()?),
         })
+    }
+}
+
+/// Gives a key a scheme instead of the default of its type, where it is one of this type's.
+pub(super) fn with_scheme_of(key: Key, scheme: &str) -> Key {
+    match Scheme::named(scheme).filter(|known| known.suits(&key.keytype)) {
+        // the curve decides, whatever is stated
+        Some(_) if key.keytype != "ecdsa" => Key { scheme: scheme.to_owned(), ..key },
+        _ => key,
     }
 }
 

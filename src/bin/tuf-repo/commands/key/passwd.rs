@@ -1,16 +1,14 @@
 //! `key passwd`: changes the password of a private key, or takes it off.
 
-use std::path::PathBuf;
-
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::key_files::replace_private;
 use tuf::cli::keys::{KeyArgument, load_private};
-use tuf::cli::password_source::PasswordSource;
-use tuf::cli::passwords::{Passwords, noun, refuse_shared_stdin};
+use tuf::cli::passwords::noun;
 use tuf::cli::text::{one_line, quoted};
 use tuf::crypto::{Password, Signer};
 
+use super::NewPassword;
 use crate::commands::common::{DryRun, PasswordArgs};
 use crate::context::Context;
 
@@ -26,17 +24,8 @@ pub struct Args {
     #[command(flatten)]
     passwords: PasswordArgs,
 
-    /// Read the new password from a file; `-` is standard input.
-    #[arg(long, value_name = "FILE")]
-    new_password_file: Option<PathBuf>,
-
-    /// Read the new password from an environment variable.
-    #[arg(long, value_name = "VAR", conflicts_with = "new_password_file")]
-    new_password_env: Option<String>,
-
-    /// Write the key as it is, without a password.
-    #[arg(long, conflicts_with_all = ["new_password_file", "new_password_env"])]
-    no_password: bool,
+    #[command(flatten)]
+    new_password: NewPassword,
 
     #[command(flatten)]
     dry_run: DryRun,
@@ -49,17 +38,16 @@ pub fn run(args: Args, context: &Context) -> Outcome {
             one_line(&args.key.to_string())
         ))
     })?;
-    let new_source = args.new_source();
-    refuse_shared_stdin(&args.passwords.sources, &new_source)?;
+    args.new_password.check(&args.passwords)?;
     let key = load_private(&args.key, &mut args.passwords.read(context)?)?;
     if !args.dry_run.dry_run {
-        let password = args.new_password(context, &new_source, &key.public_key().keytype)?;
+        let password = args.choose_password(context, &key.public_key().keytype)?;
         let pem = key
             .to_pkcs8_pem(password.as_ref())
             .map_err(|error| Failure::io(format!("cannot write {}: {error}", quoted(path))))?;
         replace_private(path, &pem)?;
     }
-    let done = match (args.dry_run.dry_run, args.no_password) {
+    let done = match (args.dry_run.dry_run, args.new_password.no_password) {
         (false, false) => "Changed the password of",
         (false, true) => "Took the password off",
         (true, false) => "Would change the password of",
@@ -69,29 +57,18 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let json = json!({
         "keyid": key.public_key().id(),
         "private": path.to_string_lossy(),
-        "encrypted": !args.no_password,
+        "encrypted": !args.new_password.no_password,
         "dry_run": args.dry_run.dry_run,
     });
     context.output.result(String::new, json)
 }
 
 impl Args {
-    fn new_source(&self) -> Vec<PasswordSource> {
-        let file = self.new_password_file.clone().map(PasswordSource::file);
-        let variable = self.new_password_env.clone().map(PasswordSource::Variable);
-        file.into_iter().chain(variable).collect()
-    }
-
-    fn new_password(
-        &self,
-        context: &Context,
-        source: &[PasswordSource],
-        keytype: &str,
-    ) -> Result<Option<Password>, Failure> {
-        if self.no_password {
+    fn choose_password(&self, context: &Context, keytype: &str) -> Result<Option<Password>, Failure> {
+        if self.new_password.no_password {
             return Ok(None);
         }
-        let mut passwords = Passwords::read(source, context.interaction)?.from_flag("--new-password-file");
+        let mut passwords = self.new_password.read(context)?;
         let what = format!("a new password for the {}", noun(Some(keytype)));
         passwords.choose(&what, &self.key.to_string()).map(Some)
     }
