@@ -45,19 +45,6 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Hands a body on to a writer, which cannot take anything back: for one request only.
-pub struct Onward<'a>(pub &'a mut dyn io::Write);
-
-impl Sink for Onward<'_> {
-    fn begin(&mut self) -> io::Result<u64> {
-        Ok(0)
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
-    }
-}
-
 /// Stands between a body that comes from `at` on and a sink that wants it from `wanted` on, up to `end`.
 pub(super) struct Window {
     at: u64,

@@ -28,7 +28,7 @@ mod urls;
 pub use clean::{Cleaned, Judged, clean};
 pub use download::Downloaded;
 pub use error::{ClientError, Code};
-pub use fetcher::{FetchCause, FetchError, Fetched, Fetcher, Onward, SchemeFetcher, Sink};
+pub use fetcher::{FetchCause, FetchError, Fetched, Fetcher, SchemeFetcher, Sink};
 pub use file_url::FileFetcher;
 pub use http::{HttpFetcher, HttpOptions};
 pub use init::{FirstRoot, init, init_from_repository};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::{one_line, quoted, shell_word};
-use tuf::client::{Authorities, Fetched, Fetcher, HttpFetcher, HttpOptions, SchemeFetcher, Sink};
+use tuf::client::{Fetched, Fetcher, HttpFetcher, HttpOptions, SchemeFetcher, Sink};
 use tuf::repository::{Adopted, Execution, FolderSource, Layout, METADATA, Source, TARGETS, adopt};
 use url::Url;
 
@@ -143,7 +143,7 @@ impl UrlSource {
         let base = Url::parse(&format!("{}/", from.trim_end_matches('/')))
             .map_err(|error| refused(error.to_string()))?;
         let join = |name: &str| base.join(name).map_err(|error| refused(error.to_string()));
-        let http = HttpFetcher::new(HttpOptions::default(), Authorities::default()).map_err(Failure::io)?;
+        let http = HttpFetcher::new(HttpOptions::default()).map_err(Failure::io)?;
         let (metadata, targets) = (join(&format!("{METADATA}/"))?, join(&format!("{TARGETS}/"))?);
         let source = Self { fetcher: SchemeFetcher::new(http), metadata, targets };
         // a URL of the metadata folder itself has its timestamp right there
