@@ -117,6 +117,7 @@ fn every_command_prints_the_keys_that_are_documented() {
     notes.repo(2, &["key", "id", "key.pub"]);
     notes.repo(2, &["key", "show", "key"]);
     notes.repo(2, &["key", "passwd", "other", "--new-password-file", "password"]);
+    notes.repo(2, &["key", "convert", "key", "--out", "converted", "--no-password"]);
     notes.repo(1, &["init"]);
     for role in ["root", "targets", "snapshot", "timestamp"] {
         notes.repo(1, &["add-key", role, "key.pub"]);
@@ -163,6 +164,7 @@ fn every_command_prints_the_keys_that_are_documented() {
     }
     notes.fetch(&["download", "one"]);
     notes.fetch(&["update"]);
+    notes.fetch(&["clean"]);
 
     let documented = documented();
     assert!(documented.len() > 30, "{documented:?}");
