@@ -77,6 +77,22 @@ impl Repository {
         roles.iter().any(|role| !ids_for(&view, &graph, role, key).is_empty())
     }
 
+    /// Tells whether the keys at hand meet every threshold of a role.
+    pub(super) fn can_complete(&self, role: &RoleName, keys: &[SigningKey<'_>]) -> bool {
+        let view = self.staged.effective();
+        let authorities = view.authorities(role, &view.graph());
+        authorities.iter().all(|(authority, _)| {
+            let identities: BTreeSet<_> =
+                authority.keys.iter().filter_map(|(_, key)| key.and_then(fingerprint)).collect();
+            let at_hand: BTreeSet<_> = keys
+                .iter()
+                .filter_map(|key| fingerprint(key.signer.public_key()))
+                .filter(|id| identities.contains(id))
+                .collect();
+            at_hand.len() as u64 >= authority.threshold
+        })
+    }
+
     /// Refuses keys that may not sign for a role named, or, where none is named, for any role.
     pub(super) fn refuse_strangers(
         &self,
