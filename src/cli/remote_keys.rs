@@ -26,7 +26,7 @@ pub(super) struct Remote {
 
 enum Kind {
     Ready(Box<dyn Signer>),
-    Token(Token),
+    Token(Box<Token>),
 }
 
 /// Finds the key that a reference names; none where the argument is a file or a variable.
@@ -38,7 +38,7 @@ pub(super) fn find_remote(argument: &KeyArgument) -> Result<Option<Remote>, Fail
             ExecKey::find(&name, command.clone(), patience()?).map(|key| Kind::Ready(Box::new(key)))
         }
         Place::Agent(fingerprint) => find_in_agent(fingerprint)?,
-        Place::Token(uri) => Token::find(&with_module(uri)).map(Kind::Token),
+        Place::Token(uri) => Token::find(&with_module(uri)).map(|token| Kind::Token(Box::new(token))),
     };
     let kind = found.map_err(|error| unusable(&name, &error))?;
     Ok(Some(Remote { name, kind }))

@@ -66,7 +66,7 @@ impl Token {
             Err(error) => return Err(failed(error)),
         }
         let mut found = Vec::new();
-        for slot in module.get_slots_with_token().map_err(failed)? {
+        for slot in module.get_slots_with_initialized_token().map_err(failed)? {
             let info = module.get_token_info(slot).map_err(failed)?;
             if is_named(uri, slot, &info) {
                 found.push((slot, info));
