@@ -50,13 +50,33 @@ pub enum CanonicalError {
 /// # Errors
 /// [`CanonicalError`] where the text is not JSON or has no canonical form.
 pub fn from_json(text: &[u8]) -> Result<Vec<u8>, CanonicalError> {
-    let mut encoder = Encoder { text, at: 0, out: Vec::with_capacity(text.len()), entries: Vec::new() };
+    Ok(encode(text, None)?.0)
+}
+
+/// Returns the canonical form of one member of a JSON text that is an object, after reading the whole text; `None`
+/// where there is no such member.
+///
+/// # Errors
+/// As [`from_json`], wherever in the text the fault is.
+pub fn member_from_json(text: &[u8], name: &str) -> Result<Option<Vec<u8>>, CanonicalError> {
+    let (mut out, member) = encode(text, Some(name))?;
+    Ok(member.map(|member| {
+        out.truncate(member.end);
+        out.drain(..member.start);
+        out
+    }))
+}
+
+/// Encodes a text, and finds where in the output the value of a member of the outermost object stands.
+fn encode(text: &[u8], wanted: Option<&str>) -> Result<(Vec<u8>, Option<Range<usize>>), CanonicalError> {
+    let out = Vec::with_capacity(text.len());
+    let mut encoder = Encoder { text, at: 0, out, entries: Vec::new(), wanted, found: None };
     encoder.value(0)?;
     encoder.white_space();
     if encoder.at != text.len() {
         return Err(encoder.expected("the end of the text"));
     }
-    Ok(encoder.out)
+    Ok((encoder.out, encoder.found))
 }
 
 /// Returns the canonical form of a value that serialises to JSON.
@@ -144,6 +164,9 @@ struct Encoder<'a> {
     out: Vec<u8>,
     /// The members of all objects that are open, innermost last.
     entries: Vec<Entry>,
+    /// A member of the outermost object whose place is asked for, and where its value stands.
+    wanted: Option<&'a str>,
+    found: Option<Range<usize>>,
 }
 
 impl Encoder<'_> {
@@ -246,11 +269,19 @@ impl Encoder<'_> {
         }
         self.at += 1;
         self.sort_members(mine, start)?;
+        if depth == 0
+            && let Some(wanted) = self.wanted
+        {
+            let found = self.entries.iter().find(|entry| self.out[entry.key.clone()] == *wanted.as_bytes());
+            // after the key its quote and the colon
+            self.found = found.map(|entry| entry.key.end + 2..entry.whole.end);
+        }
+        self.entries.truncate(mine);
         self.out.push(b'}');
         Ok(())
     }
 
-    /// Puts the members written since `start` into the order of their keys.
+    /// Puts the members written since `start` into the order of their keys; their entries say where they stand then.
     fn sort_members(&mut self, mine: usize, start: usize) -> Result<(), CanonicalError> {
         let out = &self.out;
         let order = |a: &Entry, b: &Entry| compare_keys(&out[a.key.clone()], &out[b.key.clone()]);
@@ -263,16 +294,18 @@ impl Encoder<'_> {
                 return Err(CanonicalError::DuplicateKey { key });
             }
             let mut text = Vec::with_capacity(out.len() - start);
-            for (index, member) in members.iter().enumerate() {
+            for (index, member) in members.iter_mut().enumerate() {
                 if index > 0 {
                     text.push(b',');
                 }
+                let to = start + text.len();
                 text.extend_from_slice(&out[member.whole.clone()]);
+                let Entry { key, whole } = member;
+                (*key, *whole) = (to + 1..to + 1 + key.len(), to..to + whole.len());
             }
             self.out.truncate(start);
             self.out.extend_from_slice(&text);
         }
-        self.entries.truncate(mine);
         Ok(())
     }
 
@@ -525,6 +558,27 @@ mod tests {
             let laid_out = pretty(&first);
             prop_assert_eq!(&serde_json::from_slice::<Value>(&laid_out).unwrap(), &value);
             prop_assert_eq!(from_json(&laid_out).unwrap(), first);
+        }
+
+        #[test]
+        fn a_member_is_what_it_is_by_itself(value in any_json(), other in any_json(), name in "[a-z\"]{1,3}") {
+            let mut object = serde_json::Map::new();
+            object.insert("z".to_owned(), other.clone());
+            object.insert("a".to_owned(), other);
+            object.insert(name.clone(), value.clone());
+            // once in order, once backwards
+            let members = object.iter().map(|(key, value)| format!("{}: {value}", Value::from(key.as_str())));
+            let members: Vec<String> = members.collect();
+            let backwards: Vec<String> = members.iter().rev().cloned().collect();
+            for members in [members, backwards] {
+                let text = format!("{{{}}}", members.join(", "));
+                let member = member_from_json(text.as_bytes(), &name).unwrap();
+                // a name that must be escaped is not looked for
+                let expected = (!name.contains('"')).then(|| from_value(&value).unwrap());
+                prop_assert_eq!(member, expected);
+            }
+            prop_assert_eq!(member_from_json(b"{\"a\": {\"b\": 1}}", "b").unwrap(), None);
+            prop_assert_eq!(member_from_json(b"[{\"b\": 1}]", "b").unwrap(), None);
         }
 
         #[test]

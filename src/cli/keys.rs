@@ -233,7 +233,7 @@ impl KeyText {
             };
             return Err(match name.strip_suffix(".pub") {
                 Some(private) => failure.with_hint(format!("the private key may be {}", shell_word(private))),
-                None => failure,
+                None => failure.with_hint(format!("tuf-repo key id {} tells what it is", shell_word(&name))),
             });
         }
         let protection = if is_encrypted(&contents) { Protection::Encrypted } else { Protection::Plain };
@@ -266,13 +266,13 @@ fn contents_of(argument: &KeyArgument) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let contents = match argument.place() {
         Place::Variable(name) => variable(name)?,
         Place::File(path) => read_file_bounded(path, LIMIT).map_err(|error| {
-            let failure = Failure::key(format!("cannot read the key '{}': {}", argument, io_cause(&error)));
+            let failure = Failure::key(format!("cannot read the key '{argument}': {}", io_cause(&error)));
             let public = public_path(path);
             match public.is_file() {
                 true => {
                     failure.with_hint(format!("its public half is {}", shell_word(&public.to_string_lossy())))
                 }
-                false => failure,
+                false => failure.with_hint("tuf-repo keygen PATH makes a key"),
             }
         })?,
         Place::Command(_) | Place::Agent(_) | Place::Token(_) => Zeroizing::default(),

@@ -54,7 +54,8 @@ impl PasswordSource {
         let name = self.name();
         let bytes = self.bytes()?;
         if bytes.is_empty() {
-            return Err(Failure::key(format!("{name} is empty: it holds no password")));
+            return Err(Failure::key(format!("{name} is empty: it holds no password"))
+                .with_hint("one password per line"));
         }
         if bytes.len() > LIMIT {
             return Err(Failure::key(format!("{name} is too large to be passwords")));
@@ -73,8 +74,10 @@ impl PasswordSource {
     }
 
     fn bytes(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let unreadable =
-            |error: io::Error| Failure::key(format!("cannot read {}: {}", self.name(), io_cause(&error)));
+        let unreadable = |error: io::Error| {
+            Failure::key(format!("cannot read {}: {}", self.name(), io_cause(&error)))
+                .with_hint("--password-file FILE, with one password per line")
+        };
         match self {
             Self::Stdin if io::stdin().is_terminal() => {
                 Err(Failure::usage("standard input is a terminal: a password typed there would be seen")
@@ -89,8 +92,10 @@ impl PasswordSource {
 
 /// Reads an environment variable as bytes.
 pub(super) fn variable(name: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let value = env::var_os(name)
-        .ok_or_else(|| Failure::key(format!("the environment variable '{}' is not set", one_line(name))))?;
+    let value = env::var_os(name).ok_or_else(|| {
+        Failure::key(format!("the environment variable '{}' is not set", one_line(name)))
+            .with_hint("export it, or name another one")
+    })?;
     Ok(Zeroizing::new(value.into_encoded_bytes()))
 }
 

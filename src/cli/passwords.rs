@@ -246,7 +246,11 @@ fn refused(name: &str, error: &KeyError) -> Failure {
 
 /// Makes the failure of a key that is there but cannot be used.
 pub(super) fn unusable(name: &str, error: &KeyError) -> Failure {
-    Failure::key(format!("cannot use the key '{name}': {error}"))
+    let hint = match error {
+        KeyError::OutOfReach { .. } => "docs/signers.md tells how keys that are kept elsewhere are named",
+        _ => "tuf-repo keygen PATH makes a key",
+    };
+    Failure::key(format!("cannot use the key '{name}': {error}")).with_hint(hint)
 }
 
 /// Returns what prompts call a key of a type: `RSA key`, or `key` where the type is not known.

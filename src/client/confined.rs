@@ -8,9 +8,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, mkdirat, openat, renameat, statat, unlinkat,
+};
 
-/// What the names of unfinished files start and end with.
+/// What the names of unfinished files and of folders of such files start and end with.
 const UNFINISHED: (&str, &str) = (".tuf-fetch.", ".part");
 
 /// An open folder.
@@ -132,7 +134,49 @@ impl Folder {
         }
     }
 
-    /// Removes unfinished files whose owners are gone.
+    /// Makes an empty folder for unfinished files, under a name that begins with a dot, locked for as long as it is
+    /// open. Returns it with its name.
+    ///
+    /// # Errors
+    /// [`io::Error`] where this folder takes no other.
+    pub fn stage_folder(&self) -> io::Result<(Self, String)> {
+        let mut number: u32 = 0;
+        loop {
+            let name = format!("{}{}.{number}{}", UNFINISHED.0, std::process::id(), UNFINISHED.1);
+            number = number.checked_add(1).ok_or(io::ErrorKind::AlreadyExists)?;
+            match mkdirat(&self.0, name.as_str(), Mode::from_raw_mode(0o700)) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::EXIST) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            // somebody may take it for a left-over before it is locked
+            let Some(folder) = self.folder(&name)? else { continue };
+            let _ = folder.try_lock();
+            if self.holds(&name, &folder.0)? {
+                return Ok((folder, name));
+            }
+        }
+    }
+
+    /// Opens a file for reading and writing, made where there is none, that stays when its owner is killed and has one
+    /// owner at a time; `None` where it has one, or where the file system cannot tell.
+    ///
+    /// # Errors
+    /// [`io::Error`] for anything but a regular file, a link to one included.
+    pub fn own(&self, name: &str) -> io::Result<Option<File>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(&self.0, entry(name)?, flags, Mode::from_raw_mode(0o666)) {
+            Ok(file) => File::from(file),
+            Err(error) => return Err(self.explain(name, error, "not a file")),
+        };
+        if !file.metadata()?.is_file() {
+            return Err(invalid("it is not a regular file"));
+        }
+        // whoever owned it before may have put it in its place meanwhile: it is no longer ours to write to then
+        Ok((file.try_lock().is_ok() && self.holds(name, &file)?).then_some(file))
+    }
+
+    /// Removes unfinished files, and folders of them, whose owners are gone.
     ///
     /// # Errors
     /// [`io::Error`] where the folder cannot be read.
@@ -142,12 +186,79 @@ impl Folder {
                 continue;
             }
             // what cannot be opened or is locked is not ours to remove
-            let Ok(Some(file)) = self.file(&name) else { continue };
-            if file.try_lock().is_ok() {
-                self.remove(&name)?;
+            if let Ok(Some(file)) = self.file(&name) {
+                if file.try_lock().is_ok() {
+                    self.remove(&name)?;
+                }
+            } else if let Ok(Some(folder)) = self.folder(&name)
+                && folder.try_lock().is_ok()
+            {
+                folder.remove_files()?;
+                self.remove_folder(&name)?;
             }
         }
         Ok(())
+    }
+
+    /// Removes the files in this folder.
+    ///
+    /// # Errors
+    /// [`io::Error`] where one stays.
+    pub fn remove_files(&self) -> io::Result<()> {
+        self.names()?.iter().try_for_each(|name| self.remove(name))
+    }
+
+    /// Removes an empty folder in this one; nothing happens where there is none.
+    ///
+    /// # Errors
+    /// [`io::Error`] where it stays.
+    pub fn remove_folder(&self, name: &str) -> io::Result<()> {
+        match unlinkat(&self.0, entry(name)?, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Moves a file of this folder to a name in another one, in one step. What was there is gone; a link is replaced,
+    /// not followed.
+    ///
+    /// # Errors
+    /// [`io::Error`] where that fails; nothing has changed then.
+    pub fn rename(&self, name: &str, folder: &Self, to: &str) -> io::Result<()> {
+        Ok(renameat(&self.0, entry(name)?, &folder.0, entry(to)?)?)
+    }
+
+    /// Makes sure that whatever has been written to this folder's file system survives a loss of power, where the
+    /// system can do that at once; tells whether it could.
+    ///
+    /// # Errors
+    /// [`io::Error`] where the disk fails.
+    pub fn sync_file_system(&self) -> io::Result<bool> {
+        #[cfg(target_os = "linux")]
+        {
+            rustix::fs::syncfs(&self.0)?;
+            Ok(true)
+        }
+        #[cfg(not(target_os = "linux"))]
+        Ok(false)
+    }
+
+    pub(super) fn descriptor(&self) -> &OwnedFd {
+        &self.0
+    }
+
+    fn try_lock(&self) -> io::Result<()> {
+        Ok(flock(&self.0, FlockOperation::NonBlockingLockExclusive)?)
+    }
+
+    /// Tells whether a name is still that of an open file or folder.
+    fn holds(&self, name: &str, open: impl std::os::fd::AsFd) -> io::Result<bool> {
+        let open = rustix::fs::fstat(open)?;
+        match statat(&self.0, entry(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) => Ok((named.st_dev, named.st_ino) == (open.st_dev, open.st_ino)),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Lists the names of the files and folders in this folder, those that are text.
@@ -169,7 +280,10 @@ impl Folder {
     }
 
     /// Makes sure that renames in this folder survive a loss of power.
-    fn sync(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// [`io::Error`] where the disk fails.
+    pub fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.0)?)
     }
 

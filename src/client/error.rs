@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{FetchCause, FetchError, shown};
+use super::{FetchCause, FetchError, MirrorFailure, shown};
 use crate::metadata::{Mismatch, RoleName, TargetPathError};
 use crate::trusted_set::TrustError;
 
@@ -33,6 +33,8 @@ pub enum Code {
     UnsupportedAlgorithm,
     /// Bytes that are not metadata, or metadata that contradicts itself.
     InvalidMetadata,
+    /// Not one of several mirrors was of use.
+    NoWorkingMirror,
     /// Whatever else kept a file from being downloaded.
     Download,
     /// A file or folder of this machine.
@@ -54,6 +56,7 @@ impl Code {
             Self::UnknownTarget => "UnknownTargetError",
             Self::UnsupportedAlgorithm => "UnsupportedAlgorithmError",
             Self::InvalidMetadata => "InvalidMetadataError",
+            Self::NoWorkingMirror => "NoWorkingMirrorError",
             Self::Download => "DownloadError",
             Self::Io => "io",
         }
@@ -116,6 +119,24 @@ pub enum ClientError {
         /// How they differ.
         mismatch: Mismatch,
     },
+    /// Each of several mirrors failed.
+    #[error("{}", listed(.causes))]
+    NoWorkingMirror {
+        /// The role or the target path.
+        what: String,
+        /// What each of them did, in their order.
+        causes: Vec<MirrorFailure>,
+    },
+    /// A first root is not signed by enough of the pinned keys.
+    #[error("root v{version} is signed by {found} of the pinned keys, and its threshold is {threshold}")]
+    NotPinned {
+        /// The version of the root.
+        version: u64,
+        /// How many of the pinned keys signed it.
+        found: usize,
+        /// How many have to.
+        threshold: u64,
+    },
     /// There is no trusted root to start from.
     #[error("there is no trusted root in {}", .path.display())]
     NotInitialised {
@@ -154,6 +175,8 @@ impl ClientError {
             Self::UnknownTarget { .. } => Code::UnknownTarget,
             Self::UnsafePath { .. } => Code::InvalidMetadata,
             Self::Mismatch { mismatch, .. } => mismatch_code(mismatch),
+            Self::NoWorkingMirror { .. } => Code::NoWorkingMirror,
+            Self::NotPinned { .. } => Code::BadSignature,
             Self::NotInitialised { .. } | Self::AlreadyInitialised { .. } | Self::Local { .. } => Code::Io,
         }
     }
@@ -167,9 +190,20 @@ impl ClientError {
                 path.clone()
             }
             Self::UnsafePath { source } => source.path.clone(),
+            Self::NoWorkingMirror { what, .. } => what.clone(),
+            Self::NotPinned { .. } => "root".to_owned(),
             Self::NotInitialised { path }
             | Self::AlreadyInitialised { path, .. }
             | Self::Local { path, .. } => path.display().to_string(),
+        }
+    }
+
+    /// Tells whether a server answered that there is no such file: of several mirrors one is enough to say so.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Metadata { source, .. } | Self::Target { source, .. } => source.is_not_found(),
+            Self::NoWorkingMirror { causes, .. } => causes.iter().any(|cause| cause.error.is_not_found()),
+            _ => false,
         }
     }
 
@@ -180,6 +214,10 @@ impl ClientError {
             _ => None,
         }
     }
+}
+
+fn listed(causes: &[MirrorFailure]) -> String {
+    causes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn trust_code(error: &TrustError) -> Code {
@@ -224,9 +262,11 @@ fn mismatch_code(mismatch: &Mismatch) -> Code {
 
 fn fetch_code(cause: &FetchCause) -> Code {
     match cause {
-        FetchCause::Silent { .. } | FetchCause::Slow { .. } | FetchCause::TooLong { .. } => {
-            Code::SlowRetrieval
-        }
+        FetchCause::Silent { .. }
+        | FetchCause::NoAnswer { .. }
+        | FetchCause::Slow { .. }
+        | FetchCause::TooLong { .. }
+        | FetchCause::NoConnection { .. } => Code::SlowRetrieval,
         FetchCause::Write(_) => Code::Io,
         _ => Code::Download,
     }

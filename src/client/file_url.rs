@@ -1,23 +1,23 @@
 //! `file:` URLs: repositories in a folder of this machine, read without a server.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use url::Url;
 
-use super::fetcher::{FetchCause, FetchError, Fetched, Fetcher};
+use super::fetcher::{FetchCause, FetchError, Fetched, Fetcher, Sink, Window};
 
 /// Reads `file:` URLs that name a regular file of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FileFetcher;
 
 impl Fetcher for FileFetcher {
-    fn fetch(&self, url: &Url, max_length: u64, sink: &mut dyn Write) -> Result<Fetched, FetchError> {
+    fn fetch(&self, url: &Url, max_length: u64, sink: &mut dyn Sink) -> Result<Fetched, FetchError> {
         read(url, max_length, sink).map_err(|cause| FetchError::new(url, cause))
     }
 }
 
-fn read(url: &Url, max_length: u64, sink: &mut dyn Write) -> Result<Fetched, FetchCause> {
+fn read(url: &Url, max_length: u64, sink: &mut dyn Sink) -> Result<Fetched, FetchCause> {
     if url.scheme() != "file" {
         return Err(FetchCause::UnsupportedUrl);
     }
@@ -32,7 +32,9 @@ fn read(url: &Url, max_length: u64, sink: &mut dyn Write) -> Result<Fetched, Fet
         )));
     }
     let mut file = File::open(&path).map_err(absent)?;
-    let mut left = max_length;
+    let start = sink.begin().map_err(FetchCause::Write)?;
+    file.seek(SeekFrom::Start(start)).map_err(FetchCause::Read)?;
+    let mut window = Window::new(start, start, max_length);
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let count = match file.read(&mut buffer) {
@@ -41,11 +43,8 @@ fn read(url: &Url, max_length: u64, sink: &mut dyn Write) -> Result<Fetched, Fet
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(FetchCause::Read(error)),
         };
-        let taken = count.min(usize::try_from(left).unwrap_or(usize::MAX));
-        sink.write_all(&buffer[..taken]).map_err(FetchCause::Write)?;
-        left -= taken as u64;
-        if taken < count {
-            return Ok(Fetched::Cut);
+        if let Some(cut) = window.pass(&buffer[..count], sink).map_err(FetchCause::Write)? {
+            return Ok(cut);
         }
     }
 }

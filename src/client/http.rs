@@ -1,17 +1,17 @@
 //! `http:` and `https:` URLs, over a network that may mean harm: every wait ends, every stream has a minimum speed.
 
 use std::error::Error as _;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
+use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, StatusCode};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use url::Url;
 
-use super::fetcher::{FetchCause, FetchError, Fetched, Fetcher};
-use super::tls;
+use super::fetcher::{FetchCause, FetchError, Fetched, Fetcher, Sink, Window};
+use super::tls::{self, Authorities};
 
 /// How many redirects one request follows.
 const MOST_REDIRECTS: usize = 5;
@@ -23,6 +23,8 @@ const ERROR_PAGE: u64 = 16 * 1024;
 pub struct HttpOptions {
     /// What the client calls itself.
     pub user_agent: String,
+    /// Who vouches for servers of `https:`.
+    pub authorities: Authorities,
     /// How long a connection may take.
     pub connect: Duration,
     /// How long a server may be silent, be it before its answer or within it.
@@ -40,6 +42,7 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             user_agent: concat!("tuf-fetch/", env!("CARGO_PKG_VERSION")).to_owned(),
+            authorities: Authorities::default(),
             connect: Duration::from_secs(10),
             silence: Duration::from_secs(15),
             total: Duration::from_secs(24 * 3600),
@@ -59,7 +62,7 @@ pub struct HttpFetcher {
 }
 
 impl HttpFetcher {
-    /// Makes a fetcher. Proxies come from the environment, certificate authorities from the system.
+    /// Makes a fetcher. Proxies come from the environment.
     ///
     /// # Errors
     /// A sentence for people where the system gives no sockets or the options make no client.
@@ -68,7 +71,8 @@ impl HttpFetcher {
             .enable_all()
             .build()
             .map_err(|error| format!("the network is out of reach: {error}"))?;
-        let tls = tls::config().map_err(|error| format!("TLS cannot be set up: {error}"))?;
+        let tls = tls::config(options.authorities.clone())
+            .map_err(|error| format!("TLS cannot be set up: {error}"))?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .user_agent(options.user_agent.as_str())
@@ -80,12 +84,25 @@ impl HttpFetcher {
         Ok(Self { options, runtime, client })
     }
 
-    async fn request(&self, url: &Url, max_length: u64, sink: &mut dyn Write) -> Result<Fetched, FetchCause> {
-        let silent = || FetchCause::Silent { seconds: self.options.silence.as_secs() };
-        let sent = timeout(self.options.silence, self.client.get(url.clone()).send());
-        let response = sent.await.map_err(|_| silent())?.map_err(cause)?;
+    async fn request(&self, url: &Url, max_length: u64, sink: &mut dyn Sink) -> Result<Fetched, FetchCause> {
+        let start = sink.begin().map_err(FetchCause::Write)?;
+        let mut request = self.client.get(url.clone());
+        if start > 0 {
+            request = request.header(RANGE, format!("bytes={start}-"));
+        }
+        let no_answer = || FetchCause::NoAnswer { seconds: self.options.silence.as_secs() };
+        let sent = timeout(self.options.silence, request.send());
+        let response = sent.await.map_err(|_| no_answer())?.map_err(|error| self.cause(error))?;
         match response.status() {
-            StatusCode::OK => self.body(response, max_length, sink).await,
+            // a server that knows no ranges sends the whole: what the sink has passes by
+            StatusCode::OK => self.body(response, Window::new(0, start, max_length), sink).await,
+            StatusCode::PARTIAL_CONTENT if start > 0 => {
+                if first_byte(&response) != Some(start) {
+                    return Err(FetchCause::OtherRange);
+                }
+                self.body(response, Window::new(start, start, max_length), sink).await
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE if start > 0 => Err(FetchCause::OtherRange),
             status => {
                 self.drain(response).await;
                 Err(refusal(status.as_u16()))
@@ -96,23 +113,20 @@ impl HttpFetcher {
     async fn body(
         &self,
         mut response: Response,
-        max_length: u64,
-        sink: &mut dyn Write,
+        mut window: Window,
+        sink: &mut dyn Sink,
     ) -> Result<Fetched, FetchCause> {
-        let mut left = max_length;
         let mut pace = Pace::new(&self.options);
         loop {
             let asked = Instant::now();
             let chunk = timeout(self.options.silence, response.chunk()).await;
             let chunk = chunk.map_err(|_| FetchCause::Silent { seconds: self.options.silence.as_secs() })?;
-            let Some(chunk) = chunk.map_err(cause)? else { return Ok(Fetched::Whole) };
-            let taken = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            sink.write_all(&chunk[..taken]).map_err(FetchCause::Write)?;
-            left -= taken as u64;
-            if taken < chunk.len() {
-                return Ok(Fetched::Cut);
+            let Some(chunk) = chunk.map_err(|error| self.cause(error))? else { return Ok(Fetched::Whole) };
+            let waited = asked.elapsed();
+            if let Some(cut) = window.pass(&chunk, sink).map_err(FetchCause::Write)? {
+                return Ok(cut);
             }
-            pace.came(chunk.len() as u64, asked.elapsed())?;
+            pace.came(chunk.len() as u64, waited)?;
         }
     }
 
@@ -125,10 +139,18 @@ impl HttpFetcher {
         // whether it worked does not matter: the answer is known
         let _ = timeout(self.options.silence, page).await;
     }
+
+    fn cause(&self, error: reqwest::Error) -> FetchCause {
+        if error.is_connect() && error.is_timeout() {
+            return FetchCause::NoConnection { seconds: self.options.connect.as_secs() };
+        }
+        let reason = deepest(&error);
+        if error.is_redirect() { FetchCause::Redirect { reason } } else { FetchCause::Connection { reason } }
+    }
 }
 
 impl Fetcher for HttpFetcher {
-    fn fetch(&self, url: &Url, max_length: u64, sink: &mut dyn Write) -> Result<Fetched, FetchError> {
+    fn fetch(&self, url: &Url, max_length: u64, sink: &mut dyn Sink) -> Result<Fetched, FetchError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(FetchError::new(url, FetchCause::UnsupportedUrl));
         }
@@ -178,10 +200,12 @@ fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     if attempt.previous().len() > MOST_REDIRECTS {
         return attempt.error(format!("more than {MOST_REDIRECTS} redirects"));
     }
-    if to == "https" || to == from {
-        return attempt.follow();
-    }
-    attempt.error(format!("from {from} to {to}"))
+    if may_lead(&from, &to) { attempt.follow() } else { attempt.error(format!("from {from} to {to}")) }
+}
+
+/// Tells whether a redirect may lead from one scheme to another.
+fn may_lead(from: &str, to: &str) -> bool {
+    to == "https" || to == from
 }
 
 fn refusal(status: u16) -> FetchCause {
@@ -192,15 +216,15 @@ fn refusal(status: u16) -> FetchCause {
     }
 }
 
-fn cause(error: reqwest::Error) -> FetchCause {
-    let reason = deepest(&error);
-    if error.is_redirect() { FetchCause::Redirect { reason } } else { FetchCause::Connection { reason } }
+/// Returns where a partial answer begins: `bytes FIRST-LAST/LENGTH`.
+fn first_byte(response: &Response) -> Option<u64> {
+    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
 }
 
 /// Returns the innermost cause, which is the one that says something.
 fn deepest(error: &reqwest::Error) -> String {
-    let mut reason =
-        if error.is_timeout() { "the connection took too long".to_owned() } else { error.to_string() };
+    let mut reason = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
         reason = inner.to_string();
@@ -223,6 +247,26 @@ mod tests {
             pace.came(1, Duration::from_secs(1)),
             Err(FetchCause::Slow { bytes_per_second: 1, minimum: 1024 })
         ));
+    }
+
+    #[test]
+    fn the_usual_patience_with_a_bad_server_ends_within_a_minute() {
+        let options = HttpOptions::default();
+        // the connection, redirects and headers together have one silence
+        assert!(options.connect <= options.silence);
+        // a body that drips is judged by the first byte after a stretch, which comes within a silence or never
+        let longest = options.silence + options.stretch + options.silence;
+        assert_eq!(longest, Duration::from_secs(45));
+    }
+
+    #[test]
+    fn redirects_never_leave_https_or_http_for_anything_less() {
+        for (from, to) in [("http", "http"), ("http", "https"), ("https", "https")] {
+            assert!(may_lead(from, to), "{from} {to}");
+        }
+        for (from, to) in [("https", "http"), ("http", "file"), ("https", "file"), ("http", "ftp")] {
+            assert!(!may_lead(from, to), "{from} {to}");
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Where trust begins: the first root of a local folder.
 
 use chrono::{DateTime, Utc};
-use url::Url;
 
 use super::updater::fetch_metadata;
-use super::{ClientError, Fetcher, Limits, LocalMetadata, urls};
-use crate::metadata::RoleName;
-use crate::trusted_set::TrustedMetadataSet;
+use super::{ClientError, Fetcher, Limits, LocalMetadata, Mirrors, urls};
+use crate::metadata::{KeyId, Metadata, RoleName, Root};
+use crate::trusted_set::{TrustError, TrustedMetadataSet};
+use crate::verify::Delegator;
 
 /// Stores a root that the caller trusts, byte for byte, and returns its version. Its expiry does not matter: newer
 /// roots may follow it (5.2).
@@ -32,14 +32,26 @@ pub fn init(local: &LocalMetadata, root: &[u8], now: DateTime<Utc>) -> Result<u6
     Ok(version)
 }
 
-/// Trusts the first root that a repository offers, whoever answers, and returns its version. Never a second time.
+/// How a first root that comes from a repository is judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FirstRoot {
+    /// Whoever answers is believed.
+    TrustFirstUse,
+    /// It must be signed, to its own threshold, by keys with these ids. An id counts only where it is the hash of the
+    /// key that it names: a root may name its keys as it likes.
+    Pinned(Vec<KeyId>),
+}
+
+/// Takes the first root (`1.root.json`) from a repository and returns its version. Never a second time.
 ///
 /// # Errors
-/// As [`init`]; [`ClientError::AlreadyInitialised`] also where the very same root is trusted already.
-pub fn trust_first_use(
+/// As [`init`]; [`ClientError::AlreadyInitialised`] also where the very same root is trusted already, and
+/// [`ClientError::NotPinned`].
+pub fn init_from_repository(
     local: &LocalMetadata,
     fetcher: &dyn Fetcher,
-    metadata: &Url,
+    mirrors: &Mirrors,
+    first: &FirstRoot,
     limits: &Limits,
     now: DateTime<Utc>,
 ) -> Result<u64, ClientError> {
@@ -48,6 +60,35 @@ pub fn trust_first_use(
         let version = TrustedMetadataSet::new(&present, now)?.root().version;
         return Err(ClientError::AlreadyInitialised { path: local.path().to_owned(), version });
     }
-    let root = fetch_metadata(fetcher, &urls::metadata(metadata, &role, Some(1)), &role, limits.root)?;
+    let root = mirrors.attempt(&role, |mirror| {
+        let url = urls::metadata(&mirror.metadata, &role, Some(1));
+        let root = fetch_metadata(fetcher, &url, &role, limits.root)?;
+        let found = TrustedMetadataSet::new(&root, now)?.root().version;
+        if found != 1 {
+            return Err(TrustError::Version { role: role.clone(), expected: 1, found }.into());
+        }
+        if let FirstRoot::Pinned(pins) = first {
+            check_pins(&root, pins)?;
+        }
+        Ok(root)
+    })?;
     init(local, &root, now)
+}
+
+/// Checks that keys whose hashes are pinned signed a root, to its threshold.
+fn check_pins(bytes: &[u8], pins: &[KeyId]) -> Result<(), ClientError> {
+    let role = RoleName::root();
+    let invalid = |reason| TrustError::Invalid { role: role.clone(), reason };
+    let root: Metadata<Root> = Metadata::from_bytes(bytes).map_err(invalid)?;
+    let mut authority = root
+        .signed()
+        .authority(&role)
+        .ok_or(TrustError::NotDelegated { role: role.clone(), delegator: role.clone() })?;
+    authority.keys.retain(|(id, key)| key.is_some_and(|key| pins.contains(id) && key.id() == **id));
+    let result = authority.check(root.signed_bytes(), &root.signatures);
+    if result.is_verified() {
+        return Ok(());
+    }
+    let (version, found) = (root.signed().version, result.signed.len());
+    Err(ClientError::NotPinned { version, found, threshold: result.threshold })
 }

@@ -4,16 +4,20 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::ClientError;
 use super::confined::Folder;
+use super::noted::{FileIdentity, NotedTargets};
 use crate::metadata::RoleName;
 
 /// The largest local file that is read. It is no judgement on metadata: a client stores no more than it accepted.
 const LARGEST: u64 = 1 << 30;
 /// The name of the lock; not `.json`, so that nobody takes it for metadata.
 const LOCK: &str = ".lock";
+/// The name of the note on the targets metadata that was verified last.
+const NOTE: &str = ".verified";
 
 /// A folder of trusted metadata.
 pub struct LocalMetadata {
@@ -103,6 +107,36 @@ impl LocalMetadata {
     pub fn roles(&self) -> Result<Vec<RoleName>, ClientError> {
         let names = self.folder.names().map_err(|error| ClientError::local(&self.path, error))?;
         Ok(names.iter().filter_map(|name| RoleName::from_encoded(name.strip_suffix(".json")?)).collect())
+    }
+
+    /// Returns what the system knows of a role's file; `None` where there is none.
+    pub(super) fn identity(&self, role: &RoleName) -> Result<Option<FileIdentity>, ClientError> {
+        let path = self.file(role);
+        match std::fs::metadata(&path) {
+            Ok(found) => Ok(Some(FileIdentity {
+                device: found.dev(),
+                inode: found.ino(),
+                length: found.len(),
+                modified: (found.mtime(), found.mtime_nsec()),
+                changed: (found.ctime(), found.ctime_nsec()),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ClientError::local(&path, error)),
+        }
+    }
+
+    /// Reads the note on the targets metadata that was verified last. One that cannot be read is none.
+    pub(super) fn noted(&self) -> Option<NotedTargets> {
+        NotedTargets::from_bytes(&read(&self.path.join(NOTE)).ok()?)
+    }
+
+    /// Replaces that note.
+    pub(super) fn note(&self, noted: &NotedTargets) -> Result<(), ClientError> {
+        if self.noted().as_ref() == Some(noted) {
+            return Ok(());
+        }
+        let replaced = self.folder.replace(NOTE, &noted.to_bytes());
+        replaced.map_err(|error| ClientError::local(&self.path.join(NOTE), error))
     }
 
     fn file(&self, role: &RoleName) -> PathBuf {

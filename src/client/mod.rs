@@ -4,6 +4,7 @@
 //! workflow needs, in its order, [`LocalMetadata`] keeps what has become trusted, [`TargetDir`] keeps verified
 //! targets, and a [`Fetcher`] reaches out. Nothing here prints, and the time comes from the caller.
 
+mod clean;
 pub mod confined;
 mod download;
 mod error;
@@ -13,21 +14,31 @@ mod http;
 mod init;
 mod listing;
 mod local;
+mod mirrors;
+mod noted;
+mod retry;
+mod staging;
 mod status;
 mod target_dir;
 mod tls;
+mod transfer;
 mod updater;
 mod urls;
 
+pub use clean::{Cleaned, Judged, clean};
 pub use download::Downloaded;
 pub use error::{ClientError, Code};
-pub use fetcher::{FetchCause, FetchError, Fetched, Fetcher, SchemeFetcher};
+pub use fetcher::{FetchCause, FetchError, Fetched, Fetcher, SchemeFetcher, Sink};
 pub use file_url::FileFetcher;
 pub use http::{HttpFetcher, HttpOptions};
-pub use init::{init, trust_first_use};
+pub use init::{FirstRoot, init, init_from_repository};
 pub use listing::ListedTarget;
 pub use local::LocalMetadata;
+pub use mirrors::{MirrorFailure, Mirrors, Repository};
+pub use retry::{Retries, Retrying};
 pub use status::{LocalRole, Standing, status};
 pub use target_dir::TargetDir;
-pub use updater::{Limits, Repository, Updater, Versions};
+pub use tls::Authorities;
+pub use transfer::OnBytes;
+pub use updater::{Limits, Updater, Versions};
 pub use urls::{parse_base, shown};

@@ -4,14 +4,42 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
+/// The certificate authorities that a server of `https:` may be vouched for by: the system's (`SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` name others), and more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Authorities {
+    more: Vec<CertificateDer<'static>>,
+}
+
+impl Authorities {
+    /// Adds those in a text in PEM, of which there must be one at least.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub fn with_pem(mut self, pem: &[u8]) -> Result<Self, String> {
+        let before = self.more.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| format!("it is not PEM: {error}"))?;
+            // told now, not at the first connection
+            RootCertStore::empty()
+                .add(certificate.clone())
+                .map_err(|error| format!("a certificate in it is of no use: {error}"))?;
+            self.more.push(certificate);
+        }
+        if self.more.len() == before { Err("there is no certificate in it".to_owned()) } else { Ok(self) }
+    }
+}
+
 /// Makes a configuration that speaks HTTP/2 and HTTP/1.1. Nothing is installed for the whole process.
-pub(super) fn config() -> Result<ClientConfig, Error> {
+pub(super) fn config(authorities: Authorities) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = Arc::new(SystemVerifier { provider: Arc::clone(&provider), verifier: OnceLock::new() });
+    let verifier = SystemVerifier { provider: Arc::clone(&provider), authorities, verifier: OnceLock::new() };
+    let verifier = Arc::new(verifier);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous() // rustls' word for bringing a verifier; this one checks everything
@@ -26,12 +54,15 @@ pub(super) fn config() -> Result<ClientConfig, Error> {
 #[derive(Debug)]
 struct SystemVerifier {
     provider: Arc<CryptoProvider>,
+    authorities: Authorities,
     verifier: OnceLock<Result<Verifier, Error>>,
 }
 
 impl SystemVerifier {
     fn verifier(&self) -> Result<&Verifier, Error> {
-        let made = self.verifier.get_or_init(|| Verifier::new(Arc::clone(&self.provider)));
+        let made = self.verifier.get_or_init(|| {
+            Verifier::new_with_extra_roots(self.authorities.more.clone(), Arc::clone(&self.provider))
+        });
         made.as_ref().map_err(Clone::clone)
     }
 }

@@ -1,12 +1,14 @@
 //! Brings trusted metadata up to date with exactly the requests that the specification's workflow needs.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use url::Url;
 
 use super::local::LocalLock;
-use super::{ClientError, Fetched, Fetcher, LocalMetadata, urls};
+use super::noted::{Digest, NotedTargets};
+use super::{ClientError, Fetched, Fetcher, LocalMetadata, Mirrors, Repository, urls};
 use crate::metadata::{RoleName, Targets};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet, Visit};
 
@@ -40,22 +42,6 @@ impl Default for Limits {
     }
 }
 
-/// Where a repository is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Repository {
-    /// The base URL of metadata.
-    pub metadata: Url,
-    /// The base URL of targets.
-    pub targets: Url,
-}
-
-impl Repository {
-    /// Takes a repository that holds both in folders of their usual names.
-    pub fn at(base: &Url) -> Self {
-        Self { metadata: urls::folder(base, "metadata"), targets: urls::folder(base, "targets") }
-    }
-}
-
 /// The versions that are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Versions {
@@ -72,10 +58,15 @@ pub struct Versions {
 /// One update cycle of a client, at a fixed time (5.1).
 pub struct Updater<'a> {
     pub(super) fetcher: &'a dyn Fetcher,
-    pub(super) repository: Repository,
+    pub(super) mirrors: Arc<Mirrors>,
     pub(super) limits: Limits,
     pub(super) trusted: TrustedMetadataSet,
     local: LocalMetadata,
+    /// Digests of the trusted root and of the current snapshot.
+    root_digest: Digest,
+    snapshot_digest: Option<Digest>,
+    /// The version of the top-level targets metadata, where it was not read because nothing can have changed.
+    unread_targets: Option<u64>,
     /// Held from the reading of the root to the end of the refresh: two clients in one folder take turns.
     lock: Option<LocalLock>,
     /// The roles that have been verified, and through whom.
@@ -91,7 +82,7 @@ impl<'a> Updater<'a> {
     pub fn new(
         fetcher: &'a dyn Fetcher,
         local: LocalMetadata,
-        repository: Repository,
+        mirrors: impl Into<Mirrors>,
         limits: Limits,
         now: DateTime<Utc>,
     ) -> Result<Self, ClientError> {
@@ -101,10 +92,24 @@ impl<'a> Updater<'a> {
         let lock = local.lock()?;
         let root = local.load(&RoleName::root())?.ok_or_else(not_initialised)?;
         let trusted = TrustedMetadataSet::new(&root, now)?;
-        Ok(Self { fetcher, repository, limits, trusted, local, lock: Some(lock), verified: BTreeSet::new() })
+        Ok(Self {
+            fetcher,
+            mirrors: Arc::new(mirrors.into()),
+            limits,
+            trusted,
+            local,
+            root_digest: Digest::of(&root),
+            snapshot_digest: None,
+            unread_targets: None,
+            lock: Some(lock),
+            verified: BTreeSet::new(),
+        })
     }
 
     /// Brings the four top-level roles up to date (5.3 to 5.6).
+    ///
+    /// Local targets metadata that was verified under this very root and snapshot, and has not expired, is not read
+    /// again here: the first that asks for a target reads and verifies it.
     ///
     /// # Errors
     /// [`ClientError`]; what became trusted before stays, on disk too.
@@ -116,8 +121,8 @@ impl<'a> Updater<'a> {
         self.update_root()?;
         self.update_timestamp()?;
         self.update_snapshot()?;
+        self.update_targets()?;
         drop(lock);
-        self.role(&Visit { role: RoleName::targets(), delegator: RoleName::root() })?;
         Ok(())
     }
 
@@ -128,11 +133,14 @@ impl<'a> Updater<'a> {
             root: trusted.root().version,
             timestamp: trusted.timestamp().map(|timestamp| timestamp.version),
             snapshot: trusted.snapshot().map(|snapshot| snapshot.version),
-            targets: trusted.targets(&RoleName::targets()).map(|targets| targets.version),
+            targets: trusted
+                .targets(&RoleName::targets())
+                .map(|targets| targets.version)
+                .or(self.unread_targets),
         }
     }
 
-    /// Returns the metadata that is trusted now.
+    /// Returns the metadata that is trusted and has been read.
     pub fn trusted(&self) -> &TrustedMetadataSet {
         &self.trusted
     }
@@ -141,12 +149,14 @@ impl<'a> Updater<'a> {
         let role = RoleName::root();
         for _ in 0..self.limits.root_rotations {
             let Some(next) = self.trusted.root().version.checked_add(1) else { break };
-            let bytes = match self.download(&role, Some(next), self.limits.root) {
-                // spec 5.3.3: no newer root
-                Err(ClientError::Metadata { source, .. }) if source.is_not_found() => break,
+            let limit = self.limits.root;
+            let (bytes, ()) = match self
+                .download(&role, Some(next), limit, |trusted, bytes| trusted.update_root(bytes).map(|_| ()))
+            {
+                // spec 5.3.3: no newer root; of several mirrors each has been asked
+                Err(error) if error.is_not_found() => break,
                 downloaded => downloaded?,
             };
-            self.trusted.update_root(&bytes)?;
             // spec 5.3.11, before the root is stored: a client killed in between sees the rotation again
             if self.trusted.keys_rotated() {
                 self.local.remove(&RoleName::timestamp())?;
@@ -154,6 +164,7 @@ impl<'a> Updater<'a> {
             }
             // spec 5.3.8
             self.local.store(&role, &bytes)?;
+            self.root_digest = Digest::of(&bytes);
         }
         self.trusted.check_root_expiry()?;
         Ok(())
@@ -169,17 +180,24 @@ impl<'a> Updater<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let bytes = self.download(&role, None, self.limits.timestamp)?;
-        match self.trusted.update_timestamp(&bytes) {
-            Ok(_) => self.local.store(&role, &bytes),
-            // spec 5.4.3.1: nothing new; but what is trusted must not have expired meanwhile
-            Err(TrustError::SameTimestamp { version }) => match self.trusted.timestamp() {
-                Some(timestamp) if timestamp.expires <= self.trusted.now() => {
-                    Err(TrustError::Expired { role, version, expires: timestamp.expires }.into())
-                }
-                _ => Ok(()),
-            },
-            Err(error) => Err(error.into()),
+        let downloaded = self.download(&role, None, self.limits.timestamp, |trusted, bytes| {
+            match trusted.update_timestamp(bytes) {
+                Ok(_) => Ok(News::New),
+                // spec 5.4.3.1: nothing new; but what is trusted must not have expired meanwhile
+                Err(TrustError::SameTimestamp { version }) => match trusted.timestamp() {
+                    Some(timestamp) if timestamp.expires <= trusted.now() => Err(TrustError::Expired {
+                        role: RoleName::timestamp(),
+                        version,
+                        expires: timestamp.expires,
+                    }),
+                    _ => Ok(News::Known),
+                },
+                Err(error) => Err(error),
+            }
+        });
+        match downloaded? {
+            (bytes, News::New) => self.local.store(&role, &bytes),
+            (_, News::Known) => Ok(()),
         }
     }
 
@@ -187,7 +205,10 @@ impl<'a> Updater<'a> {
         let role = RoleName::snapshot();
         if let Some(bytes) = self.local.load(&role)? {
             match self.trusted.update_snapshot(&bytes, Origin::Local) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.snapshot_digest = Some(Digest::of(&bytes));
+                    return Ok(());
+                }
                 // the timestamp announces this very one: another copy of it would be as old
                 Err(error @ TrustError::Expired { .. }) => return Err(error.into()),
                 // an older one, kept to judge the next by; or nothing: signed by keys of the past, or damaged
@@ -199,9 +220,36 @@ impl<'a> Updater<'a> {
             self.trusted.timestamp().ok_or(TrustError::OutOfOrder { missing: RoleName::timestamp() })?;
         let listed = timestamp.snapshot().ok_or(TrustError::OutOfOrder { missing: RoleName::timestamp() })?;
         let (version, limit) = (listed.version, listed.length.unwrap_or(self.limits.snapshot));
-        let bytes = self.download(&role, self.versioned(version), limit)?;
-        self.trusted.update_snapshot(&bytes, Origin::Remote)?;
-        self.local.store(&role, &bytes)
+        let (bytes, ()) = self.download(&role, self.versioned(version), limit, |trusted, bytes| {
+            trusted.update_snapshot(bytes, Origin::Remote).map(|_| ())
+        })?;
+        self.local.store(&role, &bytes)?;
+        self.snapshot_digest = Some(Digest::of(&bytes));
+        Ok(())
+    }
+
+    /// Reads the top-level targets metadata, unless nothing about it can have changed since it was verified.
+    fn update_targets(&mut self) -> Result<(), ClientError> {
+        let Some(snapshot) = self.snapshot_digest else {
+            return Err(TrustError::OutOfOrder { missing: RoleName::snapshot() }.into());
+        };
+        let noted = self.local.noted().filter(|noted| noted.holds(&self.root_digest, &snapshot));
+        let file = self.local.identity(&RoleName::targets())?;
+        // expired or not known so well, it is read: that tells what is wrong with it
+        if let Some(noted) = noted
+            && file.is_some_and(|file| file == noted.file)
+            && noted.expires > self.trusted.now().timestamp()
+        {
+            self.unread_targets = Some(noted.version);
+            return Ok(());
+        }
+        let targets = self.role(&Visit { role: RoleName::targets(), delegator: RoleName::root() })?;
+        let (version, expires) = (targets.version, targets.expires.timestamp());
+        if let Some(file) = self.local.identity(&RoleName::targets())? {
+            let noted = NotedTargets { root: self.root_digest, snapshot, file, version, expires };
+            self.local.note(&noted)?;
+        }
+        Ok(())
     }
 
     /// Returns a role's metadata, verified as its delegator demands: from memory, else from the local folder, else
@@ -242,8 +290,9 @@ impl<'a> Updater<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let bytes = self.download(role, self.versioned(version), limit)?;
-        self.trusted.update_targets(&bytes, role, delegator)?;
+        let (bytes, ()) = self.download(role, self.versioned(version), limit, |trusted, bytes| {
+            trusted.update_targets(bytes, role, delegator).map(|_| ())
+        })?;
         self.local.store(role, &bytes)
     }
 
@@ -252,10 +301,30 @@ impl<'a> Updater<'a> {
         self.trusted.root().consistent_snapshot.then_some(version)
     }
 
-    fn download(&self, role: &RoleName, version: Option<u64>, limit: u64) -> Result<Vec<u8>, ClientError> {
-        let url = urls::metadata(&self.repository.metadata, role, version);
-        fetch_metadata(self.fetcher, &url, role, limit)
+    /// Downloads a role's file from the first mirror whose copy is accepted.
+    fn download<T>(
+        &mut self,
+        role: &RoleName,
+        version: Option<u64>,
+        limit: u64,
+        mut accept: impl FnMut(&mut TrustedMetadataSet, &[u8]) -> Result<T, TrustError>,
+    ) -> Result<(Vec<u8>, T), ClientError> {
+        let mirrors = Arc::clone(&self.mirrors);
+        mirrors.attempt(role, |mirror: &Repository| {
+            let url = urls::metadata(&mirror.metadata, role, version);
+            let bytes = fetch_metadata(self.fetcher, &url, role, limit)?;
+            let accepted = accept(&mut self.trusted, &bytes)?;
+            Ok((bytes, accepted))
+        })
     }
+}
+
+/// What a timestamp comes to.
+enum News {
+    /// It is trusted now.
+    New,
+    /// It was trusted before.
+    Known,
 }
 
 /// Downloads a metadata file of at most `limit` bytes.

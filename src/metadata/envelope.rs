@@ -72,24 +72,30 @@ impl<T: Signed> Metadata<T> {
     /// # Errors
     /// [`ParseError`] where the bytes are not metadata of this kind.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ParseError> {
-        // the whole is checked for duplicate keys, floats and depth before anything else reads it
-        canonical::from_json(bytes)?;
         let malformed = |reason: String| ParseError::Malformed { kind: T::TYPE, reason };
         let json = |error: serde_json::Error| malformed(error.to_string());
+        // the whole is checked for duplicate keys, floats and depth before anything else reads it
+        let canonical = canonical::member_from_json(bytes, "signed")?;
         let envelope: BTreeMap<&str, &RawValue> = serde_json::from_slice(bytes).map_err(json)?;
-        let member = |name: &str| {
-            envelope.get(name).map(|raw| raw.get()).ok_or_else(|| malformed(format!("'{name}' is missing")))
-        };
+        let missing = |name: &str| malformed(format!("'{name}' is missing"));
+        let member = |name: &str| envelope.get(name).map(|raw| raw.get()).ok_or_else(|| missing(name));
         let raw = member("signed")?;
+        let canonical = canonical.ok_or_else(|| missing("signed"))?;
         let signatures: Vec<Signature> = serde_json::from_str(member("signatures")?).map_err(json)?;
-        check_spec_version::<T>(raw)?;
-        let signed: T = serde_json::from_str(raw).map_err(json)?;
+        let signed: T = match serde_json::from_str(raw) {
+            Ok(signed) => signed,
+            Err(error) => {
+                // metadata from before 1.0 is told apart from broken metadata
+                check_spec_version(&spec_version::<T>(raw)?)?;
+                return Err(json(error));
+            }
+        };
+        check_spec_version(signed.spec_version())?;
         signed.check().map_err(malformed)?;
         let mut keyids = BTreeSet::new();
         if let Some(twice) = signatures.iter().find(|signature| !keyids.insert(&signature.keyid)) {
             return Err(ParseError::DuplicateSignature { keyid: twice.keyid.clone() });
         }
-        let canonical = canonical::from_json(raw.as_bytes())?;
         Ok(Self { signatures, signed, canonical })
     }
 
@@ -146,8 +152,8 @@ impl<T: Signed> Metadata<T> {
     }
 }
 
-/// Looks at `spec_version` alone first, so that metadata from before 1.0 is told apart from broken metadata.
-fn check_spec_version<T: Signed>(raw: &str) -> Result<(), ParseError> {
+/// Reads `spec_version` alone.
+fn spec_version<T: Signed>(raw: &str) -> Result<String, ParseError> {
     #[derive(Deserialize)]
     struct Only {
         #[serde(default)]
@@ -155,7 +161,10 @@ fn check_spec_version<T: Signed>(raw: &str) -> Result<(), ParseError> {
     }
     let only: Only = serde_json::from_str(raw)
         .map_err(|error| ParseError::Malformed { kind: T::TYPE, reason: error.to_string() })?;
-    let found = only.spec_version.unwrap_or_default();
+    Ok(only.spec_version.unwrap_or_default())
+}
+
+fn check_spec_version(found: &str) -> Result<(), ParseError> {
     let parts: Vec<&str> = found.split('.').collect();
     let numbers = parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     if numbers && parts[0] == "1" && (2..=3).contains(&parts.len()) {

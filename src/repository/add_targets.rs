@@ -11,6 +11,7 @@ use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::TARGETS;
 use super::scan::{FoundTarget, copy_digested, digest_all, digest_file};
 use super::staged::DraftPlan;
+use super::view::Graph;
 use crate::metadata::{Algorithm, Delegations, Extra, Hashes, RoleName, TargetFile, TargetPath, Targets};
 
 /// What happens to a target that is listed with other bytes.
@@ -172,23 +173,26 @@ impl Repository {
         self.staged.save(plan)
     }
 
-    /// Refuses a path that the role's delegations do not cover: no client would look for it there.
+    /// Refuses a path that no chain of delegations from `targets` down to the role covers: no client would look there.
     fn check_trusted(&self, role: &RoleName, found: &[FoundTarget]) -> Result<(), InputError> {
-        if role.as_str() == "targets" {
-            return Ok(());
-        }
         let graph = self.staged.graph();
-        let delegators = graph.delegators(role).iter();
-        let delegations: Vec<&Delegations> = delegators
-            .filter_map(|delegator| self.staged.targets(delegator)?.effective()?.delegations.as_ref())
-            .collect();
-        match found
-            .iter()
-            .find(|target| !delegations.iter().any(|all| trusts(all, role, target.path.as_str())))
-        {
+        match found.iter().find(|target| !self.is_trusted(&graph, role, target.path.as_str(), &[])) {
             None => Ok(()),
             Some(target) => Err(InputError::NotTrusted { role: role.clone(), path: target.path.to_string() }),
         }
+    }
+
+    fn is_trusted(&self, graph: &Graph, role: &RoleName, path: &str, below: &[&RoleName]) -> bool {
+        if role.as_str() == "targets" {
+            return true;
+        }
+        let below: Vec<&RoleName> = below.iter().copied().chain([role]).collect();
+        graph.delegators(role).iter().filter(|delegator| !below.contains(delegator)).any(|delegator| {
+            let state = self.staged.targets(delegator).and_then(|state| state.effective());
+            let delegations = state.and_then(|targets| targets.delegations.as_ref());
+            delegations.is_some_and(|all| trusts(all, role, path))
+                && self.is_trusted(graph, delegator, path, &below)
+        })
     }
 
     /// Refuses to copy over a file with other bytes.

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::add_targets::trusts;
 use super::error::{AtPath, RepositoryError};
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS};
+use super::policy::Policy;
 use super::scan::digest_file;
 use crate::metadata::{Algorithm, Delegations, RoleName, Signed, TargetFile, TargetPath, Targets, time};
 use crate::storage::{Folder, ReadFiles};
@@ -128,7 +129,8 @@ pub fn check(
     now: DateTime<Utc>,
 ) -> Result<Report, RepositoryError> {
     let folder = Folder::new(repository.join(options.side.folder()));
-    let checked = check_metadata(&folder, options.side.folder(), options.expiry, now)?;
+    let first_root = Policy::read(repository)?.first_root();
+    let checked = check_metadata(&folder, options.side.folder(), first_root, options.expiry, now)?;
     let mut report = checked.report;
     if options.targets != TargetBytes::Ignore {
         let targets = Folder::new(repository.join(TARGETS));
@@ -151,16 +153,19 @@ pub(super) struct Checked {
     pub(super) files: Vec<String>,
 }
 
-/// Checks metadata as a client would that starts from the first root; `prefix` names the folder in findings.
+/// Checks metadata as a client would that starts from the first root; `prefix` names the folder in findings,
+/// `first_root` the version of that root.
 pub(super) fn check_metadata(
     files: &dyn ReadFiles,
     prefix: &str,
+    first_root: u64,
     expiry: Expiry,
     now: DateTime<Utc>,
 ) -> Result<Checked, RepositoryError> {
     let mut checker = Checker {
         files,
         prefix,
+        first_root,
         expiry,
         now,
         report: Report::default(),
@@ -182,6 +187,7 @@ pub(super) fn check_metadata(
 struct Checker<'a> {
     files: &'a dyn ReadFiles,
     prefix: &'a str,
+    first_root: u64,
     expiry: Expiry,
     now: DateTime<Utc>,
     report: Report,
@@ -232,11 +238,12 @@ impl Checker<'_> {
     fn roots(&mut self) -> Result<Option<TrustedMetadataSet>, RepositoryError> {
         let role = RoleName::root();
         let Some(newest) = self.required(&role, "root.json")? else { return Ok(None) };
-        let first = self.read("1.root.json")?;
+        let first_name = format!("{}.root.json", self.first_root);
+        let first = self.read(&first_name)?;
         if first.is_none() {
             self.error(
                 &role,
-                Some("1.root.json"),
+                Some(&first_name),
                 "missing: clients that start from it are stranded".to_owned(),
             );
             return Ok(None);
@@ -247,12 +254,12 @@ impl Checker<'_> {
         let mut set = match set {
             Ok(set) => set,
             Err(error) => {
-                self.error(&role, Some("1.root.json"), error.to_string());
+                self.error(&role, Some(&first_name), error.to_string());
                 return Ok(None);
             }
         };
         let mut last = first;
-        self.roots.push("1.root.json".to_owned());
+        self.roots.push(first_name);
         loop {
             let name = format!("{}.root.json", set.root().version + 1);
             let Some(bytes) = self.read(&name)? else { break };
@@ -342,11 +349,13 @@ impl Checker<'_> {
                 .iter()
                 .any(|chain| chain.iter().all(|(delegations, child)| trusts(delegations, child, path)));
             if !trusted {
-                self.error(
-                    role,
-                    None,
-                    format!("lists '{}', which no delegation trusts it for", path.escape_debug()),
-                );
+                // no client is harmed, and none finds it
+                self.report.findings.push(Finding {
+                    severity: Severity::Warning,
+                    role: Some(role.clone()),
+                    file: None,
+                    message: format!("lists '{}', which no delegation trusts it for", path.escape_debug()),
+                });
             }
         }
     }

@@ -6,10 +6,11 @@ use super::Repository;
 use super::error::RepositoryError;
 use super::layout::{Layout, MAX_METADATA};
 use super::staged::RoleState;
+use super::status::Live;
 use crate::crypto::fingerprint;
 use crate::metadata::{
-    DelegatedRole, Delegations, Key, KeyId, MetaFile, Metadata, RoleKeys, RoleName, Root, Signed, Targets,
-    time,
+    DelegatedRole, Delegations, Key, KeyId, MetaFile, Metadata, ParseError, RoleKeys, RoleName, Root, Signed,
+    Snapshot, Targets, Timestamp, time,
 };
 use crate::storage::{Folder, ReadFiles};
 
@@ -80,15 +81,7 @@ fn role_diff<T: Signed>(
     diffs: &mut Vec<RoleDiff>,
 ) {
     let mut push = |new: (&str, &T), old: Option<(&str, &T)>| {
-        let mut found = differences(old.map(|(_, old)| old), new.1);
-        let expiry = time::format(&new.1.expires());
-        match old {
-            Some((_, old)) if old.expires() != new.1.expires() => {
-                found.push(format!("expires {expiry}, was {}", time::format(&old.expires())));
-            }
-            None => found.push(format!("expires {expiry}")),
-            Some(_) => {}
-        }
+        let found = sentences(old.map(|(_, old)| old), new.1, &differences);
         let name = |(place, signed): (&str, &T)| format!("{place} v{}", signed.version());
         diffs.push(RoleDiff {
             role: role.clone(),
@@ -102,20 +95,76 @@ fn role_diff<T: Signed>(
         push(("draft", draft.metadata.signed()), written.map(|written| ("written", written)));
     }
     let Some(written) = written else { return };
-    let published = published::<T>(role, written, live, layout);
+    let published = published::<T>(role, live, layout);
     if published.as_ref() != Some(written) {
         push(("written", written), published.as_ref().map(|published| ("live", published)));
     }
 }
 
-/// Reads what is live of a role: the newest version up to the written one.
-fn published<T: Signed>(role: &RoleName, written: &T, live: &Folder, layout: Layout) -> Option<T> {
-    let names: Vec<String> = match (role.as_str(), layout) {
-        ("root", _) => vec!["root.json".to_owned()],
-        (_, Layout::Plain) | ("timestamp", _) => vec![layout.metadata_name(role, written.version())],
-        _ => (1..=written.version()).rev().map(|version| layout.metadata_name(role, version)).collect(),
+/// Says what new metadata changes, its expiry included.
+fn sentences<T: Signed>(
+    old: Option<&T>,
+    new: &T,
+    differences: impl Fn(Option<&T>, &T) -> Vec<String>,
+) -> Vec<String> {
+    let mut found = differences(old, new);
+    let expiry = time::format(&new.expires());
+    match old {
+        Some(old) if old.expires() != new.expires() => {
+            found.push(format!("expires {expiry}, was {}", time::format(&old.expires())));
+        }
+        None => found.push(format!("expires {expiry}")),
+        Some(_) => {}
+    }
+    found
+}
+
+/// Says what the bytes to sign of a role change against those that were signed before.
+///
+/// # Errors
+/// [`ParseError`] where either is no metadata of the role's kind.
+pub(super) fn words_of(role: &RoleName, new: &[u8], old: Option<&[u8]>) -> Result<Vec<String>, ParseError> {
+    match role.as_str() {
+        "root" => parsed_words(new, old, root_differences),
+        "snapshot" => {
+            parsed_words::<Snapshot>(new, old, |a, b| meta_differences(a.map(|s| &s.meta), &b.meta))
+        }
+        "timestamp" => {
+            parsed_words::<Timestamp>(new, old, |a, b| meta_differences(a.map(|t| &t.meta), &b.meta))
+        }
+        _ => parsed_words(new, old, targets_differences),
+    }
+}
+
+fn parsed_words<T: Signed>(
+    new: &[u8],
+    old: Option<&[u8]>,
+    differences: impl Fn(Option<&T>, &T) -> Vec<String>,
+) -> Result<Vec<String>, ParseError> {
+    let new = from_signed_bytes::<T>(new)?;
+    let old = old.map(from_signed_bytes::<T>).transpose()?;
+    Ok(sentences(old.as_ref().map(Metadata::signed), new.signed(), differences))
+}
+
+/// Reads metadata from the bytes that signatures cover.
+///
+/// # Errors
+/// [`ParseError`].
+pub(super) fn from_signed_bytes<T: Signed>(signed: &[u8]) -> Result<Metadata<T>, ParseError> {
+    // canonical text becomes JSON by its control characters being escaped
+    let mut json = b"{\"signatures\":[],\"signed\":".to_vec();
+    json.extend_from_slice(&crate::canonical::pretty(signed));
+    json.push(b'}');
+    Metadata::from_bytes(&json)
+}
+
+/// Reads what clients see of a role.
+fn published<T: Signed>(role: &RoleName, live: &Folder, layout: Layout) -> Option<T> {
+    let name = match role.as_str() {
+        "root" => "root.json".to_owned(),
+        _ => layout.metadata_name(role, Live::read(live).ok()?.version(role)?),
     };
-    let bytes = names.iter().find_map(|name| live.read(name, MAX_METADATA).ok().flatten())?;
+    let bytes = live.read(&name, MAX_METADATA).ok()??;
     Metadata::from_bytes(&bytes).ok().map(Metadata::into_signed)
 }
 

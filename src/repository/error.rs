@@ -217,6 +217,24 @@ pub enum InputError {
         /// The version that is written.
         written: u64,
     },
+    /// A file that should hold a draft to be signed, and does not.
+    #[error("not a signing bundle: {reason}")]
+    Bundle {
+        /// Why.
+        reason: String,
+    },
+    /// A role without a draft.
+    #[error("'{role}' has no draft to sign")]
+    NothingToSign {
+        /// The role.
+        role: RoleName,
+    },
+    /// A top-level role where a delegated one belongs.
+    #[error("'{role}' is not a delegated role")]
+    NotDelegated {
+        /// The role.
+        role: RoleName,
+    },
     /// A role that is to be signed again has an edit under way.
     #[error("'{role}' is due and has a draft")]
     DraftInTheWay {

@@ -81,7 +81,7 @@ fn own_reason(view: &View<'_>, staged: &Staged, role: &RoleName, graph: &Graph) 
 }
 
 /// Tells whether what is written would no longer verify under the keys in force.
-fn keys_changed(view: &View<'_>, staged: &Staged, role: &RoleName, graph: &Graph) -> bool {
+pub fn keys_changed(view: &View<'_>, staged: &Staged, role: &RoleName, graph: &Graph) -> bool {
     let Some((bytes, signatures)) = staged.role(role).and_then(AnyRole::written_bytes) else { return false };
     if role.as_str() == "root" {
         return false;
@@ -125,7 +125,11 @@ pub fn follow(
     policy: &Policy,
     now: DateTime<Utc>,
 ) -> Result<(), RepositoryError> {
+    if taken.is_none() {
+        drop_repetitions(staged);
+    }
     if extent == Extent::All {
+        take_free_versions(staged, taken, policy, now)?;
         sign_again(staged, taken, policy, now)?;
     }
     let snapshot = {
@@ -135,6 +139,7 @@ pub fn follow(
         let wanted = snapshot_meta(&view, staged, &graph);
         Wanted { keys_changed, differs: meta_is_stale(&view, staged, &graph), meta: wanted }
     };
+    let follows = snapshot.differs || snapshot.keys_changed || staged.snapshot.written.is_none();
     let expires = expiry(policy, &RoleName::snapshot(), now)?;
     let base =
         staged.snapshot.effective().cloned().unwrap_or_else(|| Snapshot::new(BTreeMap::new(), expires));
@@ -150,7 +155,10 @@ pub fn follow(
     );
     changed.map_err(|reason| InputError::Canonical { what: "snapshot".to_owned(), reason })?;
 
-    let version = staged.snapshot.effective().map_or(1, |snapshot| snapshot.version);
+    // a snapshot that must follow and has no draft yet will have this version: a timestamp signed for it stays
+    let next = follows.then(|| staged.snapshot.next_version());
+    let drafted = staged.snapshot.draft_version().or(next).or(staged.snapshot.written_version());
+    let version = drafted.unwrap_or(1);
     let timestamp = {
         let view = view(staged, taken);
         let graph = view.graph();
@@ -196,6 +204,49 @@ fn view<'a>(staged: &'a Staged, taken: Option<&BTreeSet<RoleName>>) -> View<'a> 
 pub fn expiry(policy: &Policy, role: &RoleName, now: DateTime<Utc>) -> Result<DateTime<Utc>, InputError> {
     let sum = now.checked_add_signed(policy.lifetime(role));
     sum.filter(|time| chrono::Datelike::year(time) <= 9999).ok_or_else(|| InputError::FarExpiry(role.clone()))
+}
+
+/// Drops drafts that were made only for new signatures, where the written ones suffice again.
+fn drop_repetitions(staged: &mut Staged) {
+    let idle: Vec<RoleName> = {
+        let view = View::of_all(staged);
+        let graph = view.graph();
+        let idle =
+            |role: &&RoleName| staged.repeats_written(role) && !keys_changed(&view, staged, role, &graph);
+        graph.order.iter().filter(idle).cloned().collect()
+    };
+    for role in idle {
+        if let Some(state) = staged.role_mut(&role) {
+            state.drop_draft();
+        }
+    }
+}
+
+/// Gives drafts another version whose present one belongs to a file of a killed `write` that nobody would accept now.
+fn take_free_versions(
+    staged: &mut Staged,
+    taken: Option<&BTreeSet<RoleName>>,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Result<(), RepositoryError> {
+    let view = view(staged, taken);
+    let graph = view.graph();
+    let mut again = Vec::new();
+    for role in graph.order.iter().cloned().chain([RoleName::snapshot()]) {
+        if view.takes(&role) && staged.put_in_vain(&view, &role, &graph)? {
+            again.push(role);
+        }
+    }
+    for role in again {
+        let expires = expiry(policy, &role, now)?;
+        if let Some(state) = staged.role_mut(&role) {
+            let next = state.next_version();
+            state
+                .bump(expires, Some(next), Pins::default())
+                .map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+        }
+    }
+    Ok(())
 }
 
 /// Drafts the next version of roles whose written signatures no longer suffice.
@@ -269,7 +320,7 @@ fn apply<T: Signed>(
     }
     let mut next = metadata.signed().clone();
     set(&mut next, wanted.meta);
-    if !pins.version {
+    if !pins.version || next.version() <= state.floor {
         next.set_version(state.floor + 1);
     }
     if !pins.expires {

@@ -138,7 +138,7 @@ impl Repository {
                 held.hold_targets(draft.metadata.signed(), self.staged.layout(), &Holder::Draft(role));
             }
         }
-        plan(&self.dir, &folders, held, retention, self.now)
+        plan(&self.dir, &folders, held, retention, (Place::Workshop, self.policy.first_root(), self.now))
     }
 
     /// Plans the same for a folder that was published to, with `metadata/` and `targets/` in it.
@@ -147,7 +147,8 @@ impl Repository {
     /// As [`Repository::plan_gc`].
     pub fn plan_gc_of(&self, published: &Path, retention: Retention) -> Result<GcPlan, RepositoryError> {
         let folders = [(Folder::new(published.join(METADATA)), METADATA)];
-        plan(published, &folders, Held::default(), retention, self.now)
+        let rules = (Place::Published, self.policy.first_root(), self.now);
+        plan(published, &folders, Held::default(), retention, rules)
     }
 
     /// Carries a planned collection out. With an archive, each file is copied there and made durable before any goes.
@@ -193,7 +194,7 @@ fn plan(
     folders: &[(Folder, &str)],
     mut held: Held,
     retention: Retention,
-    now: DateTime<Utc>,
+    (place, first_root, now): (Place, u64, DateTime<Utc>),
 ) -> Result<GcPlan, RepositoryError> {
     let mut plan = GcPlan { base: base.to_owned(), ..GcPlan::default() };
     let mut layout = None;
@@ -202,7 +203,7 @@ fn plan(
             continue;
         }
         // what is current must be whole: on a broken repository counts mean nothing
-        let checked = check_metadata(folder, prefix, Expiry::Allow, now)?;
+        let checked = check_metadata(folder, prefix, first_root, Expiry::Allow, now)?;
         refuse_errors(&checked.report)?;
         layout = Some(checked.layout);
         plan.retained.extend(held.hold_snapshots(folder, prefix, checked.layout, retention, now)?);
@@ -222,6 +223,7 @@ fn plan(
     }
     let mut files = TargetFiles {
         layout,
+        place,
         held: &held,
         oldest: now.checked_sub_signed(retention.keep_within).unwrap_or(DateTime::<Utc>::MIN_UTC),
         doomed: Vec::new(),
@@ -256,6 +258,15 @@ fn fate(
         return plain_fate(folder, name, held);
     }
     let Some((version, role)) = parse_versioned(name) else { return Ok(Fate::Unknown) };
+    // what is newer than all that is listed is what a killed `write` or `publish` has put: the next run goes on from it,
+    // and its version must not be taken for a free one
+    let newest = match role.as_str() {
+        "snapshot" => retained.last().copied(),
+        _ => held.metadata.get(&role).and_then(|versions| versions.keys().next_back()).copied(),
+    };
+    if newest.is_none_or(|newest| version > newest) && !matches!(role.as_str(), "root" | "timestamp") {
+        return Ok(Fate::Stays);
+    }
     Ok(match role.as_str() {
         "root" => Fate::Stays,
         "timestamp" => Fate::Unknown,
@@ -334,7 +345,9 @@ impl Held {
     fn hold_targets(&mut self, targets: &Targets, layout: Layout, holder: &Holder) {
         for (path, file) in &targets.targets {
             let Ok(path) = TargetPath::parse(path) else { continue };
-            for name in layout.target_names(&path, file) {
+            // a file may be called like a copy and be a target itself
+            let named = (layout == Layout::Consistent).then(|| path.as_str().to_owned());
+            for name in layout.target_names(&path, file).into_iter().chain(named) {
                 self.targets.entry(name).or_default().insert(holder.clone());
             }
         }
@@ -410,11 +423,21 @@ fn living_roles(
     Ok(living)
 }
 
+/// Whose files a folder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The maintainer's own among them.
+    Workshop,
+    /// Only those that `publish` has put.
+    Published,
+}
+
 /// The walk over the target files.
 struct TargetFiles<'a> {
     layout: Layout,
+    place: Place,
     held: &'a Held,
-    /// Files of the plain layout that are younger may be about to be added.
+    /// Published files of the plain layout that are younger may belong to a publication under way.
     oldest: DateTime<Utc>,
     doomed: Vec<Doomed>,
     kept: usize,
@@ -452,7 +475,8 @@ impl TargetFiles<'_> {
         if self.layout == Layout::Consistent {
             return Ok(parse_hash_named(name).is_some());
         }
-        if name.starts_with('.') {
+        // plain names tell nothing: where people work, a file that nothing lists may be about to be added
+        if self.place == Place::Workshop || name.starts_with('.') {
             return Ok(false);
         }
         let modified: DateTime<Utc> =

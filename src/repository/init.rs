@@ -1,7 +1,8 @@
 //! A new repository: the folders, the policy, and the unsigned drafts of the four top-level roles.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -14,6 +15,9 @@ use super::staged::draft_name;
 use crate::metadata::{MetaFile, Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::Folder;
 
+/// Where the drafts of a repository wait that is being made.
+const UNBORN: &str = ".tuf-init";
+
 /// Makes a repository in a folder, which is made too where it is missing. Returns the files made, relative to it.
 /// With `dry_run` nothing is made.
 ///
@@ -25,12 +29,7 @@ pub fn init(
     now: DateTime<Utc>,
     execution: Execution,
 ) -> Result<Vec<String>, RepositoryError> {
-    for part in [STAGED, METADATA, POLICY] {
-        let path = dir.join(part);
-        if path.symlink_metadata().is_ok() {
-            return Err(InputError::AlreadyThere(path).into());
-        }
-    }
+    refuse_existing(dir)?;
     let policy = Policy::default();
     let drafts = first_drafts(layout, &policy, now)?;
     let mut made: Vec<String> = drafts.iter().map(|(name, _)| format!("{STAGED}/{DRAFTS}/{name}")).collect();
@@ -41,15 +40,51 @@ pub fn init(
     make_folder(dir.to_owned())?;
     make_folder(dir.join(TARGETS))?;
     make_folder(dir.join(METADATA))?;
-    let repository = Folder::new(dir);
-    let mut batch = repository.batch().at(dir)?;
-    for (name, bytes) in &drafts {
-        let name = format!("{STAGED}/{DRAFTS}/{name}");
-        batch.put(&name, bytes).at(dir.join(&name))?;
+    // the drafts appear all at once, last: killed before, the next run starts over
+    let unborn = Folder::new(dir.join(UNBORN));
+    match fs::remove_dir_all(unborn.path()) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).at(unborn.path()),
+        _ => {}
     }
-    batch.put(POLICY, TEMPLATE.as_bytes()).at(dir.join(POLICY))?;
-    batch.commit().at(dir)?;
+    make_folder(unborn.file(DRAFTS))?;
+    put(
+        &Folder::new(unborn.file(DRAFTS)),
+        drafts.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())),
+    )?;
+    put(&Folder::new(dir), [(POLICY, TEMPLATE.as_bytes())])?;
+    fs::rename(unborn.path(), dir.join(STAGED)).at(dir.join(STAGED))?;
+    File::open(dir).and_then(|folder| folder.sync_all()).at(dir)?;
     Ok(made)
+}
+
+/// Refuses a folder that holds a part of a repository. Empty folders and the policy that `init` writes are no such part:
+/// a killed `init` leaves them.
+pub(super) fn refuse_existing(dir: &Path) -> Result<(), InputError> {
+    let refused = |path: PathBuf| Err(InputError::AlreadyThere(path));
+    let (staged, live, policy) = (dir.join(STAGED), dir.join(METADATA), dir.join(POLICY));
+    if staged.symlink_metadata().is_ok() {
+        return refused(staged);
+    }
+    if live.symlink_metadata().is_ok() && fs::read_dir(&live).map_or(true, |mut files| files.next().is_some())
+    {
+        return refused(live);
+    }
+    if policy.symlink_metadata().is_ok() && fs::read(&policy).map_or(true, |text| text != TEMPLATE.as_bytes())
+    {
+        return refused(policy);
+    }
+    Ok(())
+}
+
+fn put<'a>(
+    folder: &Folder,
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> Result<(), RepositoryError> {
+    let mut batch = folder.batch().at(folder.path())?;
+    for (name, bytes) in files {
+        batch.put(name, bytes).at(folder.file(name))?;
+    }
+    batch.commit().at(folder.path())
 }
 
 /// Whether a plan is carried out.

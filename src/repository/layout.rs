@@ -67,6 +67,14 @@ pub fn parse_plain(name: &str) -> Option<RoleName> {
     RoleName::from_encoded(name.strip_suffix(".json")?)
 }
 
+/// Tells whether a metadata file may never change once a client may have seen it.
+pub fn is_versioned(layout: Layout, name: &str) -> bool {
+    match parse_versioned(name) {
+        Some((_, role)) => layout == Layout::Consistent || role.as_str() == "root",
+        None => false,
+    }
+}
+
 /// Splits `HASH.name` into hash and name, where HASH has the length of a digest that is known here.
 pub fn parse_hash_named(name: &str) -> Option<(&str, &str)> {
     let (hash, rest) = name.split_once('.')?;

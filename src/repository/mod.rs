@@ -4,6 +4,8 @@
 //! to the files, and only then does it. Nothing here prints or asks.
 
 mod add_targets;
+mod adopt;
+mod ceremony;
 mod check;
 mod delegation;
 mod diff;
@@ -36,6 +38,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use add_targets::{AddTargets, Added, NewTarget, Replace};
+pub use adopt::{Adopted, FolderSource, Source, adopt};
+pub use ceremony::{Bundle, BundleThreshold, Imported};
 pub use check::{CheckOptions, Expiry, Finding, Report, Severity, Side, TargetBytes, check};
 pub use delegation::{Delegation, Trust};
 pub use diff::{Difference, RoleDiff};
@@ -51,7 +55,7 @@ pub use publish::{Destination, PublishPlan};
 pub use scan::{Symlinks, TargetSource, Walk, find_targets};
 pub use sign::{SignReport, SigningKey};
 pub use staged::{AnyRole, DraftPlan, Staged};
-pub use status::{KeyStatus, RoleStatus, Status};
+pub use status::{KeyStatus, RoleStatus, Status, ThresholdStatus};
 pub use targets::Listed;
 pub use view::{Graph, View};
 pub use write::{Selection, Written};

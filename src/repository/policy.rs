@@ -60,6 +60,7 @@ pub struct Policy {
     roles: BTreeMap<String, RolePolicy>,
     publish: Publish,
     gc: Gc,
+    adopted: Adopted,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -86,6 +87,18 @@ struct Gc {
     keep_within: Option<TimeDelta>,
 }
 
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Adopted {
+    first_root: u64,
+}
+
+impl Default for Adopted {
+    fn default() -> Self {
+        Self { first_root: 1 }
+    }
+}
+
 impl Default for Gc {
     fn default() -> Self {
         Self { keep: 10, keep_within: None }
@@ -99,6 +112,7 @@ impl Default for Policy {
             roles: BTreeMap::new(),
             publish: Publish::default(),
             gc: Gc::default(),
+            adopted: Adopted::default(),
         }
     }
 }
@@ -164,6 +178,11 @@ impl Policy {
     /// Returns where to publish by default.
     pub fn publish_to(&self) -> Option<&str> {
         self.publish.to.as_deref()
+    }
+
+    /// Returns the first root that the repository has: 1, unless it was taken over without its oldest roots.
+    pub fn first_root(&self) -> u64 {
+        self.adopted.first_root.max(1)
     }
 
     /// Returns what a collection retains by default.

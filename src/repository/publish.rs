@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::Repository;
 use super::check::{Expiry, Finding, Report, TargetBytes, check_metadata, check_target_files};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
-use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, parse_versioned};
+use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned};
 use super::scan::{copy_digested, digest_file};
 use super::write::put_metadata;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
@@ -91,13 +91,13 @@ impl Repository {
         if self.staged.timestamp.written.is_none() {
             return Err(RepositoryError::NothingWritten { folder: staged.path().to_owned() });
         }
-        let checked = check_metadata(staged, STAGED, expiry, self.now)?;
+        let checked = check_metadata(staged, STAGED, self.policy.first_root(), expiry, self.now)?;
         refuse_errors(&checked.report)?;
         let published = match live.read("root.json", MAX_METADATA).at(live.file("root.json"))? {
             None => BTreeMap::new(),
             Some(root) => {
                 old_client(staged, &live, &root, checked.layout)?;
-                check_metadata(&live, METADATA, Expiry::Allow, self.now)?.targets
+                check_metadata(&live, METADATA, self.policy.first_root(), Expiry::Allow, self.now)?.targets
             }
         };
         self.check_targets(&checked.targets, &published, checked.layout)?;
@@ -264,14 +264,6 @@ fn plan_targets(
 fn same_bytes(place: &Path, file: &TargetFile) -> bool {
     let algorithms: Vec<Algorithm> = file.hashes.known().collect();
     digest_file(place, &algorithms).is_ok_and(|(_, hashes)| file.hashes.compare(&hashes).is_ok())
-}
-
-/// Tells whether a metadata file may never change once it is live.
-fn is_versioned(layout: Layout, name: &str) -> bool {
-    match parse_versioned(name) {
-        Some((_, role)) => layout == Layout::Consistent || role.as_str() == "root",
-        None => false,
-    }
 }
 
 /// Follows the update of a client that stands on the present live state.

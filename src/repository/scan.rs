@@ -165,12 +165,12 @@ impl Finder<'_> {
         }
         let not_utf8 = || InputError::NoFile { path: file.to_owned(), reason: "its name is not UTF-8" };
         let relative = relative.to_str().ok_or_else(not_utf8)?;
-        let full = match self
-            .source
-            .prefix
-            .map(|prefix| prefix.trim_end_matches('/'))
-            .filter(|prefix| !prefix.is_empty())
-        {
+        // an absolute prefix is left for the target path to refuse
+        let trimmed = |prefix: &'_ str| match prefix.starts_with('/') {
+            true => prefix.to_owned(),
+            false => prefix.trim_end_matches('/').to_owned(),
+        };
+        let full = match self.source.prefix.map(trimmed).filter(|prefix| !prefix.is_empty()) {
             Some(prefix) if !in_place => format!("{prefix}/{relative}"),
             _ => relative.to_owned(),
         };

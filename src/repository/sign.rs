@@ -18,6 +18,22 @@ pub struct SigningKey<'a> {
     pub signer: &'a dyn Signer,
 }
 
+impl SigningKey<'_> {
+    /// Signs bytes under an id, with the scheme that metadata states for the key, and checks the signature.
+    pub(super) fn sign(&self, id: &KeyId, public: &Key, bytes: &[u8]) -> Result<Signature, RepositoryError> {
+        let refused = |reason: SignError| RepositoryError::Signing {
+            keyid: id.clone(),
+            name: self.name.to_owned(),
+            reason,
+        };
+        let made = self.signer.sign(&public.scheme, bytes).map_err(refused)?;
+        // a signer may be a device or another program: nothing is used that does not verify
+        verify_signature(public, bytes, &made)
+            .map_err(|error| refused(SignError::Failed { reason: error.to_string() }))?;
+        Ok(Signature::new(id.clone(), &made))
+    }
+}
+
 /// What was signed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SignReport {
@@ -136,7 +152,7 @@ pub(super) fn sign_drafts(
                 let present =
                     |signature: &Signature| signature.keyid == id && is_valid(public, bytes, signature);
                 if !signatures.iter().chain(&new).any(present) {
-                    new.push(signature(key, &id, public, bytes)?);
+                    new.push(key.sign(&id, public, bytes)?);
                 }
             }
         }
@@ -175,19 +191,4 @@ fn ids_for<'a>(view: &View<'a>, graph: &Graph, role: &RoleName, key: &Key) -> Ve
 
 fn is_valid(key: &Key, bytes: &[u8], signature: &Signature) -> bool {
     hex::decode(&signature.sig).is_ok_and(|sig| verify_signature(key, bytes, &sig).is_ok())
-}
-
-fn signature(
-    key: &SigningKey<'_>,
-    id: &KeyId,
-    public: &Key,
-    bytes: &[u8],
-) -> Result<Signature, RepositoryError> {
-    let refused =
-        |reason: SignError| RepositoryError::Signing { keyid: id.clone(), name: key.name.to_owned(), reason };
-    let made = key.signer.sign(&public.scheme, bytes).map_err(refused)?;
-    // a signer may be a device or another program: nothing is used that does not verify
-    verify_signature(public, bytes, &made)
-        .map_err(|error| refused(SignError::Failed { reason: error.to_string() }))?;
-    Ok(Signature::new(id.clone(), &made))
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
-use super::layout::{DRAFTS, Layout, MAX_METADATA, STAGED};
+use super::layout::{DRAFTS, Layout, MAX_METADATA, STAGED, parse_versioned};
 use super::view::{Graph, View};
 use crate::canonical::CanonicalError;
 use crate::metadata::{KeyId, Metadata, RoleName, Root, Signature, Signed, Snapshot, Targets, Timestamp};
@@ -53,7 +53,8 @@ pub struct RoleState<T> {
     pub written: Option<Metadata<T>>,
     /// The edit upon it.
     pub draft: Option<Draft<T>>,
-    /// The highest version that clients may have seen: the written one, or that of a role that was revoked.
+    /// The highest version that clients may have seen: the written one, that of a role that was revoked, or that of a
+    /// file which a killed `write` has put.
     pub floor: u64,
 }
 
@@ -106,7 +107,8 @@ impl<T: Signed> RoleState<T> {
                 return Ok(true);
             }
         }
-        if !pins.version {
+        // a version set by hand stays, unless a killed `write` has given it to a file
+        if !pins.version || after.version() <= self.floor {
             after.set_version(self.floor + 1);
         }
         if !pins.expires {
@@ -255,12 +257,23 @@ impl<T: Signed> AnyRole for RoleState<T> {
             return Ok(false);
         }
         let pins = Pins { expires: true, ..self.pins() };
-        if self.draft.is_none() {
+        if self.written.as_ref().is_some_and(|written| !pins.version && repeats(&signed, written.signed())) {
+            self.draft = None;
+            return Ok(true);
+        }
+        if self.draft.is_none() || signed.version() <= self.floor {
             signed.set_version(self.floor + 1);
         }
         self.set_draft(signed, pins)?;
         Ok(true)
     }
+}
+
+/// Tells whether metadata differs from what is written in its version only.
+fn repeats<T: Signed>(signed: &T, written: &T) -> bool {
+    let mut numbered = signed.clone();
+    numbered.set_version(written.version());
+    numbered == *written
 }
 
 /// The state of a repository's metadata.
@@ -275,6 +288,8 @@ pub struct Staged {
     /// The snapshot role.
     pub snapshot: RoleState<Snapshot>,
     targets: BTreeMap<RoleName, RoleState<Targets>>,
+    /// The highest version of each role, without root, whose name a versioned file has taken.
+    spent: BTreeMap<RoleName, u64>,
     /// The drafts as they are on disk, by file name.
     on_disk: BTreeMap<String, Vec<u8>>,
 }
@@ -303,14 +318,17 @@ impl Staged {
             timestamp: RoleState::new(written.timestamp),
             snapshot: RoleState::new(written.snapshot),
             targets: BTreeMap::new(),
+            spent: BTreeMap::new(),
             on_disk,
         };
         staged.root.draft = staged.read_draft(&RoleName::root(), &staged.root)?;
-        staged.snapshot.draft = staged.read_draft(&RoleName::snapshot(), &staged.snapshot)?;
-        staged.timestamp.draft = staged.read_draft(&RoleName::timestamp(), &staged.timestamp)?;
         for (role, metadata) in written.targets {
             staged.targets.insert(role, RoleState::new(Some(metadata)));
         }
+        staged.spent = staged.read_spent()?;
+        staged.snapshot.draft = staged.read_draft(&RoleName::snapshot(), &staged.snapshot)?;
+        staged.snapshot.floor = staged.snapshot.floor.max(staged.spent_version(&RoleName::snapshot()));
+        staged.timestamp.draft = staged.read_draft(&RoleName::timestamp(), &staged.timestamp)?;
         staged.read_target_drafts()?;
         Ok(staged)
     }
@@ -327,6 +345,7 @@ impl Staged {
             let mut state = self.targets.remove(&role).unwrap_or_else(|| RoleState::new(None));
             state.floor = state.floor.max(self.listed_version(&role));
             state.draft = self.read_draft(&role, &state)?;
+            state.floor = state.floor.max(self.spent_version(&role));
             if let Some(targets) = state.effective() {
                 pending.extend(self.delegated_by(targets));
             }
@@ -363,6 +382,88 @@ impl Staged {
         snapshot.map_or(0, |listed| listed.version)
     }
 
+    /// Finds the versions that a killed `write` has given a file: it is never rewritten with other bytes.
+    fn read_spent(&self) -> Result<BTreeMap<RoleName, u64>, RepositoryError> {
+        let mut spent: BTreeMap<RoleName, u64> = BTreeMap::new();
+        let names = self.folder.names().at(self.folder.path())?;
+        for name in names {
+            let found = match self.layout() {
+                Layout::Consistent => parse_versioned(&name),
+                Layout::Plain => self.plain_version(&name)?,
+            };
+            // the next root follows from the roots themselves
+            let Some((version, role)) = found.filter(|(_, role)| role.as_str() != "root") else { continue };
+            let highest = spent.entry(role).or_insert(version);
+            *highest = version.max(*highest);
+        }
+        Ok(spent)
+    }
+
+    /// Returns the version of a plain file that lists targets; what is reached from the timestamp is known anyway.
+    fn plain_version(&self, name: &str) -> Result<Option<(u64, RoleName)>, RepositoryError> {
+        let role = name.strip_suffix(".json").and_then(RoleName::from_encoded);
+        let Some(role) = role.filter(|role| role.lists_targets() && !self.targets.contains_key(role)) else {
+            return Ok(None);
+        };
+        let bytes = self.folder.read(name, MAX_METADATA).at(self.folder.file(name))?;
+        let put = bytes.and_then(|bytes| Metadata::<Targets>::from_bytes(&bytes).ok());
+        Ok(put.map(|put| (put.signed().version, role)))
+    }
+
+    fn spent_version(&self, role: &RoleName) -> u64 {
+        self.spent.get(role).copied().unwrap_or(0)
+    }
+
+    /// Returns the file of a draft that a killed `write` has put already: it stays as it is, though the draft may have
+    /// got more signatures since.
+    pub(super) fn put_already(&self, role: &RoleName) -> Result<Option<Vec<u8>>, RepositoryError> {
+        match role.as_str() {
+            "snapshot" => self.put_of(role, self.snapshot.draft.as_ref().map(|draft| &draft.metadata)),
+            _ => {
+                let draft = self.targets.get(role).and_then(|state| state.draft.as_ref());
+                self.put_of(role, draft.map(|draft| &draft.metadata))
+            }
+        }
+    }
+
+    /// Tells whether a killed `write` has put a role's draft with signatures that no longer suffice: the draft needs a
+    /// version that is free.
+    pub(super) fn put_in_vain(
+        &self,
+        view: &View<'_>,
+        role: &RoleName,
+        graph: &Graph,
+    ) -> Result<bool, RepositoryError> {
+        let Some(state) = self.role(role) else { return Ok(false) };
+        let Some((signed, _)) = state.draft_bytes() else { return Ok(false) };
+        let is_free = state.draft_version().is_some_and(|version| version >= state.next_version());
+        if is_free || matches!(role.as_str(), "root" | "timestamp") {
+            return Ok(false);
+        }
+        let Some(put) = self.put_already(role)? else { return Ok(false) };
+        let put = match role.as_str() {
+            "snapshot" => Metadata::<Snapshot>::from_bytes(&put).map(|put| put.signatures),
+            _ => Metadata::<Targets>::from_bytes(&put).map(|put| put.signatures),
+        };
+        let signatures = put.unwrap_or_default();
+        let authorities = view.authorities(role, graph);
+        Ok(authorities.iter().any(|(authority, _)| !authority.check(signed, &signatures).is_verified()))
+    }
+
+    fn put_of<T: Signed>(
+        &self,
+        role: &RoleName,
+        draft: Option<&Metadata<T>>,
+    ) -> Result<Option<Vec<u8>>, RepositoryError> {
+        let Some(draft) = draft else { return Ok(None) };
+        let name = self.layout().metadata_name(role, draft.signed().version());
+        let put = self.folder.read(&name, MAX_METADATA).at(self.folder.file(&name))?;
+        let same = |bytes: &Vec<u8>| {
+            Metadata::<T>::from_bytes(bytes).is_ok_and(|put| put.signed_bytes() == draft.signed_bytes())
+        };
+        Ok(put.filter(same))
+    }
+
     /// Reads one draft. One that is written already, byte for byte, is finished and left out; one that was overtaken is
     /// carried on as the next version, unsigned.
     fn read_draft<T: Signed>(
@@ -378,11 +479,12 @@ impl Staged {
         if state.written.as_ref().is_some_and(|written| written.signed_bytes() == metadata.signed_bytes()) {
             return Ok(None);
         }
-        if metadata.signed().version() > state.floor {
+        let (version, floor) = (metadata.signed().version(), state.floor.max(self.spent_version(role)));
+        if version > floor || (version > state.floor && self.put_of(role, Some(&metadata))?.is_some()) {
             return Ok(Some(Draft { metadata, pins }));
         }
         let mut signed = metadata.into_signed();
-        signed.set_version(state.floor + 1);
+        signed.set_version(floor + 1);
         let metadata =
             Metadata::unsigned(signed).map_err(|error| refused(Refusal::Unreadable(error.into())))?;
         Ok(Some(Draft { metadata, pins }))
@@ -427,7 +529,7 @@ impl Staged {
             return Ok(());
         }
         let mut state = RoleState::new(None);
-        state.floor = self.listed_version(role);
+        state.floor = self.listed_version(role).max(self.spent_version(role));
         let mut targets = Targets::new(expires);
         targets.version = state.floor + 1;
         state.set_draft(targets, Pins::default())?;
@@ -505,6 +607,15 @@ impl Staged {
     /// Returns the roles reachable by delegation with all drafts in force.
     pub fn graph(&self) -> Graph {
         self.effective().graph()
+    }
+
+    /// Tells whether a role's draft says, apart from version and expiry, what is written, and nobody asked for that.
+    pub(super) fn repeats_written(&self, role: &RoleName) -> bool {
+        let Some(state) = self.targets.get(role) else { return false };
+        let Some((draft, written)) = state.draft.as_ref().zip(state.written.as_ref()) else { return false };
+        let mut dated = draft.metadata.signed().clone();
+        dated.set_expires(written.signed().expires());
+        !draft.pins.any() && repeats(&dated, written.signed())
     }
 
     /// Drops the drafts of roles that nobody delegates to any more.
@@ -598,8 +709,10 @@ struct Written {
 impl Written {
     fn read(folder: &Folder) -> Result<Self, RepositoryError> {
         let mut written = Self { root: None, timestamp: None, snapshot: None, targets: Vec::new() };
-        let Some(mut root) = read_written::<Root>(folder, "root.json")? else { return Ok(written) };
         // a `write` that was killed between N.root.json and root.json: clients take the former
+        let root = read_written::<Root>(folder, "root.json")?;
+        let root = root.map_or_else(|| read_written(folder, "1.root.json"), |root| Ok(Some(root)))?;
+        let Some(mut root) = root else { return Ok(written) };
         while let Some(next) =
             read_written::<Root>(folder, &format!("{}.root.json", root.signed().version + 1))?
         {

@@ -22,6 +22,19 @@ pub struct KeyStatus {
     pub signed: bool,
 }
 
+/// One threshold that a role's signatures must meet; a new root has two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThresholdStatus {
+    /// The older root whose keys these are; `None` for the keys that the role has now.
+    pub old_root: Option<u64>,
+    /// How many distinct keys must sign.
+    pub threshold: u64,
+    /// The keys that have.
+    pub signed: Vec<KeyId>,
+    /// The keys that have not.
+    pub missing: Vec<KeyId>,
+}
+
 /// One role at a glance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleStatus {
@@ -37,6 +50,8 @@ pub struct RoleStatus {
     pub expires: Option<DateTime<Utc>>,
     /// How many distinct keys must sign.
     pub threshold: u64,
+    /// The thresholds that the signatures must meet, each with its keys.
+    pub thresholds: Vec<ThresholdStatus>,
     /// The keys that may sign.
     pub keys: Vec<KeyStatus>,
     /// How many distinct usable keys there are.
@@ -78,6 +93,28 @@ impl Status {
                 .then(|| format!("'{name}' role contains {have} / {threshold} signatures."))
         };
         self.roles.iter().filter_map(words).collect()
+    }
+
+    /// Returns both thresholds of a root change, in words: `root v7: v6 keys 2 of 2 (…), v7 keys 1 of 3, missing …`.
+    pub fn root_change(&self) -> Option<String> {
+        let root = self
+            .roles
+            .iter()
+            .find(|role| role.thresholds.iter().any(|threshold| threshold.old_root.is_some()))?;
+        let version = root.draft?;
+        let ids = |keys: &[KeyId]| keys.iter().map(KeyId::short).collect::<Vec<_>>().join(", ");
+        let words = |threshold: &ThresholdStatus| {
+            let ThresholdStatus { old_root, threshold, signed, missing } = threshold;
+            let mut words = format!("v{} keys {} of {threshold}", old_root.unwrap_or(version), signed.len());
+            if !signed.is_empty() {
+                words.push_str(&format!(" ({})", ids(signed)));
+            }
+            if (signed.len() as u64) < *threshold {
+                words.push_str(&format!(", missing {}", ids(missing)));
+            }
+            words
+        };
+        Some(format!("root v{version}: {}", root.thresholds.iter().map(words).collect::<Vec<_>>().join(", ")))
     }
 
     /// Returns the roles that expire at or before a moment.
@@ -171,6 +208,7 @@ fn role_status(
         _ => view.bytes(&role),
     };
     let mut keys: Vec<KeyStatus> = Vec::new();
+    let mut thresholds = Vec::new();
     let (mut missing, mut threshold) = (0, 0);
     for (authority, old_root) in &authorities {
         let result = match bytes {
@@ -178,6 +216,12 @@ fn role_status(
             None => authority.check(b"", &[]),
         };
         missing = missing.max(result.lacking());
+        thresholds.push(ThresholdStatus {
+            old_root: *old_root,
+            threshold: result.threshold,
+            signed: result.signed.clone(),
+            missing: result.missing.clone(),
+        });
         if old_root.is_none() {
             threshold = threshold.max(authority.threshold);
         }
@@ -198,6 +242,7 @@ fn role_status(
         threshold,
         distinct_keys: last.map(Authority::distinct_keys).min().unwrap_or(0),
         missing,
+        thresholds,
         lacking: view.lacking(&role, graph),
         keys,
         reasons,
@@ -207,14 +252,14 @@ fn role_status(
 
 /// The versions that clients see, as far as they can be read: `verify --live` judges them.
 #[derive(Default)]
-struct Live {
+pub(super) struct Live {
     root: Option<u64>,
     timestamp: Option<u64>,
     snapshot: Option<Snapshot>,
 }
 
 impl Live {
-    fn read(folder: &Folder) -> Result<Self, RepositoryError> {
+    pub(super) fn read(folder: &Folder) -> Result<Self, RepositoryError> {
         let Some(root) = live_file::<Root>(folder, "root.json") else { return Ok(Self::default()) };
         let timestamp = live_file::<Timestamp>(folder, "timestamp.json");
         let listed = timestamp.as_ref().and_then(Timestamp::snapshot).map(|listed| listed.version);
@@ -228,7 +273,7 @@ impl Live {
         })
     }
 
-    fn version(&self, role: &RoleName) -> Option<u64> {
+    pub(super) fn version(&self, role: &RoleName) -> Option<u64> {
         match role.as_str() {
             "root" => self.root,
             "timestamp" => self.timestamp,

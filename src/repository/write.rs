@@ -8,11 +8,11 @@ use rayon::prelude::*;
 
 use super::Repository;
 use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
-use super::follow::{Extent, dirty, follow};
-use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS};
+use super::follow::{Extent, dirty, follow, keys_changed};
+use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
 use super::scan::{copy_digested, digest_file};
 use super::sign::{SigningKey, sign_drafts};
-use super::staged::DraftPlan;
+use super::staged::{AnyRole, DraftPlan};
 use super::view::View;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath};
 use crate::storage::{Folder, Overlay, ReadFiles};
@@ -96,6 +96,7 @@ impl Repository {
         if let Selection::Complete(_) = selection {
             self.drop_incomplete(&mut taken, &mut left);
         }
+        self.drop_repetitions(&mut taken);
         if taken != all {
             follow(&mut self.staged, Some(&taken), Extent::All, &self.policy, self.now)?;
             let mut derived = taken.clone();
@@ -110,12 +111,11 @@ impl Repository {
         if !lacking.is_empty() {
             return Err(RepositoryError::Incomplete(lacking));
         }
+        if roles.is_empty() && !left.is_empty() {
+            return Err(RepositoryError::Incomplete(left));
+        }
         if roles.is_empty() {
-            return if left.is_empty() {
-                Ok(Written::default())
-            } else {
-                Err(RepositoryError::Incomplete(left))
-            };
+            return Ok(Written { metadata: self.newest_root()?.into_iter().collect(), ..Written::default() });
         }
         let mut written = self.collect(&view, &roles)?;
         written.left = left;
@@ -191,6 +191,15 @@ impl Repository {
         }
     }
 
+    /// Takes out of a selection what was drafted only for new signatures that the drafts in force do not ask for.
+    fn drop_repetitions(&self, taken: &mut BTreeSet<RoleName>) {
+        let view = View::of(&self.staged, taken.clone());
+        let graph = view.graph();
+        taken.retain(|role| {
+            !self.staged.repeats_written(role) || keys_changed(&view, &self.staged, role, &graph)
+        });
+    }
+
     /// Takes out of a selection what is not complete, and what would not be coherent without it.
     fn drop_incomplete(&self, taken: &mut BTreeSet<RoleName>, left: &mut Vec<Lacking>) {
         loop {
@@ -230,6 +239,7 @@ impl Repository {
         // signatures are kept; a draft is removed only once it is written
         written.drafts.remove.clear();
         let (mut versioned, mut last) = (Vec::new(), Vec::new());
+        last.extend(self.newest_root()?);
         for role in roles {
             let Some(state) = self.staged.role(role) else { continue };
             let bytes = state
@@ -241,13 +251,15 @@ impl Repository {
             match role.as_str() {
                 "timestamp" => last.push((name, bytes)),
                 "root" => {
-                    versioned.insert(0, (name, bytes.clone()));
-                    last.insert(0, ("root.json".to_owned(), bytes));
+                    // clients that see the new root must find all that it wants signed by other keys
+                    last = vec![(name, bytes.clone()), ("root.json".to_owned(), bytes)];
                 }
-                _ => versioned.push((name, bytes)),
+                _ => {
+                    versioned.push((name, self.staged.put_already(role)?.unwrap_or(bytes)));
+                }
             }
         }
-        for (name, bytes) in &versioned {
+        for (name, bytes) in versioned.iter().chain(&last) {
             self.refuse_other_bytes(layout, name, bytes)?;
         }
         written.metadata = versioned.into_iter().chain(last).collect();
@@ -255,9 +267,19 @@ impl Repository {
         Ok(written)
     }
 
+    /// Returns `root.json` where a killed `write` has left it behind the newest of the versioned roots.
+    fn newest_root(&self) -> Result<Option<(String, Vec<u8>)>, RepositoryError> {
+        let (folder, name) = (self.staged.folder(), "root.json");
+        let Some(version) = self.staged.root.written_version() else { return Ok(None) };
+        let read = |name: &str| folder.read(name, MAX_METADATA).at(folder.file(name));
+        let newest = read(&Layout::Plain.metadata_name(&RoleName::root(), version))?;
+        let present = read(name)?;
+        Ok(newest.filter(|newest| present.as_ref() != Some(newest)).map(|newest| (name.to_owned(), newest)))
+    }
+
     /// A versioned file is never written again with other bytes.
     fn refuse_other_bytes(&self, layout: Layout, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
-        if layout == Layout::Plain && !name.ends_with(".root.json") {
+        if !is_versioned(layout, name) {
             return Ok(());
         }
         let folder = self.staged.folder();
@@ -403,24 +425,25 @@ impl Repository {
         trusted(&name, set.update_snapshot(&snapshot, Origin::Remote).map(drop))?;
         let graph = view.graph();
         let needed = needed(&graph.order, |role| graph.delegators(role), &written.roles);
-        for role in graph.order.iter().filter(|role| needed.contains(*role)) {
-            let version =
-                set.snapshot().and_then(|snapshot| snapshot.role(role)).map_or(0, |listed| listed.version);
-            let name = layout.metadata_name(role, version);
-            for delegator in graph
+        let roles = || graph.order.iter().filter(|role| needed.contains(*role));
+        let name = |set: &TrustedMetadataSet, role: &RoleName| {
+            let listed = set.snapshot().and_then(|snapshot| snapshot.role(role));
+            layout.metadata_name(role, listed.map_or(0, |listed| listed.version))
+        };
+        // each by whoever comes first, since another delegator may itself come later; then by all of them
+        for role in roles() {
+            let loaded = |by: &&RoleName| by.as_str() == "root" || set.targets(by).is_some();
+            let Some(delegator) = graph.delegators(role).iter().find(loaded) else { continue };
+            let name = name(&set, role);
+            let bytes = read(&name)?;
+            trusted(&name, set.update_targets(&bytes, role, delegator).map(drop))?;
+        }
+        for role in roles() {
+            let by_all = graph
                 .delegators(role)
                 .iter()
-                .filter(|delegator| delegator.as_str() == "root" || needed.contains(*delegator))
-            {
-                let result = match set.targets(role) {
-                    Some(_) => set.verify_again(role, delegator).map(drop),
-                    None => {
-                        let bytes = read(&name)?;
-                        set.update_targets(&bytes, role, delegator).map(drop)
-                    }
-                };
-                trusted(&name, result)?;
-            }
+                .try_for_each(|delegator| set.verify_again(role, delegator).map(drop));
+            trusted(&name(&set, role), by_all)?;
         }
         Ok(())
     }
@@ -466,7 +489,10 @@ pub(super) fn put_metadata(
     files: &[(String, Vec<u8>)],
     prefix: &str,
 ) -> Result<(), RepositoryError> {
-    let entry = |name: &str| matches!(name, "root.json" | "timestamp.json");
+    let entry = |name: &str| {
+        let is_root = parse_versioned(name).is_some_and(|(_, role)| role.as_str() == "root");
+        is_root || matches!(name, "root.json" | "timestamp.json")
+    };
     let (last, first): (Vec<_>, Vec<_>) = files.iter().partition(|(name, _)| entry(name));
     for group in [first, last] {
         let mut batch = folder.batch().at(folder.path())?;

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod bounds;
 mod delegations;
 mod listing;
+mod mirrors;
 mod recovery;
+mod resume;
 mod simulator;
+mod start;
 mod targets;
 mod workflow;

@@ -1,6 +1,8 @@
 //! Recovery: from rotated keys, from damaged files, from clients that were killed.
 
-use tuf::client::{ClientError, Code, Limits, LocalMetadata, init, trust_first_use};
+use tuf::client::{
+    ClientError, Code, FirstRoot, Limits, LocalMetadata, Mirrors, Repository, init, init_from_repository,
+};
 use url::Url;
 
 use crate::simulator::{BASE, Client, Simulator, key, now, role};
@@ -183,11 +185,15 @@ fn first_use_is_trusted_once() {
     let simulator = Simulator::new();
     let folder = tempfile::tempdir().unwrap();
     let local = LocalMetadata::create(folder.path()).unwrap();
-    let metadata = Url::parse(&format!("{BASE}/metadata/")).unwrap();
+    let mirrors = Mirrors::from(Repository::at(&Url::parse(BASE).unwrap()));
     let limits = Limits::default();
-    assert_eq!(trust_first_use(&local, &simulator, &metadata, &limits, now()).unwrap(), 1);
+    assert_eq!(
+        init_from_repository(&local, &simulator, &mirrors, &FirstRoot::TrustFirstUse, &limits, now())
+            .unwrap(),
+        1
+    );
     assert_eq!(simulator.requests(), ["1.root.json"]);
-    let again = trust_first_use(&local, &simulator, &metadata, &limits, now());
+    let again = init_from_repository(&local, &simulator, &mirrors, &FirstRoot::TrustFirstUse, &limits, now());
     assert!(matches!(again, Err(ClientError::AlreadyInitialised { .. })));
     assert_eq!(simulator.requests(), [""; 0]);
 }

@@ -3,16 +3,15 @@
 
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeZone, Utc};
 use tuf::client::{
-    ClientError, FetchCause, FetchError, Fetched, Fetcher, Limits, LocalMetadata, Repository, TargetDir,
-    Updater, init,
+    ClientError, FetchCause, FetchError, Fetched, Fetcher, Limits, LocalMetadata, Mirrors, Repository, Sink,
+    TargetDir, Updater, init,
 };
 use tuf::crypto::{KeyType, PrivateKey, Signer};
 use tuf::metadata::{
@@ -39,8 +38,8 @@ pub fn role(name: &str) -> RoleName {
     RoleName::new(name).unwrap()
 }
 
-pub fn key() -> Rc<PrivateKey> {
-    Rc::new(PrivateKey::generate(KeyType::Ed25519).unwrap())
+pub fn key() -> Arc<PrivateKey> {
+    Arc::new(PrivateKey::generate(KeyType::Ed25519).unwrap())
 }
 
 pub fn target_file(bytes: &[u8], algorithms: &[Algorithm]) -> TargetFile {
@@ -62,13 +61,15 @@ pub struct Simulator {
     /// The top-level targets role and the delegated ones.
     pub targets: BTreeMap<String, Targets>,
     /// Who signs for a role.
-    pub keys: BTreeMap<String, Vec<Rc<PrivateKey>>>,
+    pub keys: BTreeMap<String, Vec<Arc<PrivateKey>>>,
     pub listing: Listing,
     /// What is served, by path below the base URL.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Paths that are answered with this status instead.
     pub statuses: BTreeMap<String, u16>,
-    requests: RefCell<Vec<String>>,
+    /// Paths whose connection breaks after so many bytes, each time.
+    pub breaks: BTreeMap<String, usize>,
+    requests: Mutex<Vec<String>>,
 }
 
 impl Simulator {
@@ -92,7 +93,8 @@ impl Simulator {
             listing: Listing::Versions,
             files: BTreeMap::new(),
             statuses: BTreeMap::new(),
-            requests: RefCell::default(),
+            breaks: BTreeMap::new(),
+            requests: Mutex::default(),
         };
         for name in ["root", "timestamp", "snapshot", "targets"] {
             simulator.trust(name, vec![key()], 1);
@@ -103,7 +105,7 @@ impl Simulator {
     }
 
     /// Makes the root trust these keys for a role, and sign it with them.
-    pub fn trust(&mut self, name: &str, keys: Vec<Rc<PrivateKey>>, threshold: u64) {
+    pub fn trust(&mut self, name: &str, keys: Vec<Arc<PrivateKey>>, threshold: u64) {
         let keyids: Vec<KeyId> = keys.iter().map(|key| key.public_key().id()).collect();
         for key in &keys {
             self.root.keys.insert(key.public_key().id(), key.public_key().clone());
@@ -152,8 +154,8 @@ impl Simulator {
         change(self);
         let own = self.keys["root"].clone();
         let both =
-            own.iter().chain(before.iter().filter(|key| !own.iter().any(|other| Rc::ptr_eq(key, other))));
-        let both: Vec<Rc<PrivateKey>> = both.cloned().collect();
+            own.iter().chain(before.iter().filter(|key| !own.iter().any(|other| Arc::ptr_eq(key, other))));
+        let both: Vec<Arc<PrivateKey>> = both.cloned().collect();
         self.keys.insert("root".to_owned(), both);
         self.publish_root();
         self.keys.insert("root".to_owned(), own);
@@ -248,24 +250,40 @@ impl Simulator {
         };
         for index in 0..bins.bins() {
             self.targets.insert(bins.bin(index), Targets::new(later()));
-            self.keys.insert(bins.bin(index), vec![Rc::clone(&key)]);
+            self.keys.insert(bins.bin(index), vec![Arc::clone(&key)]);
         }
         let mut delegations = Delegations { succinct_roles: Some(bins), ..Delegations::default() };
         delegations.keys.insert(key.public_key().id(), key.public_key().clone());
         self.targets.get_mut(from).unwrap().delegations = Some(delegations);
     }
 
+    /// A copy as it stands, that goes its own way.
+    pub fn copy(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            timestamp: self.timestamp.clone(),
+            snapshot: self.snapshot.clone(),
+            targets: self.targets.clone(),
+            keys: self.keys.clone(),
+            listing: self.listing,
+            files: self.files.clone(),
+            statuses: self.statuses.clone(),
+            breaks: self.breaks.clone(),
+            requests: Mutex::default(),
+        }
+    }
+
     /// Returns the requests since the last call, as paths below the base URL, without `/metadata/`.
     pub fn requests(&self) -> Vec<String> {
-        self.requests.take()
+        std::mem::take(&mut *self.requests.lock().unwrap())
     }
 }
 
 impl Fetcher for Simulator {
-    fn fetch(&self, url: &Url, max_length: u64, sink: &mut dyn Write) -> Result<Fetched, FetchError> {
+    fn fetch(&self, url: &Url, max_length: u64, sink: &mut dyn Sink) -> Result<Fetched, FetchError> {
         let failed = |cause| FetchError { url: url.clone(), cause };
         let path = url.as_str().strip_prefix(BASE).unwrap_or_else(|| panic!("asked for {url}")).to_owned();
-        self.requests.borrow_mut().push(path.trim_start_matches("/metadata/").to_owned());
+        self.requests.lock().unwrap().push(path.trim_start_matches("/metadata/").to_owned());
         if let Some(status) = self.statuses.get(&path) {
             return Err(failed(match status {
                 403 | 404 | 410 => FetchCause::NotFound { status: Some(*status) },
@@ -275,8 +293,47 @@ impl Fetcher for Simulator {
         let not_found = || failed(FetchCause::NotFound { status: Some(404) });
         let bytes = self.files.get(&path).ok_or_else(not_found)?;
         let taken = bytes.len().min(usize::try_from(max_length).unwrap());
-        sink.write_all(&bytes[..taken]).map_err(|error| failed(FetchCause::Write(error)))?;
+        let start = sink.begin().map_err(|error| failed(FetchCause::Write(error)))?;
+        let start = usize::try_from(start).unwrap().min(taken);
+        if start > 0 {
+            self.requests.lock().unwrap().last_mut().unwrap().push_str(&format!(" from {start}"));
+        }
+        if let Some(count) = self.breaks.get(&path) {
+            let end = taken.min(start + count);
+            sink.take(&bytes[start..end]).map_err(|error| failed(FetchCause::Write(error)))?;
+            return Err(failed(FetchCause::Connection { reason: "it broke".to_owned() }));
+        }
+        sink.take(&bytes[start..taken]).map_err(|error| failed(FetchCause::Write(error)))?;
         Ok(if taken < bytes.len() { Fetched::Cut } else { Fetched::Whole })
+    }
+}
+
+/// Several hosts, each with a repository; a host that is not there refuses connections.
+pub struct Network(pub BTreeMap<&'static str, Simulator>);
+
+impl Network {
+    /// Names hosts as a repository and its mirrors.
+    pub fn mirrors(hosts: &[&str]) -> Mirrors {
+        let at = |host: &&str| Repository::at(&Url::parse(&format!("http://{host}.test")).unwrap());
+        let mut all = hosts.iter().map(at);
+        Mirrors::new(all.next().unwrap(), all)
+    }
+}
+
+impl Fetcher for Network {
+    fn fetch(&self, url: &Url, max_length: u64, sink: &mut dyn Sink) -> Result<Fetched, FetchError> {
+        let host = url.host_str().unwrap().trim_end_matches(".test");
+        match self.0.get(host) {
+            Some(simulator) => {
+                let there = Url::parse(&format!("{BASE}{}", url.path())).unwrap();
+                let fetched = simulator.fetch(&there, max_length, sink);
+                fetched.map_err(|error| FetchError { url: url.clone(), ..error })
+            }
+            None => {
+                let cause = FetchCause::Connection { reason: "nobody there".to_owned() };
+                Err(FetchError { url: url.clone(), cause })
+            }
+        }
     }
 }
 
@@ -319,6 +376,25 @@ impl Client {
         self.updater(simulator)?.refresh()
     }
 
+    /// Refreshes from one of several hosts, and downloads a target if one is named.
+    pub fn update_from(
+        &self,
+        network: &Network,
+        hosts: &[&str],
+        target: Option<&str>,
+    ) -> Result<(), ClientError> {
+        let mirrors = Network::mirrors(hosts);
+        let mut updater = Updater::new(network, self.local(), mirrors, self.limits.clone(), self.now)?;
+        updater.refresh()?;
+        if let Some(path) = target {
+            let (_, file) = updater.target_info(path)?.unwrap();
+            let batch = [(TargetPath::parse(path).unwrap(), file)];
+            let dir = TargetDir::create(&self.targets())?;
+            updater.download_targets(&batch, &dir, NonZeroUsize::MIN, &|_| ())?;
+        }
+        Ok(())
+    }
+
     /// Refreshes, and returns which role lists a target.
     pub fn find(&self, simulator: &Simulator, path: &str) -> Result<Option<String>, ClientError> {
         let mut updater = self.updater(simulator)?;
@@ -334,7 +410,8 @@ impl Client {
         let (_, file) = updater.target_info(path)?.ok_or_else(unknown)?;
         let path = TargetPath::parse(path).map_err(|source| ClientError::UnsafePath { source })?;
         let dir = TargetDir::create(&self.targets())?;
-        Ok(updater.download_target(&path, &file, &dir, &mut |_| {})?.cached)
+        let jobs = NonZeroUsize::MIN;
+        Ok(updater.download_targets(&[(path, file)], &dir, jobs, &|_| ())?[0].cached)
     }
 
     /// Returns the roles and versions in the local folder: `root v1 snapshot v1`.

@@ -108,7 +108,7 @@ impl Folder {
     }
 }
 
-fn finish(mut command: Command) -> Ran {
+pub fn finish(mut command: Command) -> Ran {
     let output = command.output().unwrap();
     Ran {
         code: output.status.code().expect("the program was killed"),

@@ -1,5 +1,6 @@
 //! The command line. Its doc comments are the help.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -45,6 +46,16 @@ pub struct Options {
     /// Base URL of a repository that has URL/metadata and URL/targets
     #[arg(long, value_name = "URL", value_parser = parse_base, help_heading = "Common options")]
     pub repo: Option<Url>,
+    /// Another place that holds the same repository, as URL/metadata and URL/targets, asked where those before it are
+    /// of no use; repeatable
+    #[arg(long, value_name = "URL", value_parser = parse_base, help_heading = "Common options")]
+    pub mirror: Vec<Url>,
+    /// How many targets are downloaded at once [default: 4]
+    #[arg(long, value_name = "N", help_heading = "Common options")]
+    pub jobs: Option<NonZeroUsize>,
+    /// File in PEM with more certificate authorities to trust for https; SSL_CERT_FILE replaces those of the system
+    #[arg(long, value_name = "FILE", help_heading = "Common options")]
+    pub ca_cert: Option<PathBuf>,
     /// Give up on a server that sends nothing, or less than --min-speed, for this long [default: 15]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400), help_heading = "Common options")]
     pub timeout: Option<u64>,
@@ -102,6 +113,11 @@ enum With {
         #[command(flatten)]
         options: Options,
     },
+    /// Remove local metadata and targets that the trusted metadata does not vouch for, without a request
+    Clean {
+        #[command(flatten)]
+        options: Options,
+    },
     /// Download all targets, or those named; the default
     Update {
         #[command(flatten)]
@@ -118,6 +134,7 @@ pub enum Command {
     Download(download::Args),
     List(list::Args),
     Status,
+    Clean,
     Update(update::Args),
 }
 
@@ -130,6 +147,7 @@ impl Cli {
             Some(With::Download { args, options }) => (options, Command::Download(args)),
             Some(With::List { args, options }) => (options, Command::List(args)),
             Some(With::Status { options }) => (options, Command::Status),
+            Some(With::Clean { options }) => (options, Command::Clean),
             Some(With::Update { args, options }) => (options, Command::Update(args)),
             None => (Options::default(), Command::Update(update::Args::default())),
         };
@@ -141,6 +159,7 @@ impl Options {
     // not clap's global arguments: of a repeated one they keep only those on one side of the command
     fn over(self, before: Self) -> Self {
         let target_name = before.target_name.into_iter().chain(self.target_name).collect();
+        let mirror = before.mirror.into_iter().chain(self.mirror).collect();
         Self {
             metadata_dir: self.metadata_dir.or(before.metadata_dir),
             metadata_url: self.metadata_url.or(before.metadata_url),
@@ -148,6 +167,9 @@ impl Options {
             target_dir: self.target_dir.or(before.target_dir),
             target_name,
             repo: self.repo.or(before.repo),
+            mirror,
+            jobs: self.jobs.or(before.jobs),
+            ca_cert: self.ca_cert.or(before.ca_cert),
             timeout: self.timeout.or(before.timeout),
             min_speed: self.min_speed.or(before.min_speed),
             json: self.json || before.json,

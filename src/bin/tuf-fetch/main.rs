@@ -37,6 +37,7 @@ fn run(session: &Session<'_>, command: Command) -> Result<(), Failure> {
         Command::Download(args) => commands::download::run(session, args),
         Command::List(args) => commands::list::run(session, args),
         Command::Status => commands::status::run(session),
+        Command::Clean => commands::clean::run(session),
         Command::Update(args) => commands::update::run(session, args),
     }
 }

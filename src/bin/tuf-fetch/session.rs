@@ -1,6 +1,6 @@
 //! What a command works with: options resolved, the clock read once, the network at hand.
 
-use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,13 +9,16 @@ use serde_json::{Value, json};
 use tuf::cli::clock;
 use tuf::cli::output::Output;
 use tuf::client::{
-    FetchError, Fetched, Fetcher, HttpFetcher, HttpOptions, Limits, LocalMetadata, Repository, SchemeFetcher,
-    Updater, Versions, shown,
+    Authorities, FetchError, Fetched, Fetcher, HttpFetcher, HttpOptions, Limits, LocalMetadata, Mirrors,
+    Repository, Retries, Retrying, SchemeFetcher, Sink, Updater, Versions, shown,
 };
 use url::Url;
 
 use crate::args::Options;
 use crate::failure::Failure;
+
+/// How many targets are downloaded at once where nothing is said.
+const JOBS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 
 /// One run of the program.
 pub struct Session<'a> {
@@ -57,8 +60,17 @@ impl<'a> Session<'a> {
         &self.options.target_name
     }
 
-    /// Returns where the repository is.
-    pub fn repository(&self, need: Need) -> Result<Repository, Failure> {
+    /// Returns how many targets are downloaded at once.
+    pub fn jobs(&self) -> NonZeroUsize {
+        self.options.jobs.unwrap_or(JOBS)
+    }
+
+    /// Returns where the repository and its mirrors are.
+    pub fn mirrors(&self, need: Need) -> Result<Mirrors, Failure> {
+        Ok(Mirrors::new(self.repository(need)?, self.options.mirror.iter().map(Repository::at)))
+    }
+
+    fn repository(&self, need: Need) -> Result<Repository, Failure> {
         let usual = self.options.repo.as_ref().map(Repository::at);
         let metadata =
             self.options.metadata_url.clone().or_else(|| usual.as_ref().map(|usual| usual.metadata.clone()));
@@ -74,7 +86,7 @@ impl<'a> Session<'a> {
 
     /// Opens the network.
     pub fn fetcher(&self) -> Result<impl Fetcher, Failure> {
-        let mut options = HttpOptions::default();
+        let mut options = HttpOptions { authorities: self.authorities()?, ..HttpOptions::default() };
         if let Some(seconds) = self.options.timeout {
             let patience = Duration::from_secs(seconds);
             options.connect = options.connect.min(patience);
@@ -84,17 +96,21 @@ impl<'a> Session<'a> {
             options.minimum_speed = speed;
         }
         let http = HttpFetcher::new(options).map_err(|detail| Failure::io("network", detail))?;
-        Ok(Told { output: self.output, fetcher: SchemeFetcher::new(http) })
+        let told = Told { output: self.output, fetcher: SchemeFetcher::new(http) };
+        Ok(Retrying::new(told, Retries::default(), std::thread::sleep))
+    }
+
+    fn authorities(&self) -> Result<Authorities, Failure> {
+        let Some(path) = &self.options.ca_cert else { return Ok(Authorities::default()) };
+        let pem = std::fs::read(path).map_err(|error| error.to_string());
+        let authorities = pem.and_then(|pem| Authorities::default().with_pem(&pem));
+        authorities.map_err(|detail| Failure::io(path.display().to_string(), detail))
     }
 
     /// Brings the trusted metadata up to date.
-    pub fn refreshed<'f>(
-        &self,
-        fetcher: &'f dyn Fetcher,
-        repository: Repository,
-    ) -> Result<Updater<'f>, Failure> {
+    pub fn refreshed<'f>(&self, fetcher: &'f dyn Fetcher, mirrors: Mirrors) -> Result<Updater<'f>, Failure> {
         let local = LocalMetadata::open(self.metadata_dir())?;
-        let mut updater = Updater::new(fetcher, local, repository, Limits::default(), self.now)?;
+        let mut updater = Updater::new(fetcher, local, mirrors, Limits::default(), self.now)?;
         updater.refresh()?;
         Ok(updater)
     }
@@ -135,7 +151,7 @@ struct Told<'a, F> {
 }
 
 impl<F: Fetcher> Fetcher for Told<'_, F> {
-    fn fetch(&self, url: &Url, max_length: u64, sink: &mut dyn Write) -> Result<Fetched, FetchError> {
+    fn fetch(&self, url: &Url, max_length: u64, sink: &mut dyn Sink) -> Result<Fetched, FetchError> {
         let fetched = self.fetcher.fetch(url, max_length, sink);
         match &fetched {
             Ok(Fetched::Whole) => self.output.detail(&format!("GET {}", shown(url))),

@@ -50,7 +50,9 @@ fn incomplete_hint(roles: &[Lacking]) -> String {
 fn refusal_hint(reason: &Refusal) -> Option<String> {
     match reason {
         Refusal::TargetChanged(_) => Some("tuf-repo add-targets --replace PATH".to_owned()),
-        Refusal::OtherBytes => Some("tuf-repo bump ROLE goes on with a new version".to_owned()),
+        Refusal::OtherBytes => {
+            Some("tuf-repo bump ROLE --version N goes on with a version that is free".to_owned())
+        }
         Refusal::Untrusted(tuf::trusted_set::TrustError::Expired { role, .. }) => {
             Some(format!("tuf-repo expire {} 90d, then sign and write", shell_word(role.as_str())))
         }
@@ -91,7 +93,27 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::NotTrusted { .. } => "another --role, or tuf-repo delegate with a wider --paths",
         InputError::NoMatch(_) => "tuf-repo list",
         InputError::NoFile { reason: "is a symbolic link", .. } => "--follow-links",
-        _ => return None,
+        InputError::NoFile { reason: "no such file", .. } => {
+            "paths are relative to the current folder, such as targets/NAME"
+        }
+        InputError::NoFile { .. } => "another name for a regular file, or leave it out",
+        InputError::Policy { .. } => "correct the line in tuf-repo.toml",
+        InputError::ListsNoTargets { .. } => {
+            "--role targets, or a delegated role (tuf-repo status lists them)"
+        }
+        InputError::VersionTooHigh { role, .. } => {
+            return Some(format!("tuf-repo bump {}", shell_word(role.as_str())));
+        }
+        InputError::Delegation(_) => "tuf-repo delegate --help",
+        InputError::Bundle { .. } => "tuf-repo sign --export FILE ROLE makes one",
+        InputError::NothingToSign { role } => {
+            return Some(format!("tuf-repo bump {}", shell_word(role.as_str())));
+        }
+        InputError::NotDelegated { .. } => "tuf-repo status lists the roles",
+        InputError::RoleName(_) => "a name such as django or team/django",
+        InputError::TargetPath(_) => "--prefix P or --base DIR names it by a plain relative path",
+        InputError::Clash { .. } => "another --prefix, or tuf-repo list to see what is listed",
+        InputError::Canonical { .. } => "integers, strings, lists and objects only",
     };
     Some(hint.to_owned())
 }

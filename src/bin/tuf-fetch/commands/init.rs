@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tuf::client::{self, Code, Limits, LocalMetadata};
+use tuf::client::{self, Code, FirstRoot, Limits, LocalMetadata};
+use tuf::metadata::KeyId;
 
 use crate::failure::Failure;
 use crate::session::{Need, Session};
@@ -13,11 +14,15 @@ use crate::session::{Need, Session};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A root that you trust, from a source that you trust
-    #[arg(value_name = "ROOT.json", required_unless_present = "trust_first_use")]
+    #[arg(value_name = "ROOT.json", required_unless_present_any = ["trust_first_use", "pin"])]
     root: Option<PathBuf>,
     /// Take the first root from the repository and trust it, whoever answers; never a second time
-    #[arg(long, conflicts_with = "root")]
+    #[arg(long, conflicts_with_all = ["root", "pin"])]
     trust_first_use: bool,
+    /// Take the first root from the repository and trust it if keys with these ids signed it to its threshold; an id
+    /// counts only where it is the hash of its key
+    #[arg(long, value_name = "KEYID", num_args = 1.., conflicts_with = "root")]
+    pin: Vec<String>,
 }
 
 pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
@@ -29,10 +34,15 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
             client::init(&LocalMetadata::create(dir)?, &root, session.now)?
         }
         None => {
-            let repository = session.repository(Need::Metadata)?;
+            let mirrors = session.mirrors(Need::Metadata)?;
             let fetcher = session.fetcher()?;
             let local = LocalMetadata::create(dir)?;
-            client::trust_first_use(&local, &fetcher, &repository.metadata, &Limits::default(), session.now)?
+            let first = match args.pin.is_empty() {
+                true => FirstRoot::TrustFirstUse,
+                false => FirstRoot::Pinned(args.pin.into_iter().map(KeyId::new).collect()),
+            };
+            let limits = Limits::default();
+            client::init_from_repository(&local, &fetcher, &mirrors, &first, &limits, session.now)?
         }
     };
     let human = || format!("root v{version} is trusted in {}", dir.display());

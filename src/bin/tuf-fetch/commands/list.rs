@@ -16,9 +16,9 @@ pub struct Args {
 }
 
 pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
-    let repository = session.repository(Need::Metadata)?;
+    let mirrors = session.mirrors(Need::Metadata)?;
     let fetcher = session.fetcher()?;
-    let mut updater = session.refreshed(&fetcher, repository)?;
+    let mut updater = session.refreshed(&fetcher, mirrors)?;
     let matches = |path: &str| args.globs.iter().any(|glob| glob == path || pattern_matches(glob, path));
     let mut listed = updater.list()?;
     listed.retain(|target| args.globs.is_empty() || matches(&target.path));

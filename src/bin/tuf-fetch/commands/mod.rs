@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod clean;
 pub mod download;
 pub mod init;
 pub mod list;

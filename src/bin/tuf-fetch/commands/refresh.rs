@@ -4,9 +4,9 @@ use crate::failure::Failure;
 use crate::session::{Need, Session, versions_json, versions_text};
 
 pub fn run(session: &Session<'_>) -> Result<(), Failure> {
-    let repository = session.repository(Need::Metadata)?;
+    let mirrors = session.mirrors(Need::Metadata)?;
     let fetcher = session.fetcher()?;
-    let versions = session.refreshed(&fetcher, repository)?.versions();
+    let versions = session.refreshed(&fetcher, mirrors)?.versions();
     session.output.result(|| versions_text(versions), versions_json(versions))?;
     Ok(())
 }

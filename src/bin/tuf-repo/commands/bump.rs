@@ -25,7 +25,8 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     if args.version.is_some() && args.roles.len() > 1 {
-        return Err(Failure::usage("--version goes with one role only"));
+        return Err(Failure::usage("--version goes with one role only")
+            .with_hint("tuf-repo bump ROLE --version N for each"));
     }
     let mut repository = open_locked(context)?;
     let mut versions = Map::new();

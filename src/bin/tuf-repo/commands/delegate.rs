@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::keys::{KeyArgument, load_all_public};
 use tuf::metadata::RoleName;
-use tuf::repository::{Delegation, Trust};
+use tuf::repository::{Delegation, InputError, Trust};
 
 use super::common::{DryRun, PasswordArgs, Scheme, with_scheme};
 use super::edit::{finish, open_locked};
@@ -58,7 +58,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let name = RoleName::parse(&args.name).map_err(|error| Failure::usage(error.to_string()))?;
+    let name = RoleName::parse(&args.name).map_err(|error| failure(InputError::from(error).into()))?;
     let keys = load_all_public(&args.keys, &mut args.passwords.read(context)?)?;
     let keys = keys.into_iter().map(|key| with_scheme(key, args.scheme)).collect::<Result<Vec<_>, _>>()?;
     if (keys.len() as u64) < args.threshold {

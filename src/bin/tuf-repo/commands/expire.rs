@@ -38,7 +38,10 @@ pub fn run(args: Args, context: &Context) -> Outcome {
 
 fn moment(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Failure> {
     if let Ok(duration) = parse_duration(text) {
-        return after(now, duration).map_err(Failure::usage);
+        return after(now, duration).map_err(|refusal| {
+            Failure::usage(format!("'{}': {refusal}", text.escape_debug()))
+                .with_hint("a shorter duration, such as 90d")
+        });
     }
     parse_time(text).map_err(|refusal| Failure::usage(refusal).with_hint("or a duration such as 90d"))
 }

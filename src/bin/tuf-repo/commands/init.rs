@@ -1,25 +1,38 @@
-//! `init`: makes a repository.
+//! `init`: makes a repository, or takes over one that others made.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tuf::cli::failure::Outcome;
-use tuf::cli::text::{quoted, shell_word};
-use tuf::repository::{Execution, Layout};
+use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::text::{one_line, quoted, shell_word};
+use tuf::client::{Fetched, Fetcher, HttpFetcher, HttpOptions, SchemeFetcher, Sink};
+use tuf::repository::{Adopted, Execution, FolderSource, Layout, METADATA, Source, TARGETS, adopt};
+use url::Url;
 
-use super::common::DryRun;
+use super::common::{DryRun, progress_bytes};
 use crate::context::Context;
 use crate::failure::failure;
 
-/// Make a repository: its folders, its policy, and unsigned drafts of the four top-level roles.
+/// Make a repository: its folders, its policy, and unsigned drafts of the four top-level roles. With --from take over a
+/// repository as it is published, every signature kept valid.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The folder of the repository [default: that of --repo].
     dir: Option<PathBuf>,
 
     /// Name files plainly: targets.json instead of N.targets.json, name instead of HASH.name.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from")]
     no_consistent_snapshot: bool,
+
+    /// Take over the repository in this folder or at this URL, which holds metadata/ and targets/ or is the metadata.
+    #[arg(long, value_name = "DIR|URL", requires = "trusted_root")]
+    from: Option<String>,
+
+    /// The root that you trust the other repository by.
+    #[arg(long, value_name = "FILE", requires = "from")]
+    trusted_root: Option<PathBuf>,
 
     #[command(flatten)]
     dry_run: DryRun,
@@ -27,15 +40,14 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let dir = args.dir.as_ref().unwrap_or(&context.repo);
-    let layout = if args.no_consistent_snapshot { Layout::Plain } else { Layout::Consistent };
     let execution = if args.dry_run.dry_run { Execution::DryRun } else { Execution::Real };
+    if let Some((from, root)) = args.from.as_deref().zip(args.trusted_root.as_deref()) {
+        return take_over(dir, from, root, execution, context);
+    }
+    let layout = if args.no_consistent_snapshot { Layout::Plain } else { Layout::Consistent };
     let put = tuf::repository::init(dir, layout, context.now, execution).map_err(failure)?;
     let made = if args.dry_run.dry_run { "Dry run, nothing changed: would make" } else { "Made" };
-    let option = match dir.to_str() {
-        Some(".") => String::new(),
-        _ => format!("-r {} ", shell_word(&dir.to_string_lossy())),
-    };
-    let next = format!("tuf-repo {option}add-key root KEY.pub");
+    let next = format!("tuf-repo {}add-key root KEY.pub", option(dir));
     context.output.talk(&format!("{made} the repository {} with unsigned drafts. Next: {next}", quoted(dir)));
     let json = json!({
         "dry_run": args.dry_run.dry_run,
@@ -45,4 +57,141 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         "next": [next],
     });
     context.output.result(String::new, json)
+}
+
+fn option(dir: &Path) -> String {
+    match dir.to_str() {
+        Some(".") => String::new(),
+        _ => format!("-r {} ", shell_word(&dir.to_string_lossy())),
+    }
+}
+
+fn take_over(
+    dir: &Path,
+    from: &str,
+    trusted_root: &Path,
+    execution: Execution,
+    context: &Context,
+) -> Outcome {
+    let root = std::fs::read(trusted_root).map_err(|error| {
+        let Failure { message, .. } = Failure::cannot("read", trusted_root, &error);
+        Failure::usage(message)
+    })?;
+    let bar = progress_bytes(context, 0, "Copying targets");
+    let progress = |bytes| bar.advance(bytes);
+    let adopted = if from.contains("://") {
+        let source = UrlSource::new(from)?;
+        adopt(dir, &source, &root, context.now, execution, &progress)
+    } else if Path::new(from).is_dir() {
+        adopt(dir, &FolderSource::new(Path::new(from)), &root, context.now, execution, &progress)
+    } else {
+        let refusal = format!("{} is neither a folder nor a URL", quoted(Path::new(from)));
+        return Err(Failure::usage(refusal).with_hint("--from DIR or --from https://…"));
+    };
+    drop(bar);
+    tell(dir, from, &adopted.map_err(failure)?, execution, context)
+}
+
+fn tell(dir: &Path, from: &str, adopted: &Adopted, execution: Execution, context: &Context) -> Outcome {
+    let names: Vec<String> =
+        adopted.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
+    let done = match execution {
+        Execution::Real => "Took over",
+        Execution::DryRun => "Dry run, nothing changed: would take over",
+    };
+    let next = format!("tuf-repo {}status", option(dir));
+    context.output.talk(&format!("{done} {} from {}. Next: {next}", names.join(", "), one_line(from)));
+    if adopted.first_root > 1 {
+        context.output.warn(&format!(
+            "clients that start from a root before v{} are stranded already",
+            adopted.first_root
+        ));
+    }
+    if !adopted.expired.is_empty() {
+        let roles: Vec<&str> = adopted.expired.iter().map(|role| role.as_str()).collect();
+        context.output.warn(&format!("expired: {}; tuf-repo refresh revives them", roles.join(", ")));
+    }
+    for name in &adopted.missing {
+        context.output.warn(&format!("the source lists {TARGETS}/{name} and does not have it"));
+    }
+    let json = json!({
+        "dry_run": execution == Execution::DryRun,
+        "repository": dir.to_string_lossy(),
+        "consistent_snapshot": adopted.consistent_snapshot,
+        "roles": adopted.roles,
+        "put": adopted.put,
+        "missing": adopted.missing,
+        "expired": adopted.expired,
+        "first_root": adopted.first_root,
+        "next": [next],
+    });
+    context.output.result(String::new, json)
+}
+
+/// A repository behind a URL.
+struct UrlSource {
+    fetcher: SchemeFetcher,
+    metadata: Url,
+    targets: Url,
+}
+
+impl UrlSource {
+    fn new(from: &str) -> Result<Self, Failure> {
+        let refused = |reason: String| {
+            Failure::usage(format!("{}: {reason}", one_line(from))).with_hint("--from https://host/path")
+        };
+        let base = Url::parse(&format!("{}/", from.trim_end_matches('/')))
+            .map_err(|error| refused(error.to_string()))?;
+        let join = |name: &str| base.join(name).map_err(|error| refused(error.to_string()));
+        let http = HttpFetcher::new(HttpOptions::default()).map_err(Failure::io)?;
+        let (metadata, targets) = (join(&format!("{METADATA}/"))?, join(&format!("{TARGETS}/"))?);
+        let source = Self { fetcher: SchemeFetcher::new(http), metadata, targets };
+        // a URL of the metadata folder itself has its timestamp right there
+        if matches!(source.metadata("timestamp.json", 1 << 20), Ok(None)) {
+            return Ok(Self { metadata: base.clone(), targets: join(&format!("../{TARGETS}/"))?, ..source });
+        }
+        Ok(source)
+    }
+
+    fn fetch(&self, url: &Url, limit: u64, to: &mut dyn Sink) -> io::Result<bool> {
+        match self.fetcher.fetch(url, limit, to) {
+            Ok(Fetched::Whole) => Ok(true),
+            Ok(Fetched::Cut) => {
+                Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {limit} bytes")))
+            }
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(io::Error::other(error.to_string())),
+        }
+    }
+}
+
+impl Source for UrlSource {
+    fn metadata(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let url = self.metadata.join(name).map_err(|error| io::Error::other(error.to_string()))?;
+        let mut bytes = Vec::new();
+        Ok(self.fetch(&url, limit, &mut bytes)?.then_some(bytes))
+    }
+
+    fn target(&self, name: &str, limit: u64, to: &mut File) -> io::Result<bool> {
+        let mut url = self.targets.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(name.split('/'));
+        }
+        self.fetch(&url, limit, &mut Copy(to))
+    }
+}
+
+/// Takes a target into a file; a request that is made once more starts the file over.
+struct Copy<'a>(&'a mut File);
+
+impl Sink for Copy<'_> {
+    fn begin(&mut self) -> io::Result<u64> {
+        self.0.set_len(0)?;
+        self.0.rewind()?;
+        Ok(0)
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
 }

@@ -3,6 +3,7 @@
 mod add_key;
 mod add_targets;
 mod bump;
+mod ceremony;
 pub mod common;
 mod completions;
 mod delegate;

@@ -47,7 +47,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(Duration::ZERO);
     let plan = repository.plan_publish(&destination, expiry, wait).map_err(failure)?;
     plan.warnings.iter().for_each(|finding| context.output.warn(&finding.message));
-    if !args.dry_run.dry_run && !plan.is_empty() {
+    // with everything live too: what a killed command left behind goes
+    if !args.dry_run.dry_run {
         let bar = progress_bytes(context, plan.target_bytes(), "Copying targets");
         repository.execute_publish(&plan, &|bytes| bar.advance(bytes)).map_err(failure)?;
         drop(bar);

@@ -7,6 +7,7 @@ use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::quoted;
 use tuf::repository::SigningKey;
 
+use super::ceremony;
 use super::common::{DryRun, KeyArgs, key_dir};
 use super::edit::{finish_planned, open_locked};
 use crate::context::Context;
@@ -19,6 +20,26 @@ pub struct Args {
     #[arg(value_name = "ROLE")]
     roles: Vec<String>,
 
+    /// Write the role's draft to a file that can be signed where there is no repository.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bundle", "import", "sig", "keys", "key_dir"])]
+    export: Option<PathBuf>,
+
+    /// Sign such a file instead of a repository's drafts; what it changes is shown before a password is asked for.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["import", "sig", "roles", "key_dir"])]
+    bundle: Option<PathBuf>,
+
+    /// Take the signatures of such files into the drafts, or the metadata of delegated roles made elsewhere (ROLE.json).
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["sig", "keys", "key_dir", "roles"])]
+    import: Vec<PathBuf>,
+
+    /// Take a signature that another program made over the role's canonical bytes: hexadecimal, base64 or binary.
+    #[arg(long, value_name = "FILE", requires = "key_id", conflicts_with_all = ["keys", "key_dir"])]
+    sig: Option<PathBuf>,
+
+    /// The id of the key that made the signature.
+    #[arg(long, value_name = "ID", requires = "sig")]
+    key_id: Option<String>,
+
     /// Sign with the keys of this folder that may sign for the roles.
     #[arg(long, value_name = "DIR")]
     key_dir: Option<PathBuf>,
@@ -30,7 +51,23 @@ pub struct Args {
     dry_run: DryRun,
 }
 
-pub fn run(mut args: Args, context: &Context) -> Outcome {
+pub fn run(args: Args, context: &Context) -> Outcome {
+    if let Some(file) = &args.export {
+        return ceremony::export(file, &args.roles, args.dry_run, context);
+    }
+    if let Some(file) = &args.bundle {
+        return ceremony::sign_bundle(file, &args.keys, args.dry_run, context);
+    }
+    if !args.import.is_empty() {
+        return ceremony::import(&args.import, args.dry_run, context);
+    }
+    if let Some((file, keyid)) = args.sig.as_deref().zip(args.key_id.as_deref()) {
+        return ceremony::import_raw(keyid, file, &args.roles, args.dry_run, context);
+    }
+    sign_drafts(args, context)
+}
+
+fn sign_drafts(mut args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
     let roles = args
         .roles
@@ -47,7 +84,8 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
         args.keys.keys.extend(found);
     }
     args.keys.add_policy_keys(&repository, &roles)?;
-    if args.keys.keys.is_empty() {
+    let is_dirty = !repository.status().map_err(failure)?.dirty().is_empty();
+    if args.keys.keys.is_empty() && is_dirty {
         return Err(
             Failure::usage("no key to sign with").with_hint("--key KEY, or keys = […] in tuf-repo.toml")
         );

@@ -31,7 +31,8 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let status = open(context)?.status().map_err(failure)?;
-    let soon = after(context.now, args.expires_within.unwrap_or_default()).map_err(Failure::usage)?;
+    let soon = after(context.now, args.expires_within.unwrap_or_default())
+        .map_err(|refusal| Failure::usage(refusal).with_hint("a shorter duration, such as 7d"))?;
     let expiring: Vec<&RoleName> = status.expiring(soon).into_iter().map(|role| &role.role).collect();
     let roles: Map<String, _> =
         status.roles.iter().map(|role| (role.role.to_string(), role_json(role))).collect();
@@ -59,7 +60,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         if !expiring.is_empty() {
             words.push(format!("expired or expiring: {}", names(expiring)));
         }
-        return Err(Failure::attention(words.join("; ")));
+        let next = status.next().into_iter().next();
+        let next = next.unwrap_or_else(|| "tuf-repo bump ROLE, then write and publish".to_owned());
+        return Err(Failure::attention(words.join("; ")).with_hint(next));
     }
     Ok(())
 }
@@ -126,6 +129,7 @@ fn dirty_line(status: &Status) -> String {
 fn plain(status: &Status, context: &Context) -> String {
     let mut text = dirty_line(status) + "\n";
     status.missing_words().iter().for_each(|line| text.push_str(&format!("{line}\n")));
+    status.root_change().iter().for_each(|line| text.push_str(&format!("{line}\n")));
     let rows = rows(status, context);
     let width = |column: usize| {
         rows.iter().map(|row| row[column].chars().count()).chain([HEAD[column].len()]).max().unwrap_or(0)

@@ -53,7 +53,8 @@ pub fn execute(
     dry_run: DryRun,
     nothing: &str,
 ) -> Outcome {
-    if !dry_run.dry_run && !written.is_empty() {
+    // with nothing to write too: what a killed command left behind goes
+    if !dry_run.dry_run {
         let bar = progress_bytes(context, written.target_bytes(), "Copying targets");
         repository.execute_write(written, &|bytes| bar.advance(bytes)).map_err(failure)?;
         drop(bar);

@@ -1,0 +1,7 @@
+//! Canonical JSON, from foreign bytes.
+#![no_main]
+
+#[path = "../../tests/fuzz_harness/mod.rs"]
+mod harness;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| harness::canonical(data));

@@ -1,0 +1,193 @@
+#!/usr/bin/env bash
+# The interoperability stage: what tuf-repo makes is read by python-tuf, and both clients fetch real release files, the
+# packages of this project's own dependencies, byte for byte. Nothing is installed outside .venv and the build folder.
+#
+#   bash interop/run.sh          everything
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$top"
+folder=
+server=
+passed=0
+
+finish() {
+    local code=$?
+    trap - EXIT
+    stop_server
+    [[ -z $folder ]] || rm -rf "$folder"
+    if ((code != 0)); then echo "interop: FAILED (exit code $code) after $passed steps" >&2; fi
+    exit "$code"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+stop_server() {
+    if [[ -n $server ]]; then
+        kill "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+        server=
+    fi
+}
+
+passes() {
+    passed=$((passed + 1))
+    echo "ok $passed: $*"
+}
+
+# Starts the development server of a repository and sets $url.
+start_server() {
+    stop_server
+    rm -f "$folder/url"
+    tuf-repo -q -r "$1" serve --bind 127.0.0.1:0 >"$folder/url" 2>"$folder/server.log" &
+    server=$!
+    for _ in $(seq 200); do
+        [[ -s $folder/url ]] && break
+        kill -0 "$server" 2>/dev/null || { cat "$folder/server.log" >&2; return 1; }
+        sleep 0.05
+    done
+    url=$(cat "$folder/url")
+    [[ -n $url ]]
+}
+
+# Makes a virtual environment with python-tuf, once.
+prepare_python() {
+    python=$top/.venv/bin/python
+    if ! "$python" -c 'import tuf' 2>/dev/null; then
+        rm -rf "$top/.venv"
+        python3 -m venv "$top/.venv"
+        "$python" -m pip install --quiet --disable-pip-version-check 'tuf==7.*' 'securesystemslib[crypto]'
+    fi
+    "$python" -c 'import tuf; print("python-tuf", tuf.__version__)'
+}
+
+# Makes the keys of the four roles in a folder, and a repository of a layout that trusts them.
+make_repository() {
+    local repository=$1 keys=$2
+    shift 2
+    tuf-repo -q init "$repository" "$@"
+    local role
+    for role in root targets snapshot timestamp; do
+        tuf-repo -q keygen "$keys/$role" --no-password >/dev/null
+        tuf-repo -q -r "$repository" add-key "$role" "$keys/$role.pub"
+    done
+}
+
+# Real files: one delegation for each first letter, and one nested in it.
+release_files() {
+    local layout=$1 work=$folder/release-$1
+    shift
+    local repository=$work/repository keys=$work/keys letter
+    make_repository "$repository" "$keys" "$@"
+    export TUF_REPO=$repository
+    local signing=(--key "$keys/root" --key "$keys/targets" --key "$keys/snapshot" --key "$keys/timestamp")
+    for letter in $(ls "$folder/crates"); do
+        tuf-repo -q keygen "$keys/letter-$letter" --no-password >/dev/null
+        tuf-repo -q delegate "$letter" --key "$keys/letter-$letter.pub" --paths "$letter/*"
+        signing+=(--key "$keys/letter-$letter")
+    done
+    # below the letter s, one family of packages has a role of its own
+    tuf-repo -q keygen "$keys/serde" --no-password >/dev/null
+    tuf-repo -q delegate serde --from s --key "$keys/serde.pub" --paths 's/serde*'
+    signing+=(--key "$keys/serde")
+    for letter in $(ls "$folder/crates"); do
+        if [[ $letter == s ]]; then
+            local family=("$folder"/crates/s/serde*) others
+            mapfile -t others < <(ls -d "$folder"/crates/s/* | grep -v '/serde[^/]*$')
+            tuf-repo -q add-targets "${family[@]}" --base "$folder/crates" --role serde
+            tuf-repo -q add-targets "${others[@]}" --base "$folder/crates" --role s
+        else
+            tuf-repo -q add-targets "$folder/crates/$letter" --base "$folder/crates" --role "$letter"
+        fi
+    done
+    tuf-repo write "${signing[@]}"
+    tuf-repo -q publish
+    tuf-repo verify --live --targets >/dev/null
+    passes "$layout: $(ls "$folder/crates" | wc -l) delegations and a nested one are written and published"
+
+    local files
+    files=$(find "$folder/crates" -type f | wc -l)
+    start_server "$repository"
+    tuf-fetch -q --metadata-dir "$work/fetch/metadata" init "$repository/metadata/1.root.json" >/dev/null
+    tuf-fetch --metadata-dir "$work/fetch/metadata" --target-dir "$work/fetch/targets" --repo "$url" \
+        download --all >/dev/null
+    diff -r "$folder/crates" "$work/fetch/targets"
+    passes "$layout: tuf-fetch has $files files, byte for byte"
+
+    "$python" interop/updater.py "$url" "$repository/metadata/1.root.json" "$folder/crates" "$work/python"
+    passes "$layout: python-tuf's client has $files files, byte for byte"
+    "$python" interop/metadata.py "$repository/metadata"
+    passes "$layout: python-tuf reads and verifies every metadata file"
+    stop_server
+    unset TUF_REPO
+}
+
+# Every type of key, for every role, with a rotation of the root, and what canonical JSON can be tripped by.
+key_types() {
+    local layout=$1 work=$folder/keys-$1
+    shift
+    local repository=$work/repository keys=$work/keys role type signing=()
+    tuf-repo -q init "$repository" "$@"
+    export TUF_REPO=$repository
+    for type in ed25519 rsa ecdsa; do
+        for role in root targets snapshot timestamp odd; do
+            tuf-repo -q keygen "$keys/$role-$type" --type "$type" --no-password >/dev/null
+            signing+=(--key "$keys/$role-$type")
+        done
+    done
+    # the other scheme of RSA keys, and the other curve, which keygen does not make
+    tuf-repo -q keygen "$keys/targets-pkcs1" --type rsa --bits 2048 --no-password >/dev/null
+    "$python" interop/p384.py "$keys/targets-p384"
+    for role in root targets snapshot timestamp; do
+        tuf-repo -q add-key "$role" "$keys/$role"-{ed25519,rsa,ecdsa}.pub
+        tuf-repo -q threshold "$role" 3
+    done
+    tuf-repo -q add-key targets "$keys/targets-pkcs1.pub" --scheme rsa-pkcs1v15-sha256
+    tuf-repo -q add-key targets "$keys/targets-p384.pub"
+    tuf-repo -q threshold targets 5
+    signing+=(--key "$keys/targets-pkcs1" --key "$keys/targets-p384")
+    tuf-repo -q delegate 'ödd/role name' --key "$keys"/odd-ed25519.pub --key "$keys"/odd-rsa.pub \
+        --key "$keys"/odd-ecdsa.pub --threshold 3 --paths 'odd/*'
+    "$python" interop/odd_files.py "$repository/targets/odd"
+    local custom
+    custom=$("$python" interop/odd_files.py --custom)
+    tuf-repo -q add-targets "$repository/targets/odd" --role 'ödd/role name' --custom "$custom"
+    tuf-repo -q write "${signing[@]}"
+    tuf-repo -q publish
+    # a new root, signed by the old keys and the new one
+    tuf-repo -q keygen "$keys/root-new" --type ecdsa --no-password >/dev/null
+    tuf-repo -q remove-key root "$keys/root-ed25519.pub"
+    tuf-repo -q add-key root "$keys/root-new.pub"
+    tuf-repo -q write "${signing[@]}" --key "$keys/root-new"
+    tuf-repo -q publish
+    "$python" interop/metadata.py "$repository/metadata"
+    passes "$layout: python-tuf verifies ed25519, RSA, ECDSA P-256 and P-384 signatures, thresholds and a new root"
+    start_server "$repository"
+    "$python" interop/updater.py "$url" "$repository/metadata/1.root.json" "$repository/targets" "$work/python" odd
+    passes "$layout: python-tuf's client follows the roots and has the files with odd names"
+    tuf-fetch -q --metadata-dir "$work/fetch/metadata" init "$repository/metadata/1.root.json" >/dev/null
+    tuf-fetch -q --metadata-dir "$work/fetch/metadata" --target-dir "$work/fetch/targets" --repo "$url" >/dev/null
+    "$python" interop/same_files.py "$repository/targets/odd" "$work/fetch/targets/odd"
+    passes "$layout: tuf-fetch does as well"
+    stop_server
+    unset TUF_REPO
+}
+
+prepare_python
+cargo build --locked --bins
+cargo fetch --locked
+target=$(cargo metadata --locked --no-deps --format-version 1 |
+    sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+export PATH="$target/debug:$PATH" PYTHONDONTWRITEBYTECODE=1
+export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
+unset TUF_REPO SOURCE_DATE_EPOCH
+folder=$(mktemp -d)
+"$python" interop/crates.py "$folder/crates"
+
+release_files consistent
+release_files plain --no-consistent-snapshot
+key_types consistent
+key_types plain --no-consistent-snapshot
+
+echo "interop: $passed passed, 0 failed"

@@ -1,0 +1,510 @@
+//! A repository made by others is taken over as it is: verified from a trusted root, then copied byte for byte, so that
+//! every signature stays valid and nothing is rewritten until its role is edited.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+
+use super::error::{AtPath, Refusal, RepositoryError};
+use super::init::{Execution, refuse_existing};
+use super::layout::{Layout, MAX_METADATA, METADATA, POLICY, STAGED, TARGETS};
+use super::policy::TEMPLATE;
+use super::scan::copy_digested;
+use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
+use crate::storage::{Batch, Folder, ReadFiles};
+use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
+
+/// Where a repository is taken from.
+pub trait Source {
+    /// Reads a metadata file; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is longer than `limit` bytes.
+    fn metadata(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>>;
+
+    /// Copies at most `limit` bytes of a target file into an empty file; tells whether there is one.
+    ///
+    /// # Errors
+    /// Where it cannot be read or written.
+    fn target(&self, name: &str, limit: u64, to: &mut File) -> io::Result<bool>;
+}
+
+/// A repository in a folder: with `metadata/` and `targets/` in it, or the metadata folder itself.
+#[derive(Debug, Clone)]
+pub struct FolderSource {
+    metadata: Folder,
+    targets: Folder,
+}
+
+impl FolderSource {
+    /// Looks at a folder.
+    pub fn new(path: &Path) -> Self {
+        let (metadata, targets) = match path.join(METADATA).is_dir() {
+            true => (path.join(METADATA), path.join(TARGETS)),
+            false => (path.to_owned(), path.join("..").join(TARGETS)),
+        };
+        Self { metadata: Folder::new(metadata), targets: Folder::new(targets) }
+    }
+}
+
+impl Source for FolderSource {
+    fn metadata(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        self.metadata.read(name, limit)
+    }
+
+    fn target(&self, name: &str, limit: u64, to: &mut File) -> io::Result<bool> {
+        let file = match File::open(self.targets.file(name)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(false);
+            }
+            file => file?,
+        };
+        io::copy(&mut io::Read::take(file, limit), to)?;
+        Ok(true)
+    }
+}
+
+/// What was taken over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// The roles and versions.
+    pub roles: BTreeMap<RoleName, u64>,
+    /// The files made, relative to the repository.
+    pub put: Vec<String>,
+    /// The first root of the history that was found; clients that start from an older one are stranded already.
+    pub first_root: u64,
+    /// Listed target files that the source does not have.
+    pub missing: Vec<String>,
+    /// Roles that have expired.
+    pub expired: Vec<RoleName>,
+    /// Whether the files are named with versions and hashes.
+    pub consistent_snapshot: bool,
+}
+
+/// Takes over a repository into a new folder, trusting the given root. `progress` is told the bytes of targets.
+///
+/// # Errors
+/// [`RepositoryError::Refused`] where a client that trusts the root would not accept what the source publishes;
+/// [`super::InputError::AlreadyThere`]. Nothing has been made then.
+pub fn adopt(
+    dir: &Path,
+    source: &dyn Source,
+    trusted_root: &[u8],
+    now: DateTime<Utc>,
+    execution: Execution,
+    progress: &dyn Fn(u64),
+) -> Result<Adopted, RepositoryError> {
+    refuse_existing(dir)?;
+    let taken = Taken::follow(source, trusted_root)?;
+    let mut adopted = taken.summary(now);
+    adopted.put = taken.names();
+    if execution == Execution::DryRun {
+        return Ok(adopted);
+    }
+    fs::create_dir_all(dir).at(dir)?;
+    let made = [STAGED, METADATA, TARGETS].map(|name| dir.join(name));
+    let result = taken.put(dir, source, &mut adopted, progress);
+    if result.is_err() {
+        // nothing of a repository stays behind; folders with other things in them do
+        made.iter().for_each(|path| drop(fs::remove_dir(path)));
+    }
+    result.map(|()| adopted)
+}
+
+/// The metadata that a client would take from a source.
+struct Taken {
+    /// The files by name, in the order in which they are put.
+    files: Vec<(String, Vec<u8>)>,
+    first_root: u64,
+    set: TrustedMetadataSet,
+    roles: Vec<RoleName>,
+}
+
+impl Taken {
+    fn follow(source: &dyn Source, trusted_root: &[u8]) -> Result<Self, RepositoryError> {
+        // expiry is reported, not enforced: an expired repository may be taken over to be revived
+        let now = DateTime::<Utc>::MIN_UTC;
+        let set =
+            TrustedMetadataSet::new(trusted_root, now).map_err(|error| refused("the trusted root", error))?;
+        let mut taken = Self { files: Vec::new(), first_root: set.root().version, set, roles: Vec::new() };
+        taken.older_roots(source, trusted_root)?;
+        taken.newer_roots(source)?;
+        let layout = Layout::of(taken.set.root().consistent_snapshot);
+        let timestamp = required(source, "timestamp.json")?;
+        let result = taken.set.update_timestamp(&timestamp).map(drop);
+        result.map_err(|error| refused("timestamp.json", error))?;
+        let version = taken
+            .set
+            .timestamp()
+            .and_then(|timestamp| timestamp.snapshot())
+            .map_or(0, |listed| listed.version);
+        let name = layout.metadata_name(&RoleName::snapshot(), version);
+        let snapshot = required(source, &name)?;
+        let result = taken.set.update_snapshot(&snapshot, Origin::Remote).map(drop);
+        result.map_err(|error| refused(&name, error))?;
+        taken.delegations(source, layout)?;
+        taken.revoked(source, layout)?;
+        taken.files.push((name, snapshot));
+        let newest = format!("{}.root.json", taken.set.root().version);
+        let root = taken.files.iter().find(|(name, _)| *name == newest).map(|(_, bytes)| bytes.clone());
+        taken.files.extend(root.map(|bytes| ("root.json".to_owned(), bytes)));
+        taken.files.push(("timestamp.json".to_owned(), timestamp));
+        Ok(taken)
+    }
+
+    /// Takes the history in front of the trusted root as far back as it is there and leads to it.
+    fn older_roots(&mut self, source: &dyn Source, trusted_root: &[u8]) -> Result<(), RepositoryError> {
+        let version = self.set.root().version;
+        let mut chain = vec![trusted_root.to_vec()];
+        for older in (1..version).rev() {
+            match read(source, &format!("{older}.root.json"))? {
+                Some(bytes) => chain.push(bytes),
+                None => break,
+            }
+        }
+        chain.reverse();
+        let leads_up = |chain: &[Vec<u8>]| -> Result<(), TrustError> {
+            let mut set = TrustedMetadataSet::new(&chain[0], DateTime::<Utc>::MIN_UTC)?;
+            chain[1..].iter().try_for_each(|next| set.update_root(next).map(drop))
+        };
+        let start =
+            (0..chain.len()).find(|start| leads_up(&chain[*start..]).is_ok()).unwrap_or(chain.len() - 1);
+        self.first_root = version - (chain.len() - 1 - start) as u64;
+        for (version, bytes) in (self.first_root..).zip(chain.drain(start..)) {
+            self.files.push((format!("{version}.root.json"), bytes));
+        }
+        Ok(())
+    }
+
+    fn newer_roots(&mut self, source: &dyn Source) -> Result<(), RepositoryError> {
+        loop {
+            let name = format!("{}.root.json", self.set.root().version + 1);
+            let Some(bytes) = read(source, &name)? else { return Ok(()) };
+            self.set.update_root(&bytes).map(drop).map_err(|error| refused(&name, error))?;
+            self.files.push((name, bytes));
+        }
+    }
+
+    fn delegations(&mut self, source: &dyn Source, layout: Layout) -> Result<(), RepositoryError> {
+        let mut pending = vec![(RoleName::targets(), RoleName::root())];
+        let mut seen = BTreeSet::new();
+        let mut files = Vec::new();
+        while let Some((role, delegator)) = pending.pop() {
+            if !seen.insert((role.clone(), delegator.clone())) {
+                continue;
+            }
+            if self.set.targets(&role).is_some() {
+                let again = self.set.verify_again(&role, &delegator).map(drop);
+                again.map_err(|error| refused(role.as_str(), error))?;
+                continue;
+            }
+            let snapshot = self.set.current_snapshot().map_err(|error| refused("snapshot", error))?;
+            let Some(listed) = snapshot.role(&role) else {
+                let error = TrustError::NotInSnapshot { role: role.clone(), version: snapshot.version };
+                return Err(refused(role.as_str(), error));
+            };
+            let name = layout.metadata_name(&role, listed.version);
+            let all: Vec<RoleName> =
+                snapshot.meta.keys().filter_map(|path| RoleName::from_metapath(path)).collect();
+            let bytes = required(source, &name)?;
+            let targets = self.set.update_targets(&bytes, &role, &delegator);
+            let targets = targets.map_err(|error| refused(&name, error))?;
+            pending.extend(children(targets, &all).into_iter().rev().map(|child| (child, role.clone())));
+            files.push((name, bytes));
+            self.roles.push(role);
+        }
+        // the roles that others lead to come first
+        self.files.extend(files.into_iter().rev());
+        Ok(())
+    }
+
+    /// Takes the files of roles that are listed and not delegated to, where they are there.
+    fn revoked(&mut self, source: &dyn Source, layout: Layout) -> Result<(), RepositoryError> {
+        let listed = self.set.snapshot().into_iter().flat_map(|snapshot| &snapshot.meta);
+        let names: Vec<String> = listed
+            .filter_map(|(path, file)| {
+                Some(layout.metadata_name(&RoleName::from_metapath(path)?, file.version))
+            })
+            .collect();
+        for name in names {
+            if !self.files.iter().any(|(taken, _)| *taken == name) {
+                self.files.extend(read(source, &name)?.map(|bytes| (name, bytes)));
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> Vec<String> {
+        let both = [STAGED, METADATA].into_iter();
+        let metadata =
+            both.flat_map(|folder| self.files.iter().map(move |(name, _)| format!("{folder}/{name}")));
+        metadata.chain([POLICY.to_owned()]).collect()
+    }
+
+    fn summary(&self, now: DateTime<Utc>) -> Adopted {
+        let mut adopted = Adopted {
+            first_root: self.first_root,
+            consistent_snapshot: self.set.root().consistent_snapshot,
+            ..Adopted::default()
+        };
+        let mut note = |role: RoleName, version: u64, expires: DateTime<Utc>| {
+            if expires <= now {
+                adopted.expired.push(role.clone());
+            }
+            adopted.roles.insert(role, version);
+        };
+        note(RoleName::root(), self.set.root().version, self.set.root().expires);
+        if let Some((timestamp, snapshot)) = self.set.timestamp().zip(self.set.snapshot()) {
+            note(RoleName::timestamp(), timestamp.version, timestamp.expires);
+            note(RoleName::snapshot(), snapshot.version, snapshot.expires);
+        }
+        for role in &self.roles {
+            if let Some(targets) = self.set.targets(role) {
+                note(role.clone(), targets.version, targets.expires);
+            }
+        }
+        adopted
+    }
+
+    fn put(
+        &self,
+        dir: &Path,
+        source: &dyn Source,
+        adopted: &mut Adopted,
+        progress: &dyn Fn(u64),
+    ) -> Result<(), RepositoryError> {
+        let folder = Folder::new(dir);
+        let mut batch = folder.batch().at(dir)?;
+        self.copy_targets(&mut batch, source, adopted, progress)?;
+        for (name, bytes) in &self.files {
+            for side in [METADATA, STAGED] {
+                let name = format!("{side}/{name}");
+                batch.put(&name, bytes).at(dir.join(&name))?;
+            }
+        }
+        let mut policy = TEMPLATE.to_owned();
+        if self.first_root > 1 {
+            policy.push_str(&format!(
+                "\n# The first root of the history that was taken over: older clients were stranded before.\n[adopted]\nfirst-root = {}\n",
+                self.first_root
+            ));
+        }
+        batch.put(POLICY, policy.as_bytes()).at(dir.join(POLICY))?;
+        batch.commit().at(dir)?;
+        let targets = dir.join(TARGETS);
+        fs::create_dir_all(&targets).at(targets)
+    }
+
+    fn copy_targets(
+        &self,
+        batch: &mut Batch<'_>,
+        source: &dyn Source,
+        adopted: &mut Adopted,
+        progress: &dyn Fn(u64),
+    ) -> Result<(), RepositoryError> {
+        let layout = Layout::of(self.set.root().consistent_snapshot);
+        let mut seen = BTreeSet::new();
+        for (path, file) in
+            self.roles.iter().filter_map(|role| self.set.targets(role)).flat_map(|targets| &targets.targets)
+        {
+            // what cannot be a file here is listed all the same: it is the signer's affair
+            let Ok(path) = TargetPath::parse(path) else { continue };
+            for name in layout.target_names(&path, file) {
+                if !seen.insert(name.clone()) {
+                    continue;
+                }
+                match copy_target(batch, source, &name, file)? {
+                    Some(filled) => {
+                        batch.place(filled, format!("{TARGETS}/{name}"));
+                        adopted.put.push(format!("{TARGETS}/{name}"));
+                        progress(file.length);
+                    }
+                    None => adopted.missing.push(name),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies one target aside and checks its bytes; `None` where the source does not have it.
+fn copy_target(
+    batch: &Batch<'_>,
+    source: &dyn Source,
+    name: &str,
+    file: &TargetFile,
+) -> Result<Option<PathBuf>, RepositoryError> {
+    let place = || format!("{TARGETS}/{name}");
+    let (path, mut to) = batch.create().at(place())?;
+    if !source.target(name, file.length.saturating_add(1), &mut to).at(place())? {
+        return Ok(None);
+    }
+    let algorithms: Vec<Algorithm> = file.hashes.known().collect();
+    let (length, hashes) =
+        copy_digested(&mut File::open(&path).at(&path)?, &mut io::sink(), &algorithms).at(&path)?;
+    let differs =
+        |reason: String| RepositoryError::Refused { file: place(), reason: Refusal::Finding(reason) };
+    if length != file.length {
+        return Err(differs(format!("is not {} bytes long, as it is listed", file.length)));
+    }
+    file.hashes.compare(&hashes).map_err(|mismatch| differs(mismatch.to_string()))?;
+    Ok(Some(path))
+}
+
+fn children(targets: &Targets, listed: &[RoleName]) -> Vec<RoleName> {
+    let Some(delegations) = &targets.delegations else { return Vec::new() };
+    match &delegations.succinct_roles {
+        None => delegations.roles().iter().map(|role| role.name.clone()).collect(),
+        Some(bins) => listed.iter().filter(|role| bins.is_bin(role.as_str())).cloned().collect(),
+    }
+}
+
+fn read(source: &dyn Source, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
+    source.metadata(name, MAX_METADATA).at(format!("{METADATA}/{name}"))
+}
+
+fn required(source: &dyn Source, name: &str) -> Result<Vec<u8>, RepositoryError> {
+    let missing =
+        || RepositoryError::Refused { file: format!("{METADATA}/{name}"), reason: Refusal::Missing };
+    read(source, name)?.ok_or_else(missing)
+}
+
+fn refused(name: &str, error: TrustError) -> RepositoryError {
+    RepositoryError::Refused { file: name.to_owned(), reason: error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::super::testing::{keys, open, publish, repository, scratch, start, write};
+    use super::super::{InputError, Repository};
+    use super::*;
+    use crate::crypto::Signer;
+
+    fn take_over(from: &Path, into: &Path, root: &str) -> Result<Adopted, RepositoryError> {
+        let root = fs::read(from.join(METADATA).join(root)).unwrap();
+        adopt(into, &FolderSource::new(from), &root, start(), Execution::Real, &|_| {})
+    }
+
+    fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+        let folder = Folder::new(folder);
+        let names = folder.names().unwrap();
+        names.into_iter().map(|name| (name.clone(), fs::read(folder.file(&name)).unwrap())).collect()
+    }
+
+    /// A published repository with a target and three roots.
+    fn published(dir: &Path, keys: &[crate::crypto::PrivateKey; 4]) {
+        repository(dir, keys);
+        fs::write(dir.join("targets/a.txt"), "a").unwrap();
+        let mut repository = open(dir, start());
+        let found = [super::super::find_targets(
+            &[dir.join("targets/a.txt")],
+            &super::super::TargetSource {
+                targets: &dir.join(TARGETS),
+                base: None,
+                prefix: None,
+                walk: super::super::Walk::Flat,
+                symlinks: super::super::Symlinks::Refuse,
+            },
+        )
+        .unwrap()]
+        .concat();
+        let request = super::super::AddTargets {
+            role: &RoleName::targets(),
+            found: &found,
+            custom: None,
+            replace: super::super::Replace::Refuse,
+            progress: &|_| {},
+        };
+        let added = repository.add_targets(&request).unwrap();
+        let plan = repository.plan_edit().unwrap();
+        repository.save_added(&added, &plan).unwrap();
+        for _ in 0..2 {
+            repository.bump(&RoleName::root(), None).unwrap();
+            write(&mut repository, keys);
+            drop(repository);
+            repository = open(dir, start());
+        }
+        drop(repository);
+        publish(dir, start());
+    }
+
+    #[test]
+    fn a_published_repository_is_taken_over_byte_for_byte_and_goes_on() {
+        let (from, into) = (scratch(), scratch());
+        let keys = keys();
+        published(from.path(), &keys);
+        let adopted = take_over(from.path(), into.path(), "2.root.json").unwrap();
+        assert_eq!((adopted.first_root, adopted.missing.len()), (1, 0));
+        let original = files(&from.path().join(METADATA));
+        let latest = |name: &String| !name.starts_with("1.snapshot") && !name.starts_with("1.targets");
+        let wanted: BTreeMap<_, _> = original.into_iter().filter(|(name, _)| latest(name)).collect();
+        assert_eq!(files(&into.path().join(METADATA)), wanted);
+        assert_eq!(files(&into.path().join(STAGED)), wanted);
+        assert_eq!(files(&into.path().join(TARGETS)).len(), 1);
+        let mut repository = open(into.path(), start());
+        assert!(repository.status().unwrap().dirty().is_empty());
+        repository.bump(&RoleName::targets(), None).unwrap();
+        write(&mut repository, &keys);
+        drop(repository);
+        // publishing checks that clients which accepted the old state accept the new one
+        publish(into.path(), start());
+    }
+
+    #[test]
+    fn a_history_without_its_oldest_roots_is_taken_over_as_far_as_it_goes() {
+        let (from, into) = (scratch(), scratch());
+        let keys = keys();
+        published(from.path(), &keys);
+        fs::remove_file(from.path().join("metadata/1.root.json")).unwrap();
+        let adopted = take_over(from.path(), into.path(), "3.root.json").unwrap();
+        assert_eq!(adopted.first_root, 2);
+        assert_eq!(Repository::open(into.path(), start()).unwrap().policy().first_root(), 2);
+        publish(into.path(), start());
+    }
+
+    #[test]
+    fn a_source_that_a_client_would_refuse_is_refused_and_nothing_is_made() {
+        let (from, into) = (scratch(), scratch());
+        let keys = keys();
+        published(from.path(), &keys);
+        let targets = from.path().join("metadata/2.targets.json");
+        let text = fs::read_to_string(&targets).unwrap();
+        fs::write(&targets, text.replace("a.txt", "b.txt")).unwrap();
+        let error = take_over(from.path(), into.path(), "1.root.json").unwrap_err();
+        assert!(matches!(&error, RepositoryError::Refused { reason: Refusal::Untrusted(_), .. }), "{error}");
+        assert_eq!(fs::read_dir(into.path()).unwrap().count(), 0);
+        fs::write(&targets, text).unwrap();
+        let other = keys[3].public_key().clone();
+        let mut root = crate::metadata::Root::new(true, start() + TimeDelta::days(1));
+        root.keys.insert(other.id(), other.clone());
+        root.roles.get_mut("root").unwrap().keyids.push(other.id());
+        let stranger = crate::verify::tests::signed(root, &[&keys[3]]).to_bytes().unwrap();
+        let result =
+            adopt(into.path(), &FolderSource::new(from.path()), &stranger, start(), Execution::Real, &|_| {});
+        assert!(result.is_err());
+        assert_eq!(fs::read_dir(into.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_altered_target_is_refused_and_a_missing_one_is_named() {
+        let (from, into) = (scratch(), scratch());
+        let keys = keys();
+        published(from.path(), &keys);
+        let folder = from.path().join(TARGETS);
+        let copy = files(&folder).into_keys().find(|name| name != "a.txt").unwrap();
+        fs::write(folder.join(&copy), "b").unwrap();
+        let error = take_over(from.path(), into.path(), "1.root.json").unwrap_err();
+        assert!(error.to_string().contains(&copy), "{error}");
+        assert_eq!(fs::read_dir(into.path()).unwrap().count(), 0);
+        fs::remove_file(folder.join(&copy)).unwrap();
+        let adopted = take_over(from.path(), into.path(), "1.root.json").unwrap();
+        assert_eq!(adopted.missing, [copy]);
+        let again = take_over(from.path(), into.path(), "1.root.json").unwrap_err();
+        assert!(matches!(again, RepositoryError::Input(InputError::AlreadyThere(_))));
+    }
+}

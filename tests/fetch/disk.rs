@@ -1,0 +1,176 @@
+//! A disk that fails, clients that are killed, clients that meet: what is trusted is the old state or the new one.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::host::{Answer, Host};
+use crate::scene::{Run, Scene, simulator};
+use crate::simulator::Simulator;
+
+/// Runs the program by a shell that does something first; `None` where this machine does not let it.
+fn after(scene: &Scene, preparation: &str, args: &[&str]) -> Option<Run> {
+    let program = env!("CARGO_BIN_EXE_tuf-fetch");
+    let script = format!("{preparation} || exit 77; exec \"$0\" --time 2030-01-01T00:00:00Z \"$@\"");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script, program]).args(args).current_dir(scene.work());
+    let output = command.output().ok()?;
+    if output.status.code() == Some(77) || String::from_utf8_lossy(&output.stderr).starts_with("unshare:") {
+        eprintln!("skipped: no file system can be mounted here");
+        return None;
+    }
+    Some(Run(output))
+}
+
+/// Version 1 of a repository is trusted, version 2 is published.
+fn between_versions() -> (Scene, Simulator) {
+    let mut simulator = simulator();
+    let scene = Scene::started(&simulator);
+    scene.run(&["--repo", &scene.file_url()]).succeeds();
+    simulator.add_target("targets", "one.txt", &[b'1'; 300_000]);
+    simulator.update_all();
+    scene.publish(&simulator);
+    (scene, simulator)
+}
+
+fn files(scene: &Scene, folder: &str) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(scene.work().join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            files.push((
+                path.file_name().unwrap().to_str().unwrap().to_owned(),
+                std::fs::read(&path).unwrap(),
+            ));
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn a_file_that_cannot_grow_leaves_the_old_state() {
+    let (scene, _) = between_versions();
+    let (metadata, targets) = (files(&scene, "metadata"), files(&scene, "targets"));
+    let refused = |limit: &str| {
+        let program = env!("CARGO_BIN_EXE_tuf-fetch");
+        let script = format!("ulimit -f {limit}; trap '' XFSZ; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, program, "--time", "2030-01-01T00:00:00Z", "--repo", &scene.file_url()]);
+        Run(command.current_dir(scene.work()).output().unwrap())
+    };
+    let run = refused("0");
+    assert_eq!(run.code(), 1);
+    assert!(run.stderr().contains(": io: ") && run.stderr().contains("File too large"), "{}", run.stderr());
+    assert_eq!(files(&scene, "metadata"), metadata);
+    // room for metadata, but not for the target
+    let run = refused("200");
+    assert!(run.stderr().starts_with("error: one.txt: io: "), "{}", run.stderr());
+    assert_eq!(files(&scene, "targets"), targets);
+    scene.run(&["--repo", &scene.file_url()]).succeeds();
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_state() {
+    let (scene, _) = between_versions();
+    let url = scene.file_url();
+    let prepare = "mkdir -p full && mount -t tmpfs -o size=64k tmpfs full && cp -r metadata full/ \
+                   && mkdir full/targets && echo old >full/targets/one.txt && (cat /dev/zero >full/rest 2>/dev/null; true)";
+    let dirs = ["--metadata-dir", "full/metadata", "--target-dir", "full/targets", "--repo", &url];
+    let Some(run) = after(&scene, prepare, &[&dirs[..], &["refresh"]].concat()) else { return };
+    assert_eq!(run.code(), 1);
+    assert!(run.stderr().contains("No space left on device"), "{}", run.stderr());
+    // the state is as it was: what is left of the mount is looked at from within
+    let check = format!(
+        "{prepare} && (\"$0\" --time 2030-01-01T00:00:00Z {} refresh; true) && rm full/rest",
+        dirs.join(" ")
+    );
+    let run =
+        after(&scene, &check, &["--metadata-dir", "full/metadata", "status", "--json"]).unwrap().succeeds();
+    let status = run.json();
+    assert_eq!((&status["root"], &status["targets"]), (&1.into(), &1.into()));
+    // the target does not fit: the old one stays
+    let check =
+        prepare.replace("; (cat", "").replace("&& (cat /dev/zero >full/rest 2>/dev/null; true)", "&& true");
+    let run = after(&scene, &check, &dirs).unwrap();
+    assert!(run.stderr().starts_with("error: one.txt: io: "), "{}", run.stderr());
+}
+
+#[test]
+fn a_read_only_folder_is_named_and_nothing_changes() {
+    let (scene, _) = between_versions();
+    let url = scene.file_url();
+    let before = files(&scene, "metadata");
+    let prepare = "mount --bind metadata metadata && mount -o remount,bind,ro metadata";
+    let Some(run) = after(&scene, prepare, &["--repo", &url, "refresh"]) else { return };
+    assert!(run.stderr().starts_with("error: metadata/.lock: io: "), "{}", run.stderr());
+    assert_eq!(files(&scene, "metadata"), before);
+    let prepare = "mount --bind targets targets && mount -o remount,bind,ro targets";
+    let run = after(&scene, prepare, &["--repo", &url]).unwrap();
+    assert_eq!(run.code(), 1);
+    assert!(run.stderr().contains("Read-only file system"), "{}", run.stderr());
+    // what is in place already needs no writing
+    scene.run(&["--repo", &url]).succeeds();
+    after(&scene, prepare, &["--repo", &url]).unwrap().succeeds();
+}
+
+#[test]
+fn a_client_that_is_killed_anywhere_is_in_the_old_state_or_the_new_one() {
+    let mut simulator = Simulator::new();
+    simulator.add_target("targets", "large", &vec![1; 2 << 20]);
+    simulator.publish_all();
+    let scene = Scene::started(&simulator);
+    let mut trusted = 1;
+    for round in 0..24_u64 {
+        simulator.next_root(|_| ());
+        let body = vec![u8::try_from(round).unwrap(); 2 << 20];
+        simulator.add_target("targets", "large", &body);
+        simulator.update_all();
+        scene.publish(&simulator);
+        let mut command = scene.command(&["--repo", &scene.file_url()]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // not a wait for something to happen: the moment is the subject
+        std::thread::sleep(Duration::from_millis(3 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let status = scene.run(&["status", "--json"]).succeeds().json();
+        let version = status["root"].as_u64().unwrap();
+        assert!(version >= trusted, "root v{version} after v{trusted}");
+        trusted = version;
+        for (name, role) in status["roles"].as_object().unwrap() {
+            assert!(role["version"].is_u64(), "{name}: {role}");
+        }
+        for (name, bytes) in targets(&scene) {
+            assert!(name.starts_with('.') || bytes.len() == 2 << 20 && bytes.iter().all(|b| *b == bytes[0]));
+        }
+    }
+    scene.run(&["--repo", &scene.file_url()]).succeeds();
+    let left = targets(&scene);
+    assert_eq!(left.len(), 1, "{:?}", left.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    assert_eq!(left[0].1, vec![23; 2 << 20]);
+    assert_eq!(std::fs::read_dir(scene.work().join("targets")).unwrap().count(), 1);
+}
+
+fn targets(scene: &Scene) -> Vec<(String, Vec<u8>)> {
+    if scene.work().join("targets").exists() { files(scene, "targets") } else { Vec::new() }
+}
+
+#[test]
+fn clients_in_one_folder_do_each_other_no_harm() {
+    let (scene, simulator) = between_versions();
+    let host = Host::start(&scene.repository(), |_| Answer::Serve);
+    let started: Vec<_> = (0..6)
+        .map(|_| {
+            let mut command = scene.command(&["--repo", &host.url]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for child in started {
+        Run(child.wait_with_output().unwrap()).succeeds();
+    }
+    let metadata = files(&scene, "metadata");
+    for (name, bytes) in metadata.iter().filter(|(name, _)| name.ends_with(".json")) {
+        assert_eq!(*bytes, simulator.files[&format!("/metadata/{name}")], "{name}");
+    }
+    assert_eq!(files(&scene, "targets").len(), 1);
+    assert_eq!(std::fs::read(scene.work().join("targets/one.txt")).unwrap(), [b'1'; 300_000]);
+}

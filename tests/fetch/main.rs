@@ -1,0 +1,13 @@
+//! `tuf-fetch` as people and scripts meet it: over `file:`, over HTTP, and over servers that mean harm.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod cli;
+mod disk;
+mod host;
+mod network;
+mod scene;
+#[path = "../client/simulator.rs"]
+mod simulator;
+mod slow;
+mod tls;

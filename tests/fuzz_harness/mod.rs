@@ -1,0 +1,103 @@
+//! What the fuzz targets do with their input, and what must hold then. The tests replay the kept corpus through the very
+//! same functions.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a finding is a panic")]
+#![allow(dead_code, reason = "each fuzz target uses its own part of this")]
+
+mod sequence;
+
+use tuf::canonical;
+use tuf::crypto::{fingerprint, verify_signature};
+use tuf::metadata::{
+    Key, Metadata, RoleName, Root, Signed, Snapshot, TargetPath, Targets, Timestamp, path_hash,
+    pattern_matches,
+};
+use tuf::trusted_set::{TargetSearch, TrustedMetadataSet};
+use tuf::verify::verify_self_signed;
+
+pub use sequence::trusted_set;
+
+/// Reads bytes as metadata of every kind.
+pub fn metadata(data: &[u8]) {
+    if let Some(root) = read::<Root>(data) {
+        root.signed().keys.values().for_each(use_key);
+        let _ = TrustedMetadataSet::new(data, chrono::DateTime::UNIX_EPOCH);
+        let _ = verify_self_signed(root);
+    }
+    read::<Timestamp>(data);
+    read::<Snapshot>(data);
+    if let Some(targets) = read::<Targets>(data) {
+        let targets = targets.signed();
+        if let Some(delegations) = &targets.delegations {
+            delegations.keys.values().for_each(use_key);
+        }
+        for path in targets.targets.keys().map(String::as_str).chain(["a/b.txt"]) {
+            let mut search = TargetSearch::new(path, 32);
+            while let Some(visit) = search.next_visit() {
+                if search.look(&visit, targets).is_some() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// What is read is written and read again as the same thing.
+fn read<T: Signed + PartialEq + std::fmt::Debug>(data: &[u8]) -> Option<Metadata<T>> {
+    let read = Metadata::<T>::from_bytes(data).ok()?;
+    let value: serde_json::Value = serde_json::from_slice(data).unwrap();
+    assert_eq!(canonical::from_value(&value["signed"]).unwrap(), read.signed_bytes());
+    let written = read.to_bytes().unwrap();
+    let again = Metadata::<T>::from_bytes(&written).unwrap();
+    assert_eq!(again.signed_bytes(), read.signed_bytes());
+    assert_eq!(again.signed(), read.signed());
+    let _ = Metadata::unsigned(read.signed().clone());
+    Some(read)
+}
+
+fn use_key(key: &Key) {
+    let _ = key.id();
+    let known = fingerprint(key);
+    if verify_signature(key, b"anything", &[0; 64]).is_ok() {
+        assert!(known.is_some());
+    }
+}
+
+/// Writes bytes as canonical JSON.
+pub fn canonical(data: &[u8]) {
+    let Ok(written) = canonical::from_json(data) else { return };
+    // whatever has a canonical form is JSON, and the form has one itself: the same
+    let value: serde_json::Value = serde_json::from_slice(data).unwrap();
+    assert_eq!(canonical::from_value(&value).unwrap(), written);
+    let pretty = canonical::pretty(&written);
+    assert_eq!(canonical::from_json(&pretty).unwrap(), written);
+}
+
+/// Takes lines of text for a pattern, a path and a role name.
+pub fn paths(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut parts = text.splitn(3, '\u{1}');
+    let (pattern, path, name) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
+    if pattern_matches(pattern, path) {
+        // no wildcard ever crosses a slash
+        assert_eq!(pattern.matches('/').count(), path.matches('/').count());
+    }
+    assert_eq!(path_hash(path).len(), 64);
+    if let Ok(path) = TargetPath::parse(path) {
+        let parts: Vec<&str> = path.as_str().split('/').collect();
+        assert!(parts.iter().all(|part| !matches!(*part, "" | "." | "..") && !part.contains('\0')));
+        let (folder, file) = path.split();
+        assert_eq!(format!("{folder}{file}"), path.as_str());
+        assert!(path.hash_named("00").ends_with(&format!("00.{file}")));
+    }
+    if let Ok(role) = RoleName::new(name) {
+        let encoded = role.encoded();
+        assert!(!encoded.contains(['/', '\\', '\0']) && encoded != "..");
+        assert_eq!(RoleName::from_encoded(&encoded).as_ref(), Some(&role));
+        assert_eq!(RoleName::from_metapath(&role.metapath()).as_ref(), Some(&role));
+    }
+}

@@ -1,0 +1,19 @@
+//! The maintainer's side on trial: traps of older tools, bad input, random histories, rotations, crashes, the contract.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where it cannot go on"
+)]
+
+mod bad_input;
+mod cli;
+mod client;
+mod contract;
+mod crash;
+mod model;
+mod rotations;
+#[path = "../support/mod.rs"]
+mod support;
+mod traps;
+mod world;
