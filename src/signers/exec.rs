@@ -241,6 +241,6 @@ fn parse_answer(bytes: &[u8]) -> Result<Value, &'static str> {
     if value.is_object() { Ok(value) } else { Err("did not answer with a JSON object") }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 #[path = "exec_tests.rs"]
 mod tests;
