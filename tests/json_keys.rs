@@ -163,6 +163,7 @@ fn every_command_prints_the_keys_that_are_documented() {
     }
     notes.fetch(&["download", "one"]);
     notes.fetch(&["update"]);
+    notes.fetch(&["clean"]);
 
     let documented = documented();
     assert!(documented.len() > 30, "{documented:?}");

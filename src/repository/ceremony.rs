@@ -190,7 +190,7 @@ impl Bundle {
             {
                 continue;
             }
-            let signature = key.sign(&listed.keyid, &listed.key, &payload)?;
+            let signature = key.sign(&self.role, &listed.keyid, &listed.key, &payload)?;
             self.signatures.retain(|old| old.keyid != listed.keyid);
             self.signatures.push(signature);
             made.push(listed.keyid);

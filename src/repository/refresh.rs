@@ -140,7 +140,7 @@ mod tests {
         repository.expire(&RoleName::targets(), start() + TimeDelta::days(3)).unwrap();
         super::super::testing::write(&mut repository, &keys);
         drop(repository);
-        let mut repository = open(dir.path(), start() + TimeDelta::days(5));
+        let mut repository = open(dir.path(), start() + TimeDelta::hours(84));
         let signing = [SigningKey { name: "key", signer: &keys[3] }];
         let written = repository.plan_refresh(None, &signing).unwrap();
         assert_eq!(written.roles.keys().map(RoleName::as_str).collect::<Vec<_>>(), ["timestamp"]);

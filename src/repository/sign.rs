@@ -7,7 +7,7 @@ use super::error::{InputError, RepositoryError};
 use super::follow::{Extent, follow};
 use super::staged::Staged;
 use super::view::{Graph, View};
-use crate::crypto::{SignError, Signer, fingerprint, verify_signature};
+use crate::crypto::{Occasion, SignError, Signer, fingerprint, verify_signature};
 use crate::metadata::{Key, KeyId, RoleName, Signature};
 
 /// A key that can sign, and what the user called it.
@@ -20,13 +20,20 @@ pub struct SigningKey<'a> {
 
 impl SigningKey<'_> {
     /// Signs bytes under an id, with the scheme that metadata states for the key, and checks the signature.
-    pub(super) fn sign(&self, id: &KeyId, public: &Key, bytes: &[u8]) -> Result<Signature, RepositoryError> {
+    pub(super) fn sign(
+        &self,
+        role: &RoleName,
+        id: &KeyId,
+        public: &Key,
+        bytes: &[u8],
+    ) -> Result<Signature, RepositoryError> {
         let refused = |reason: SignError| RepositoryError::Signing {
             keyid: id.clone(),
             name: self.name.to_owned(),
             reason,
         };
-        let made = self.signer.sign(&public.scheme, bytes).map_err(refused)?;
+        let occasion = Occasion { role: role.as_str(), keyid: id.as_str() };
+        let made = self.signer.sign_for(occasion, &public.scheme, bytes).map_err(refused)?;
         // a signer may be a device or another program: nothing is used that does not verify
         verify_signature(public, bytes, &made)
             .map_err(|error| refused(SignError::Failed { reason: error.to_string() }))?;
@@ -168,7 +175,7 @@ pub(super) fn sign_drafts(
                 let present =
                     |signature: &Signature| signature.keyid == id && is_valid(public, bytes, signature);
                 if !signatures.iter().chain(&new).any(present) {
-                    new.push(key.sign(&id, public, bytes)?);
+                    new.push(key.sign(&role, &id, public, bytes)?);
                 }
             }
         }
