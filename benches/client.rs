@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench client` prints a table. `TUF_BENCH_RUNS` (default 5) is the number of runs, `TUF_BENCH_BIG`
 //! (default 1 GiB) the length of the large target, `TUF_BENCH_DIR` where everything lies (default: the temporary folder;
-//! it wants a few GiB), `TUF_BENCH_PYTHON` a Python that has PyPI's `tuf` 7.x. A peer that is not there is left out.
+//! it wants a few GiB), `TUF_BENCH_PYTHON` a Python that has PyPI's `tuf` 7.x, `TUF_BENCH_FETCH` another `tuf-fetch` than
+//! the one that is built with the benchmark. A peer that is not there is left out.
 //! Times are medians; memory is the peak of the process, read by `/usr/bin/time` where that is installed.
 
 use std::collections::BTreeMap;
@@ -123,7 +124,8 @@ impl Bench {
         let (metadata, targets) = self.urls(repository);
         let root = self.dir.join(repository).join("metadata/1.root.json");
         let run = |args: &[&str], times: usize| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_tuf-fetch"));
+            let usual = || env!("CARGO_BIN_EXE_tuf-fetch").into();
+            let mut command = Command::new(env::var_os("TUF_BENCH_FETCH").unwrap_or_else(usual));
             command.current_dir(&client).args(["-q", "--metadata-url", &metadata]);
             command.args(["--target-base-url", &targets]).args(args);
             measure(&self.dir, command, times)

@@ -10,18 +10,32 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules of the library with what each may use besides itself. A module uses what stands before it, with two
-/// exceptions: storage knows no TUF, and the maintainer's side and the consumer's do not know each other.
-const MAY_USE: [(&str, &[&str]); 9] = [
+/// The modules of the library with what each may use besides itself. A module uses what stands before it, with these
+/// exceptions: storage knows no TUF, and the maintainer's side, the consumer's and the signers do not know each other.
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("canonical", &[]),
     ("metadata", &["canonical"]),
     ("crypto", &["canonical", "metadata"]),
     ("verify", &["canonical", "metadata", "crypto"]),
     ("trusted_set", &["canonical", "metadata", "crypto", "verify"]),
+    ("signers", &["canonical", "metadata", "crypto"]),
     ("storage", &[]),
     ("repository", &["canonical", "metadata", "crypto", "verify", "trusted_set", "storage"]),
     ("client", &["canonical", "metadata", "crypto", "verify", "trusted_set", "storage"]),
-    ("cli", &["canonical", "metadata", "crypto", "verify", "trusted_set", "storage", "repository", "client"]),
+    (
+        "cli",
+        &[
+            "canonical",
+            "metadata",
+            "crypto",
+            "verify",
+            "trusted_set",
+            "signers",
+            "storage",
+            "repository",
+            "client",
+        ],
+    ),
 ];
 
 fn source() -> PathBuf {

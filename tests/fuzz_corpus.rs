@@ -36,6 +36,11 @@ fn paths_patterns_and_names_from_the_corpus() {
 }
 
 #[test]
+fn keys_from_the_corpus() {
+    replay("keys", fuzz_harness::keys);
+}
+
+#[test]
 fn sequences_from_the_corpus() {
     replay("trusted_set", fuzz_harness::trusted_set);
 }

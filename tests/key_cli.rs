@@ -236,7 +236,7 @@ fn a_missing_or_damaged_key_is_named() {
         "'text' holds no private key",
     );
     fails_without_a_trace(&folder, &["key", "id", "a\nb"], 4, r"'a\nb': No such file");
-    fails_without_a_trace(&folder, &["key", "id", "pkcs11:token=x"], 2, "not supported by this version");
+    fails_without_a_trace(&folder, &["key", "id", "pkcs11:token=x;pin-value=1"], 2, "must not hold a PIN");
     fails_without_a_trace(&folder, &["key", "passwd", "env:X", "--no-password"], 2, "'env:X' is not a file");
 }
 

@@ -1,79 +1,25 @@
-//! Keys as commands name them: read, opened, and turned into signers and public keys.
+//! Keys that commands were given: read, opened, and turned into signers and public keys.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use super::key_argument::Place;
 use super::key_files::public_path;
 use super::password_source::{read_file_bounded, variable};
-use super::passwords::{LockedKey, Need, Passwords, unusable};
+use super::passwords::{LockedKey, Need, Opening, Passwords, unusable};
+use super::remote_keys::{Remote, find_remote};
 use super::text::{io_cause, one_line, quoted, shell_word};
 use crate::crypto::{PrivateKey, Signer, is_encrypted, is_private, read_public_key};
 use crate::metadata::Key;
 
+pub use super::key_argument::KeyArgument;
+
 /// The most that a key may take, in bytes.
 const LIMIT: usize = 256 * 1024;
-
-/// References that later versions will follow. A path of such a name is written `./exec:…` or `file:exec:…`.
-const UNSUPPORTED: [&str; 3] = ["exec", "pkcs11", "ssh-agent"];
-
-/// Where a key is: a path or a key reference. Its `Display` is what was typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyArgument {
-    typed: String,
-    place: Place,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    File(PathBuf),
-    Variable(String),
-}
-
-impl FromStr for KeyArgument {
-    type Err = String;
-
-    /// Reads `PATH`, `file:PATH` or `env:VAR`.
-    fn from_str(typed: &str) -> Result<Self, String> {
-        let (scheme, rest) = typed.split_once(':').unwrap_or(("", typed));
-        if UNSUPPORTED.contains(&scheme) {
-            return Err(format!("keys of the form {scheme}:… are not supported by this version"));
-        }
-        let (place, rest) = match scheme {
-            "file" => (Place::File(rest.into()), rest),
-            "env" => (Place::Variable(rest.to_owned()), rest),
-            _ => (Place::File(typed.into()), typed),
-        };
-        if rest.is_empty() {
-            return Err("it names no key".to_owned());
-        }
-        // what std::env refuses by a panic
-        if matches!(place, Place::Variable(_)) && rest.contains(['=', '\0']) {
-            return Err("no environment variable has such a name".to_owned());
-        }
-        Ok(Self { typed: typed.to_owned(), place })
-    }
-}
-
-impl fmt::Display for KeyArgument {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.typed)
-    }
-}
-
-impl KeyArgument {
-    /// Returns the path, where the key is a file.
-    pub fn path(&self) -> Option<&Path> {
-        match &self.place {
-            Place::File(path) => Some(path),
-            Place::Variable(_) => None,
-        }
-    }
-}
 
 /// A private key that is ready to sign.
 pub struct LoadedKey {
@@ -116,6 +62,8 @@ pub enum Protection {
     Plain,
     /// By a password.
     Encrypted,
+    /// By an agent, a token or another program, which does not give it away.
+    Elsewhere,
 }
 
 /// Opens all private keys, or none.
@@ -123,14 +71,14 @@ pub enum Protection {
 /// # Errors
 /// Of kind `Key`: a key is missing or unreadable, or is a public one, or its password is missing or wrong.
 pub fn load_signers(arguments: &[KeyArgument], passwords: &mut Passwords) -> Result<LoadedKeys, Failure> {
-    let texts = arguments.iter().map(KeyText::read_private).collect::<Result<Vec<_>, _>>()?;
-    let locked: Vec<_> = texts.iter().map(KeyText::locked).collect();
-    let opened = passwords.unlock(&locked)?;
-    let keys = arguments
-        .iter()
-        .zip(opened)
-        .map(|(argument, key)| LoadedKey { name: argument.to_string(), signer: Box::new(key) });
-    Ok(LoadedKeys { keys: keys.collect(), warnings: warnings(arguments) })
+    let found = arguments.iter().map(Found::private).collect::<Result<Vec<_>, _>>()?;
+    let needs: Vec<_> = found.iter().map(Found::need).collect();
+    let plan = passwords.plan(&needs)?;
+    let mut keys = Vec::with_capacity(found.len());
+    for ((argument, found), opening) in arguments.iter().zip(found).zip(plan) {
+        keys.push(LoadedKey { name: argument.to_string(), signer: found.open(passwords, opening)? });
+    }
+    Ok(LoadedKeys { keys, warnings: warnings(arguments) })
 }
 
 /// Opens one private key, for writing it elsewhere.
@@ -138,6 +86,10 @@ pub fn load_signers(arguments: &[KeyArgument], passwords: &mut Passwords) -> Res
 /// # Errors
 /// As [`load_signers`].
 pub fn load_private(argument: &KeyArgument, passwords: &mut Passwords) -> Result<PrivateKey, Failure> {
+    if !matches!(argument.place(), Place::File(_) | Place::Variable(_)) {
+        let name = one_line(&argument.to_string());
+        return Err(Failure::usage(format!("the private half of '{name}' does not leave where it is kept")));
+    }
     let text = KeyText::read_private(argument)?;
     passwords.unlock(&[text.locked()])?.pop().ok_or_else(|| Failure::io("no key was opened"))
 }
@@ -172,21 +124,72 @@ fn describe_all(
     arguments: &[KeyArgument],
     passwords: &mut Passwords,
 ) -> Result<Vec<KeyDescription>, Failure> {
-    let texts = arguments.iter().map(KeyText::read).collect::<Result<Vec<_>, _>>()?;
-    let needs: Vec<_> = texts.iter().map(KeyText::need_for_public).collect();
+    let found = arguments.iter().map(Found::any).collect::<Result<Vec<_>, _>>()?;
+    let needs = found.iter().map(Found::need_for_public).collect::<Result<Vec<_>, _>>()?;
     let plan = passwords.plan(&needs)?;
-    let mut all = Vec::with_capacity(texts.len());
-    for (text, opening) in texts.iter().zip(plan) {
-        let key = match &text.public {
-            Some(key) => key.clone(),
-            None => passwords.open(&text.locked(), opening)?.public_key().clone(),
-        };
-        all.push(KeyDescription { key, private: text.protection, public: text.public_file.clone() });
-    }
-    Ok(all)
+    found.into_iter().zip(plan).map(|(found, opening)| found.describe(passwords, opening)).collect()
 }
 
-/// What stands where a key argument points.
+/// A key where its argument points, not yet opened.
+enum Found {
+    Here(KeyText),
+    Elsewhere(Remote),
+}
+
+impl Found {
+    fn any(argument: &KeyArgument) -> Result<Self, Failure> {
+        match find_remote(argument)? {
+            Some(remote) => Ok(Self::Elsewhere(remote)),
+            None => KeyText::read(argument).map(Self::Here),
+        }
+    }
+
+    fn private(argument: &KeyArgument) -> Result<Self, Failure> {
+        match find_remote(argument)? {
+            Some(remote) => Ok(Self::Elsewhere(remote)),
+            None => KeyText::read_private(argument).map(Self::Here),
+        }
+    }
+
+    fn need(&self) -> Need {
+        match self {
+            Self::Here(text) => text.need(),
+            Self::Elsewhere(remote) => remote.need(),
+        }
+    }
+
+    fn need_for_public(&self) -> Result<Need, Failure> {
+        match self {
+            Self::Here(text) => Ok(text.need_for_public()),
+            Self::Elsewhere(remote) => remote.need_for_public(),
+        }
+    }
+
+    fn open(self, passwords: &mut Passwords, opening: Opening) -> Result<Box<dyn Signer>, Failure> {
+        match self {
+            Self::Here(text) => Ok(Box::new(passwords.open(&text.locked(), opening)?)),
+            Self::Elsewhere(remote) => remote.open(passwords, opening),
+        }
+    }
+
+    fn describe(self, passwords: &mut Passwords, opening: Opening) -> Result<KeyDescription, Failure> {
+        match self {
+            Self::Here(text) => {
+                let key = match &text.public {
+                    Some(key) => key.clone(),
+                    None => passwords.open(&text.locked(), opening)?.public_key().clone(),
+                };
+                Ok(KeyDescription { key, private: text.protection, public: text.public_file })
+            }
+            Self::Elsewhere(remote) => {
+                let key = remote.public_key(passwords, opening)?;
+                Ok(KeyDescription { key, private: Some(Protection::Elsewhere), public: None })
+            }
+        }
+    }
+}
+
+/// The text of a key: of a file or of an environment variable.
 struct KeyText {
     name: String,
     contents: Zeroizing<Vec<u8>>,
@@ -198,8 +201,8 @@ struct KeyText {
 
 impl KeyText {
     fn read(argument: &KeyArgument) -> Result<Self, Failure> {
-        let name = argument.typed.clone();
-        let contents = argument.contents()?;
+        let name = argument.to_string();
+        let contents = contents_of(argument)?;
         if !is_private(&contents) {
             let public = Some(read_public_key(&contents).map_err(|error| unusable(&name, &error))?);
             let public_file = argument.path().map(Path::to_owned);
@@ -221,22 +224,29 @@ impl KeyText {
 
     /// Reads a private key. The file beside it only serves the prompt here: it may be missing or malformed.
     fn read_private(argument: &KeyArgument) -> Result<Self, Failure> {
-        let contents = argument.contents()?;
+        let contents = contents_of(argument)?;
         if !is_private(&contents) {
-            let name = &argument.typed;
+            let name = argument.to_string();
             let failure = match read_public_key(&contents) {
                 Ok(_) => Failure::key(format!("'{name}' is a public key, a private one is needed")),
                 Err(_) => Failure::key(format!("'{name}' holds no private key")),
             };
             return Err(match name.strip_suffix(".pub") {
                 Some(private) => failure.with_hint(format!("the private key may be {}", shell_word(private))),
-                None => failure.with_hint(format!("tuf-repo key id {} tells what it is", shell_word(name))),
+                None => failure.with_hint(format!("tuf-repo key id {} tells what it is", shell_word(&name))),
             });
         }
         let protection = if is_encrypted(&contents) { Protection::Encrypted } else { Protection::Plain };
         let public_file = argument.path().map(public_path).filter(|path| path.is_file());
         let public = public_file.as_deref().and_then(|path| read_public_file(path).ok());
-        Ok(Self { name: argument.typed.clone(), contents, protection: Some(protection), public, public_file })
+        Ok(Self { name: argument.to_string(), contents, protection: Some(protection), public, public_file })
+    }
+
+    fn need(&self) -> Need {
+        match self.protection {
+            Some(Protection::Encrypted) => Need::Password,
+            _ => Need::Nothing,
+        }
     }
 
     fn need_for_public(&self) -> Need {
@@ -252,26 +262,25 @@ impl KeyText {
     }
 }
 
-impl KeyArgument {
-    fn contents(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let contents = match &self.place {
-            Place::Variable(name) => variable(name)?,
-            Place::File(path) => read_file_bounded(path, LIMIT).map_err(|error| {
-                let failure =
-                    Failure::key(format!("cannot read the key '{}': {}", self.typed, io_cause(&error)));
-                let public = public_path(path);
-                match public.is_file() {
-                    true => failure
-                        .with_hint(format!("its public half is {}", shell_word(&public.to_string_lossy()))),
-                    false => failure.with_hint("tuf-repo keygen PATH makes a key"),
+fn contents_of(argument: &KeyArgument) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let contents = match argument.place() {
+        Place::Variable(name) => variable(name)?,
+        Place::File(path) => read_file_bounded(path, LIMIT).map_err(|error| {
+            let failure = Failure::key(format!("cannot read the key '{argument}': {}", io_cause(&error)));
+            let public = public_path(path);
+            match public.is_file() {
+                true => {
+                    failure.with_hint(format!("its public half is {}", shell_word(&public.to_string_lossy())))
                 }
-            })?,
-        };
-        if contents.len() > LIMIT {
-            return Err(Failure::key(format!("'{}' is too large to be a key", self.typed)));
-        }
-        Ok(contents)
+                false => failure.with_hint("tuf-repo keygen PATH makes a key"),
+            }
+        })?,
+        Place::Command(_) | Place::Agent(_) | Place::Token(_) => Zeroizing::default(),
+    };
+    if contents.len() > LIMIT {
+        return Err(Failure::key(format!("'{argument}' is too large to be a key")));
     }
+    Ok(contents)
 }
 
 fn read_public_file(path: &Path) -> Result<Key, Failure> {

@@ -33,27 +33,6 @@ fn make_key(path: &Path, password: Option<&str>) -> Key {
 }
 
 #[test]
-fn reads_paths_and_references_as_typed() {
-    for typed in ["keystore/root_key", "file:keystore/root_key", "env:ROOT_KEY", "c:odd", "./exec:x"] {
-        assert_eq!(argument(typed).to_string(), typed);
-    }
-    assert_eq!(argument("file:a b").path(), Some(Path::new("a b")));
-    assert_eq!(argument("c:odd").path(), Some(Path::new("c:odd")));
-    assert_eq!(argument("env:ROOT_KEY").path(), None);
-}
-
-#[test]
-fn refuses_references_it_cannot_follow() {
-    for typed in ["exec:sign-with-hsm", "pkcs11:token=x", "ssh-agent:SHA256:abc"] {
-        let refusal = typed.parse::<KeyArgument>().unwrap_err();
-        assert!(refusal.ends_with("are not supported by this version"), "{refusal}");
-    }
-    for typed in ["", "file:", "env:", "env:A=B", "env:\0"] {
-        assert!(typed.parse::<KeyArgument>().is_err(), "{typed:?}");
-    }
-}
-
-#[test]
 fn loads_all_signers_or_none() {
     let folder = tempfile::tempdir().unwrap();
     let (plain, locked) = (folder.path().join("plain"), folder.path().join("locked"));

@@ -2,12 +2,14 @@
 
 pub mod clock;
 pub mod failure;
+pub mod key_argument;
 pub mod key_files;
 pub mod keys;
 pub mod output;
 pub mod password_source;
 pub mod passwords;
 pub mod progress;
+mod remote_keys;
 mod static_body;
 pub mod static_server;
 pub mod terminal;

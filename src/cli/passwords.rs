@@ -83,15 +83,27 @@ impl Passwords {
     }
 
     pub(super) fn open(&mut self, key: &LockedKey<'_>, opening: Opening) -> Result<PrivateKey, Failure> {
+        let asked = format!("a password for the encrypted {}", noun(key.keytype));
+        self.open_by(key.name, &asked, opening, |password| PrivateKey::read(key.contents, password))
+    }
+
+    /// Opens whatever a password opens. `asked` is what a prompt asks for, such as `the PIN of the token`.
+    pub(super) fn open_by<T>(
+        &mut self,
+        name: &str,
+        asked: &str,
+        opening: Opening,
+        open: impl Fn(Option<&Password>) -> Result<T, KeyError>,
+    ) -> Result<T, Failure> {
         let result = match opening {
-            Opening::Plain => PrivateKey::read(key.contents, None),
-            Opening::Given(index) => PrivateKey::read(key.contents, self.given.get(index)),
-            Opening::Asked => return self.ask_to_open(key),
+            Opening::Plain => open(None),
+            Opening::Given(index) => open(self.given.get(index)),
+            Opening::Asked => return self.ask_to_open(name, asked, open),
         };
         result.map_err(|error| match error {
-            KeyError::WrongPassword => refused(key, &error)
+            KeyError::WrongPassword => refused(name, &error)
                 .with_hint(format!("leave {} out to be asked for the password", self.flag)),
-            error => refused(key, &error),
+            error => refused(name, &error),
         })
     }
 
@@ -116,24 +128,28 @@ impl Passwords {
         Ok(password)
     }
 
-    fn ask_to_open(&mut self, key: &LockedKey<'_>) -> Result<PrivateKey, Failure> {
-        let prompt =
-            format!("Enter a password for the encrypted {} '{}': ", noun(key.keytype), one_line(key.name));
+    fn ask_to_open<T>(
+        &mut self,
+        name: &str,
+        asked: &str,
+        open: impl Fn(Option<&Password>) -> Result<T, KeyError>,
+    ) -> Result<T, Failure> {
+        let prompt = format!("Enter {asked} '{}': ", one_line(name));
         let terminal = self.terminal.as_deref_mut().ok_or_else(|| {
-            Failure::key(format!("the private key '{}' is encrypted and no password was given", key.name))
+            Failure::key(format!("the private key '{name}' is encrypted and no password was given"))
                 .with_hint(format!("add {} FILE", self.flag))
         })?;
         for _ in 1..ATTEMPTS {
-            let password = ask(terminal, &prompt, key.name)?;
-            match PrivateKey::read(key.contents, Some(&password)) {
+            let password = ask(terminal, &prompt, name)?;
+            match open(Some(&password)) {
                 Err(KeyError::WrongPassword) => {
                     terminal.say("This password does not open the key. Try again.");
                 }
-                result => return result.map_err(|error| refused(key, &error)),
+                result => return result.map_err(|error| refused(name, &error)),
             }
         }
-        let password = ask(terminal, &prompt, key.name)?;
-        PrivateKey::read(key.contents, Some(&password)).map_err(|error| refused(key, &error))
+        let password = ask(terminal, &prompt, name)?;
+        open(Some(&password)).map_err(|error| refused(name, &error))
     }
 
     fn ask_twice(&mut self, what: &str, name: &str) -> Result<Password, Failure> {
@@ -219,19 +235,22 @@ fn ask(terminal: &mut dyn Terminal, prompt: &str, name: &str) -> Result<Password
         .map_err(|error| Failure::key(format!("no password was entered for '{name}': {}", io_cause(&error))))
 }
 
-fn refused(key: &LockedKey<'_>, error: &KeyError) -> Failure {
+fn refused(name: &str, error: &KeyError) -> Failure {
     match error {
         KeyError::WrongPassword => {
-            Failure::key(format!("the password does not open the private key '{}'", key.name))
+            Failure::key(format!("the password does not open the private key '{name}'"))
         }
-        other => unusable(key.name, other),
+        other => unusable(name, other),
     }
 }
 
 /// Makes the failure of a key that is there but cannot be used.
 pub(super) fn unusable(name: &str, error: &KeyError) -> Failure {
-    Failure::key(format!("cannot use the key '{name}': {error}"))
-        .with_hint("tuf-repo keygen PATH makes a key")
+    let hint = match error {
+        KeyError::OutOfReach { .. } => "docs/signers.md tells how keys that are kept elsewhere are named",
+        _ => "tuf-repo keygen PATH makes a key",
+    };
+    Failure::key(format!("cannot use the key '{name}': {error}")).with_hint(hint)
 }
 
 /// Returns what prompts call a key of a type: `RSA key`, or `key` where the type is not known.

@@ -38,6 +38,12 @@ pub enum KeyError {
     /// The operating system's source of randomness failed.
     #[error("the operating system gave no random bytes")]
     NoRandomness,
+    /// The key is kept elsewhere, by a device or another program, which does not let it be used.
+    #[error("{reason}")]
+    OutOfReach {
+        /// What happened there.
+        reason: String,
+    },
     /// A key could not be made or put into its container.
     #[error("the key could not be written: {reason}")]
     NotWritten {

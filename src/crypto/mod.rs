@@ -27,8 +27,8 @@ pub use error::KeyError;
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use password::Password;
 pub use private_key::{KeyType, PrivateKey};
-pub use public_key::{public_key_from_pem, public_key_to_pem, rsa_bits};
-pub use signer::{SignError, Signer};
+pub use public_key::{public_key_from_pem, public_key_to_pem, respelled, rsa_bits};
+pub use signer::{Occasion, SignError, Signer};
 pub use verify::{SignatureError, verify_signature};
 
 /// The shortest RSA modulus that is accepted anywhere, in bits.

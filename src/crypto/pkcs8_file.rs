@@ -146,10 +146,10 @@ fn encryption_scheme(der: &[u8]) -> der::Result<ObjectIdentifier> {
     AnyRef::from_der(der)?.sequence(|reader| {
         let scheme = AlgorithmIdentifierRef::decode(reader)?;
         AnyRef::decode(reader)?;
-        if scheme.oid == PBES2_OID {
-            if let Some(parameters) = scheme.parameters {
-                check_des_iv(parameters)?;
-            }
+        if scheme.oid == PBES2_OID
+            && let Some(parameters) = scheme.parameters
+        {
+            check_des_iv(parameters)?;
         }
         Ok(scheme.oid)
     })

@@ -33,6 +33,14 @@ pub fn public_key_from_pem(pem: &[u8]) -> Result<Key, KeyError> {
     PublicKey::from_pem(pem)?.to_key()
 }
 
+/// States a key of any spelling as this crate states it; its scheme is kept where it is one of the type.
+///
+/// # Errors
+/// [`KeyError`] where the key's type is unknown or the key is malformed.
+pub fn respelled(key: &Key) -> Result<Key, KeyError> {
+    Ok(with_scheme_of(PublicKey::of(key)?.to_key()?, &key.scheme))
+}
+
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -217,7 +225,7 @@ impl PublicKey {
 }
 
 /// Gives a key a scheme instead of the default of its type, where it is one of this type's.
-pub(super) fn with_scheme_of(key: Key, scheme: &str) -> Key {
+fn with_scheme_of(key: Key, scheme: &str) -> Key {
     match Scheme::named(scheme).filter(|known| known.suits(&key.keytype)) {
         // the curve decides, whatever is stated
         Some(_) if key.keytype != "ecdsa" => Key { scheme: scheme.to_owned(), ..key },

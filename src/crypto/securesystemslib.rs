@@ -15,7 +15,7 @@ use super::MAX_PBKDF2_ITERATIONS;
 use super::error::KeyError;
 use super::password::Password;
 use super::private_key::{PrivateKey, Secret};
-use super::public_key::{PublicKey, with_scheme_of};
+use super::public_key::{PublicKey, respelled};
 use super::signer::Signer;
 use crate::metadata::Key;
 
@@ -54,8 +54,7 @@ pub(super) fn is_private(json: &[u8]) -> bool {
 /// Reads a public key, or the public half of a private one.
 pub(super) fn read_public(json: &[u8]) -> Result<Key, KeyError> {
     let not_a_key = KeyError::NotAPublicKey { reason: "its JSON has no keytype and keyval" };
-    let stated = KeyFile::parse(json).ok_or(not_a_key)?.stated();
-    Ok(with_scheme_of(PublicKey::of(&stated)?.to_key()?, &stated.scheme))
+    respelled(&KeyFile::parse(json).ok_or(not_a_key)?.stated())
 }
 
 /// Reads a private key that is not encrypted.

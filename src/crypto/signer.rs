@@ -12,6 +12,23 @@ pub trait Signer: Send + Sync {
     /// # Errors
     /// [`SignError::UnsupportedScheme`] where the key cannot sign so, [`SignError::Failed`] where it should.
     fn sign(&self, scheme: &str, message: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// Signs bytes as [`sign`](Self::sign) does, telling a signer that wants to know what the signature is for.
+    ///
+    /// # Errors
+    /// As [`sign`](Self::sign).
+    fn sign_for(&self, _occasion: Occasion<'_>, scheme: &str, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.sign(scheme, message)
+    }
+}
+
+/// What a signature is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Occasion<'a> {
+    /// The name of the role that is signed.
+    pub role: &'a str,
+    /// The id under which the metadata lists the key.
+    pub keyid: &'a str,
 }
 
 /// Why there is no signature.

@@ -99,48 +99,48 @@ fn derive(password: &[u8], salt: &[u8], key: &mut [u8]) {
     }
 }
 
-/// The ciphers of the old PEM encryption that are read.
+/// The ciphers of the old PEM encryption that are read, all of them in CBC mode.
 #[derive(Debug, Clone, Copy)]
 enum Cipher {
-    DesEde3Cbc,
-    Aes128Cbc,
-    Aes192Cbc,
-    Aes256Cbc,
+    DesEde3,
+    Aes128,
+    Aes192,
+    Aes256,
 }
 
 impl Cipher {
     fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "DES-EDE3-CBC" => Self::DesEde3Cbc,
-            "AES-128-CBC" => Self::Aes128Cbc,
-            "AES-192-CBC" => Self::Aes192Cbc,
-            "AES-256-CBC" => Self::Aes256Cbc,
+            "DES-EDE3-CBC" => Self::DesEde3,
+            "AES-128-CBC" => Self::Aes128,
+            "AES-192-CBC" => Self::Aes192,
+            "AES-256-CBC" => Self::Aes256,
             _ => return None,
         })
     }
 
     fn block_len(self) -> usize {
         match self {
-            Self::DesEde3Cbc => 8,
-            Self::Aes128Cbc | Self::Aes192Cbc | Self::Aes256Cbc => 16,
+            Self::DesEde3 => 8,
+            Self::Aes128 | Self::Aes192 | Self::Aes256 => 16,
         }
     }
 
     fn key_len(self) -> usize {
         match self {
-            Self::Aes128Cbc => 16,
-            Self::DesEde3Cbc | Self::Aes192Cbc => 24,
-            Self::Aes256Cbc => 32,
+            Self::Aes128 => 16,
+            Self::DesEde3 | Self::Aes192 => 24,
+            Self::Aes256 => 32,
         }
     }
 
     /// Decrypts in place; none where the padding is wrong.
     fn decrypt(self, key: &[u8], iv: &[u8], bytes: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
         match self {
-            Self::DesEde3Cbc => decrypt_cbc::<des::TdesEde3>(key, iv, bytes),
-            Self::Aes128Cbc => decrypt_cbc::<aes::Aes128>(key, iv, bytes),
-            Self::Aes192Cbc => decrypt_cbc::<aes::Aes192>(key, iv, bytes),
-            Self::Aes256Cbc => decrypt_cbc::<aes::Aes256>(key, iv, bytes),
+            Self::DesEde3 => decrypt_cbc::<des::TdesEde3>(key, iv, bytes),
+            Self::Aes128 => decrypt_cbc::<aes::Aes128>(key, iv, bytes),
+            Self::Aes192 => decrypt_cbc::<aes::Aes192>(key, iv, bytes),
+            Self::Aes256 => decrypt_cbc::<aes::Aes256>(key, iv, bytes),
         }
     }
 }

@@ -238,7 +238,8 @@ fn file_hashes(target: &NewTarget, old: &Hashes) -> Result<Hashes, RepositoryErr
     Ok(digest_file(&target.found.file, &algorithms).at(&target.found.file)?.1)
 }
 
-fn same_file(place: &std::path::Path, file: &TargetFile) -> bool {
+/// Tells whether a file holds what is listed.
+pub(super) fn same_file(place: &std::path::Path, file: &TargetFile) -> bool {
     let algorithms: Vec<Algorithm> = file.hashes.known().collect();
     digest_file(place, &algorithms)
         .is_ok_and(|(length, hashes)| length == file.length && file.hashes.compare(&hashes).is_ok())

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::error::{AtPath, Refusal, RepositoryError};
+use super::add_targets::same_file;
+use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::init::{Execution, refuse_existing};
 use super::layout::{Layout, MAX_METADATA, METADATA, POLICY, STAGED, TARGETS};
 use super::policy::TEMPLATE;
@@ -278,7 +279,7 @@ impl Taken {
     ) -> Result<(), RepositoryError> {
         let folder = Folder::new(dir);
         let mut batch = folder.batch().at(dir)?;
-        self.copy_targets(&mut batch, source, adopted, progress)?;
+        self.copy_targets(dir, &mut batch, source, adopted, progress)?;
         for (name, bytes) in &self.files {
             for side in [METADATA, STAGED] {
                 let name = format!("{side}/{name}");
@@ -300,12 +301,14 @@ impl Taken {
 
     fn copy_targets(
         &self,
+        dir: &Path,
         batch: &mut Batch<'_>,
         source: &dyn Source,
         adopted: &mut Adopted,
         progress: &dyn Fn(u64),
     ) -> Result<(), RepositoryError> {
         let layout = Layout::of(self.set.root().consistent_snapshot);
+        let folder = Folder::new(dir.join(TARGETS));
         let mut seen = BTreeSet::new();
         for (path, file) in
             self.roles.iter().filter_map(|role| self.set.targets(role)).flat_map(|targets| &targets.targets)
@@ -314,6 +317,13 @@ impl Taken {
             let Ok(path) = TargetPath::parse(path) else { continue };
             for name in layout.target_names(&path, file) {
                 if !seen.insert(name.clone()) {
+                    continue;
+                }
+                let place = folder.file(&name);
+                if place.symlink_metadata().is_ok() {
+                    if !same_file(&place, file) {
+                        return Err(InputError::InTheWay { path: name }.into());
+                    }
                     continue;
                 }
                 match copy_target(batch, source, &name, file)? {
@@ -380,8 +390,8 @@ fn refused(name: &str, error: TrustError) -> RepositoryError {
 mod tests {
     use chrono::TimeDelta;
 
+    use super::super::Repository;
     use super::super::testing::{keys, open, publish, repository, scratch, start, write};
-    use super::super::{InputError, Repository};
     use super::*;
     use crate::crypto::Signer;
 
@@ -488,6 +498,20 @@ mod tests {
             adopt(into.path(), &FolderSource::new(from.path()), &stranger, start(), Execution::Real, &|_| {});
         assert!(result.is_err());
         assert_eq!(fs::read_dir(into.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_of_ones_own_in_targets_is_never_overwritten() {
+        let (from, into) = (scratch(), scratch());
+        let keys = keys();
+        published(from.path(), &keys);
+        let copy = files(&from.path().join(TARGETS)).into_keys().find(|name| name != "a.txt").unwrap();
+        fs::create_dir(into.path().join(TARGETS)).unwrap();
+        fs::write(into.path().join(TARGETS).join(&copy), "precious").unwrap();
+        let error = take_over(from.path(), into.path(), "1.root.json").unwrap_err();
+        assert!(matches!(error, RepositoryError::Input(InputError::InTheWay { .. })), "{error}");
+        assert_eq!(fs::read(into.path().join(TARGETS).join(&copy)).unwrap(), b"precious");
+        assert!(!into.path().join(STAGED).exists());
     }
 
     #[test]

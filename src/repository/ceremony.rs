@@ -122,6 +122,27 @@ impl Bundle {
             .map_err(|error| InputError::Bundle { reason: error.to_string() })
     }
 
+    /// Says all that the payload says, held against nothing: what came along as the previous version is the sender's word,
+    /// and a change could be hidden behind it.
+    ///
+    /// # Errors
+    /// [`InputError::Bundle`].
+    pub fn content(&self) -> Result<Vec<String>, InputError> {
+        words_of(&self.role, &self.payload()?, None)
+            .map_err(|error| InputError::Bundle { reason: error.to_string() })
+    }
+
+    /// Takes over the signatures of another copy of this bundle, signed meanwhile.
+    pub fn merge(&mut self, other: &Self) {
+        if other.payload_b64 != self.payload_b64 || other.role != self.role {
+            return;
+        }
+        let new = |signature: &&Signature| !self.signatures.iter().any(|mine| mine.keyid == signature.keyid);
+        let more: Vec<Signature> = other.signatures.iter().filter(new).cloned().collect();
+        self.signatures.extend(more);
+        self.signatures.sort_by(|a, b| a.keyid.cmp(&b.keyid));
+    }
+
     /// Returns how many of a threshold's keys have signed validly.
     pub fn signed(&self, threshold: &BundleThreshold) -> usize {
         let Ok(payload) = self.payload() else { return 0 };
@@ -169,7 +190,7 @@ impl Bundle {
             {
                 continue;
             }
-            let signature = key.sign(&listed.keyid, &listed.key, &payload)?;
+            let signature = key.sign(&self.role, &listed.keyid, &listed.key, &payload)?;
             self.signatures.retain(|old| old.keyid != listed.keyid);
             self.signatures.push(signature);
             made.push(listed.keyid);
@@ -223,7 +244,12 @@ impl Repository {
     pub fn export(&mut self, role: &RoleName) -> Result<(Bundle, DraftPlan), RepositoryError> {
         self.staged.known_role(role)?;
         let before = self.staged.clone();
-        follow(&mut self.staged, None, Extent::All, &self.policy, self.now)?;
+        // a draft that is there may have been exported before: it stays what it is
+        let extent = match self.staged.role(role).and_then(AnyRole::draft_version) {
+            Some(_) => Extent::Present,
+            None => Extent::All,
+        };
+        follow(&mut self.staged, None, extent, &self.policy, self.now)?;
         for other in super::sign::signing_order(&self.staged.graph()).iter().filter(|other| *other != role) {
             self.staged.restore(other, &before);
         }
@@ -288,8 +314,19 @@ impl Repository {
             imported.refused.push(reason);
             return Ok(());
         }
+        let (taken, refused) = (imported.taken.len(), imported.refused.len());
+        let mut there = Vec::new();
         for signature in &bundle.signatures {
-            self.import_signature(&role, signature.clone(), imported)?;
+            let present = self.staged.role(&role).and_then(AnyRole::draft_bytes);
+            if present.is_some_and(|(_, signatures)| signatures.contains(signature)) {
+                there.push(format!("{role} v{version}: key {} has signed already", signature.keyid));
+            } else {
+                self.import_signature(&role, signature.clone(), imported)?;
+            }
+        }
+        // signatures that were exported come back with every copy; a copy that brings nothing else is a duplicate
+        if imported.taken.len() == taken && imported.refused.len() == refused {
+            imported.refused.extend(there);
         }
         Ok(())
     }
@@ -369,6 +406,9 @@ impl Repository {
         }
         let version = metadata.signed().version;
         let state = self.staged.targets_mut(role).ok_or_else(|| InputError::UnknownRole(role.to_string()))?;
+        if version > super::lifetime::MAX_VERSION {
+            return Err(InputError::LastVersion { role: role.clone(), version }.into());
+        }
         if version <= state.floor {
             let words = format!("is version {version}, and version {} is written", state.floor);
             return Err(refused(Refusal::Finding(words)));

@@ -199,7 +199,11 @@ fn key_differences(
     let words = |id: &KeyId, keys: Option<&BTreeMap<KeyId, Key>>| {
         let key = keys.and_then(|keys| keys.get(id));
         let kind = key.map_or("unknown", |key| key.keytype.as_str()).escape_debug();
-        format!("{kind} key {id}")
+        // an id is a name that whoever lists the key chose: what the key itself hashes to is told where it differs
+        match key.map(Key::id).filter(|own| own != id) {
+            Some(own) => format!("{kind} key {} (which hashes to {own})", id.as_str().escape_debug()),
+            None => format!("{kind} key {}", id.as_str().escape_debug()),
+        }
     };
     found.extend(
         old.iter()
@@ -301,7 +305,12 @@ fn delegation_differences(old: &Delegations, new: &Delegations, found: &mut Vec<
     if old.succinct_roles != new.succinct_roles {
         match &new.succinct_roles {
             Some(bins) => {
-                found.push(format!("delegates to {} hash bins named '{}'", bins.bins(), bins.name_prefix))
+                let (number, prefix) = (bins.bins(), bins.name_prefix.escape_debug());
+                found.push(format!(
+                    "delegates to {number} hash bins named '{prefix}' (threshold {})",
+                    bins.threshold
+                ));
+                key_differences(&format!("'{prefix}'"), (&[], None), (&bins.keyids, &new.keys), found);
             }
             None => found.push("no longer delegates to hash bins".to_owned()),
         }

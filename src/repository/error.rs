@@ -217,6 +217,20 @@ pub enum InputError {
         /// The version that is written.
         written: u64,
     },
+    /// An archive in the way of what it keeps.
+    #[error("{} is no place for an archive: it lies among the files that are collected", archive.display())]
+    ArchiveInside {
+        /// The folder.
+        archive: PathBuf,
+    },
+    /// A version that leaves no room for the next ones.
+    #[error("version {version} of '{role}' leaves no room for the next one")]
+    LastVersion {
+        /// The role.
+        role: RoleName,
+        /// The version.
+        version: u64,
+    },
     /// A file that should hold a draft to be signed, and does not.
     #[error("not a signing bundle: {reason}")]
     Bundle {

@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Repository;
 use super::check::{Expiry, check_metadata};
-use super::error::{AtPath, Refusal, RepositoryError};
+use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::layout::{
     Layout, MAX_METADATA, METADATA, STAGED, TARGETS, parse_hash_named, parse_plain, parse_versioned,
 };
@@ -158,10 +158,24 @@ impl Repository {
     pub fn execute_gc(&self, plan: &GcPlan, archive: Option<&Path>) -> Result<(), RepositoryError> {
         self.sweep()?;
         if let Some(archive) = archive {
+            refuse_archive(&plan.base, archive)?;
             archive_files(plan, archive)?;
         }
         Folder::new(&plan.base).remove(plan.deleted()).at(&plan.base)
     }
+}
+
+/// Refuses an archive where a collection would find its own copies, or take the files themselves for them.
+fn refuse_archive(base: &Path, archive: &Path) -> Result<(), RepositoryError> {
+    fs::create_dir_all(archive).at(archive)?;
+    let inside = fs::canonicalize(archive).at(archive)?;
+    let base = fs::canonicalize(base).at(base)?;
+    let parts = [METADATA, STAGED, TARGETS]
+        .map(|part| fs::canonicalize(base.join(part)).unwrap_or_else(|_| base.join(part)));
+    if inside == base || parts.iter().any(|part| inside.starts_with(part)) {
+        return Err(InputError::ArchiveInside { archive: archive.to_owned() }.into());
+    }
+    Ok(())
 }
 
 /// Copies the files of a plan to another folder. A file that is there already stays there only with the same bytes.
@@ -200,7 +214,11 @@ fn plan(
     let mut layout = None;
     for (folder, prefix) in folders {
         if folder.length("root.json").at(folder.file("root.json"))?.is_none() {
-            continue;
+            if folder.names().at(folder.path())?.is_empty() {
+                continue;
+            }
+            // what this folder's clients need is not known without it
+            return Err(missing(prefix, "root.json"));
         }
         // what is current must be whole: on a broken repository counts mean nothing
         let checked = check_metadata(folder, prefix, first_root, Expiry::Allow, now)?;

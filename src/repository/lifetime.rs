@@ -12,7 +12,7 @@ use crate::metadata::{MetaFile, RoleName, Root, Snapshot, Targets, Timestamp, ti
 
 /// The highest version that can be chosen by hand: what a double-precision number holds exactly, for clients that
 /// read JSON into those, with room for the versions that follow.
-const MAX_VERSION: u64 = (1 << 53) - (1 << 20);
+pub(super) const MAX_VERSION: u64 = (1 << 53) - (1 << 20);
 
 impl Repository {
     /// Sets the expiry of a role's draft, which is made where there is none, and keeps it through later edits. Tells

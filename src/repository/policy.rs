@@ -159,6 +159,13 @@ impl Policy {
         })
     }
 
+    /// Tells whether a role is to be refreshed in any case: snapshot and timestamp, and those with a window of their own.
+    pub fn asks_for_refresh(&self, role: &RoleName) -> bool {
+        let listed = |name: &str| self.roles.get(name).is_some_and(|role| role.refresh.is_some());
+        let top = if role.lists_targets() { "targets" } else { role.as_str() };
+        matches!(role.as_str(), "snapshot" | "timestamp") || listed(role.as_str()) || listed(top)
+    }
+
     /// Returns the references of the keys that sign a role by default; all roles' where none is named.
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = Vec::new();

@@ -94,7 +94,12 @@ impl Repository {
         let checked = check_metadata(staged, STAGED, self.policy.first_root(), expiry, self.now)?;
         refuse_errors(&checked.report)?;
         let published = match live.read("root.json", MAX_METADATA).at(live.file("root.json"))? {
-            None => BTreeMap::new(),
+            None if live.names().at(live.path())?.is_empty() => BTreeMap::new(),
+            // without it nobody can tell what the clients of this folder trust
+            None => {
+                let file = format!("{METADATA}/root.json");
+                return Err(RepositoryError::Refused { file, reason: Refusal::Missing });
+            }
             Some(root) => {
                 old_client(staged, &live, &root, checked.layout)?;
                 check_metadata(&live, METADATA, self.policy.first_root(), Expiry::Allow, self.now)?.targets

@@ -31,7 +31,13 @@ impl Repository {
         within: Option<TimeDelta>,
         keys: &[SigningKey<'_>],
     ) -> Result<Written, RepositoryError> {
-        let due = self.due(within);
+        let mut due = self.due(within);
+        // what nobody asked to be refreshed must not keep the rest from it: a role of somebody else's may expire
+        due.retain(|role| {
+            let asked = within.is_some() || self.policy.asks_for_refresh(role);
+            let drafted = self.staged.role(role).is_some_and(|state| state.draft_version().is_some());
+            asked || (!drafted && self.can_complete(role, keys))
+        });
         if due.is_empty() {
             return Ok(Written::default());
         }
@@ -121,8 +127,23 @@ mod tests {
         drop(repository);
         assert_eq!(std::fs::read(&draft).unwrap(), before);
         let mut repository = open(dir.path(), start() + TimeDelta::days(800));
-        let error = repository.plan_refresh(None, &signing).unwrap_err();
+        let error = repository.plan_refresh(Some(TimeDelta::zero()), &signing).unwrap_err();
         assert!(matches!(error, RepositoryError::Input(InputError::DraftInTheWay { .. })), "{error}");
+    }
+
+    #[test]
+    fn an_expired_role_of_somebody_else_does_not_stop_the_timestamp() {
+        let dir = scratch();
+        let keys = keys();
+        repository(dir.path(), &keys);
+        let mut repository = open(dir.path(), start() + TimeDelta::hours(13));
+        repository.expire(&RoleName::targets(), start() + TimeDelta::days(3)).unwrap();
+        super::super::testing::write(&mut repository, &keys);
+        drop(repository);
+        let mut repository = open(dir.path(), start() + TimeDelta::hours(84));
+        let signing = [SigningKey { name: "key", signer: &keys[3] }];
+        let written = repository.plan_refresh(None, &signing).unwrap();
+        assert_eq!(written.roles.keys().map(RoleName::as_str).collect::<Vec<_>>(), ["timestamp"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::error::{InputError, RepositoryError};
 use super::follow::{Extent, follow};
 use super::staged::Staged;
 use super::view::{Graph, View};
-use crate::crypto::{SignError, Signer, fingerprint, verify_signature};
+use crate::crypto::{Occasion, SignError, Signer, fingerprint, verify_signature};
 use crate::metadata::{Key, KeyId, RoleName, Signature};
 
 /// A key that can sign, and what the user called it.
@@ -20,13 +20,20 @@ pub struct SigningKey<'a> {
 
 impl SigningKey<'_> {
     /// Signs bytes under an id, with the scheme that metadata states for the key, and checks the signature.
-    pub(super) fn sign(&self, id: &KeyId, public: &Key, bytes: &[u8]) -> Result<Signature, RepositoryError> {
+    pub(super) fn sign(
+        &self,
+        role: &RoleName,
+        id: &KeyId,
+        public: &Key,
+        bytes: &[u8],
+    ) -> Result<Signature, RepositoryError> {
         let refused = |reason: SignError| RepositoryError::Signing {
             keyid: id.clone(),
             name: self.name.to_owned(),
             reason,
         };
-        let made = self.signer.sign(&public.scheme, bytes).map_err(refused)?;
+        let occasion = Occasion { role: role.as_str(), keyid: id.as_str() };
+        let made = self.signer.sign_for(occasion, &public.scheme, bytes).map_err(refused)?;
         // a signer may be a device or another program: nothing is used that does not verify
         verify_signature(public, bytes, &made)
             .map_err(|error| refused(SignError::Failed { reason: error.to_string() }))?;
@@ -75,6 +82,22 @@ impl Repository {
         let all = signing_order(&graph);
         let roles = if roles.is_empty() { &all } else { roles };
         roles.iter().any(|role| !ids_for(&view, &graph, role, key).is_empty())
+    }
+
+    /// Tells whether the keys at hand meet every threshold of a role.
+    pub(super) fn can_complete(&self, role: &RoleName, keys: &[SigningKey<'_>]) -> bool {
+        let view = self.staged.effective();
+        let authorities = view.authorities(role, &view.graph());
+        authorities.iter().all(|(authority, _)| {
+            let identities: BTreeSet<_> =
+                authority.keys.iter().filter_map(|(_, key)| key.and_then(fingerprint)).collect();
+            let at_hand: BTreeSet<_> = keys
+                .iter()
+                .filter_map(|key| fingerprint(key.signer.public_key()))
+                .filter(|id| identities.contains(id))
+                .collect();
+            at_hand.len() as u64 >= authority.threshold
+        })
     }
 
     /// Refuses keys that may not sign for a role named, or, where none is named, for any role.
@@ -152,7 +175,7 @@ pub(super) fn sign_drafts(
                 let present =
                     |signature: &Signature| signature.keyid == id && is_valid(public, bytes, signature);
                 if !signatures.iter().chain(&new).any(present) {
-                    new.push(key.sign(&id, public, bytes)?);
+                    new.push(key.sign(&role, &id, public, bytes)?);
                 }
             }
         }

@@ -11,7 +11,7 @@ use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
 use super::follow::{Extent, dirty, follow, keys_changed};
 use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
 use super::scan::{copy_digested, digest_file};
-use super::sign::{SigningKey, sign_drafts};
+use super::sign::{SigningKey, sign_drafts, signing_order};
 use super::staged::{AnyRole, DraftPlan};
 use super::view::View;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath};
@@ -87,11 +87,15 @@ impl Repository {
         }
         self.refuse_strangers(&[], keys)?;
         self.staged.drop_unreachable();
+        let before = self.staged.clone();
         follow(&mut self.staged, None, Extent::All, &self.policy, self.now)?;
-        sign_drafts(&mut self.staged, None, &[], keys)?;
         let all = self.drafted(&[]);
         let mut taken = self.drafted(named);
         self.complete_selection(&mut taken);
+        // a signature is an assent: a draft that is not to be written gets none
+        let derived = [RoleName::snapshot(), RoleName::timestamp()];
+        let asked: BTreeSet<RoleName> = taken.iter().cloned().chain(derived.clone()).collect();
+        sign_drafts(&mut self.staged, Some(&asked), &[], keys)?;
         let mut left = Vec::new();
         if let Selection::Complete(_) = selection {
             self.drop_incomplete(&mut taken, &mut left);
@@ -99,11 +103,13 @@ impl Repository {
         self.drop_repetitions(&mut taken);
         if taken != all {
             follow(&mut self.staged, Some(&taken), Extent::All, &self.policy, self.now)?;
-            let mut derived = taken.clone();
-            derived.extend([RoleName::snapshot(), RoleName::timestamp()]);
-            sign_drafts(&mut self.staged, Some(&derived), &[], keys)?;
+            let taken: BTreeSet<RoleName> = taken.iter().cloned().chain(derived.clone()).collect();
+            sign_drafts(&mut self.staged, Some(&taken), &[], keys)?;
         }
-        taken.extend([RoleName::snapshot(), RoleName::timestamp()]);
+        for role in signing_order(&self.staged.graph()).iter().filter(|role| !asked.contains(*role)) {
+            self.staged.restore(role, &before);
+        }
+        taken.extend(derived);
         let view = View::of(&self.staged, taken);
         let roles: Vec<RoleName> = dirty(&view, &self.staged).into_iter().map(|(role, _)| role).collect();
         let graph = view.graph();

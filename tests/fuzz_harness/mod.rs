@@ -7,7 +7,11 @@
 mod sequence;
 
 use tuf::canonical;
-use tuf::crypto::{fingerprint, verify_signature};
+use tuf::cli::key_argument::KeyArgument;
+use tuf::crypto::{
+    PrivateKey, Signer, fingerprint, is_encrypted, is_private, public_key_to_pem, read_public_key,
+    verify_signature,
+};
 use tuf::metadata::{
     Key, Metadata, RoleName, Root, Signed, Snapshot, TargetPath, Targets, Timestamp, path_hash,
     pattern_matches,
@@ -71,6 +75,24 @@ pub fn canonical(data: &[u8]) {
     assert_eq!(canonical::from_value(&value).unwrap(), written);
     let pretty = canonical::pretty(&written);
     assert_eq!(canonical::from_json(&pretty).unwrap(), written);
+}
+
+/// Reads bytes as a key file of any container, and as a key argument. No password is given: whatever is computable would
+/// be computed, for up to a minute.
+pub fn keys(data: &[u8]) {
+    if let Ok(key) = read_public_key(data) {
+        let pem = public_key_to_pem(&key).unwrap();
+        assert_eq!(fingerprint(&read_public_key(pem.as_bytes()).unwrap()), fingerprint(&key));
+    }
+    if let Ok(key) = PrivateKey::read(data, None) {
+        assert!(is_private(data) && !is_encrypted(data));
+        let pem = key.to_pkcs8_pem(None).unwrap();
+        let again = PrivateKey::read(pem.as_bytes(), None).unwrap();
+        assert_eq!(again.public_key(), key.public_key());
+    }
+    if let Ok(argument) = std::str::from_utf8(data).unwrap_or_default().parse::<KeyArgument>() {
+        assert_eq!(argument.to_string().as_bytes(), data);
+    }
 }
 
 /// Takes lines of text for a pattern, a path and a role name.

@@ -122,7 +122,7 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
             (&["init"], "metadata.staged is there already"),
             (&["status", "-r", "../outside"], "outside is not a repository"),
             (&["status", "-r", "../absent"], "absent is not a repository"),
-            (&["publish", "--to", "ftp://example.invalid/x"], "ftp://example.invalid/x"),
+            (&["publish", "--to", "ftp://example.invalid/x"], "a ftp URL"),
             // roles
             (&["bump", "nobody"], "there is no role 'nobody'"),
             (&["bump", "Targets"], "there is no role 'Targets'"),

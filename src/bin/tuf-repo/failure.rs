@@ -75,6 +75,8 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::NoSuchKey { .. } | InputError::AmbiguousKey { .. } => {
             "tuf-repo status -v lists the keys in full"
         }
+        InputError::ArchiveInside { .. } => "--archive with a folder outside the repository",
+        InputError::LastVersion { .. } => "ask for a lower version",
         InputError::DraftInTheWay { role } => {
             return Some(format!("tuf-repo write, or tuf-repo discard {}", shell_word(role.as_str())));
         }

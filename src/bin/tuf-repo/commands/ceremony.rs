@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use base64ct::{Base64, Encoding};
 use serde_json::{Map, json};
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::output::Verbosity;
 use tuf::cli::text::{one_line, quoted, shell_word};
 use tuf::metadata::{KeyId, RoleName, Signature};
 use tuf::repository::{Bundle, Imported, InputError, Repository, RepositoryError, SigningKey};
@@ -63,8 +64,7 @@ pub fn sign_bundle(file: &Path, keys: &KeyArgs, dry_run: DryRun, context: &Conte
     let mut bundle = Bundle::from_bytes(&read(file)?).map_err(|error| about(file, error))?;
     // what is going to be signed is shown before anybody types a password
     let changes = bundle.changes().map_err(|error| about(file, error))?;
-    context.output.talk(&format!("{} v{} changes:", bundle.role(), bundle.version()));
-    changes.iter().for_each(|change| context.output.talk(&format!("  {change}")));
+    show(&bundle, &changes, context).map_err(|error| about(file, error))?;
     let loaded = keys.load(context)?;
     let mut signed = Vec::new();
     for key in &loaded {
@@ -72,6 +72,10 @@ pub fn sign_bundle(file: &Path, keys: &KeyArgs, dry_run: DryRun, context: &Conte
         signed.extend(bundle.sign(&key).map_err(failure)?);
     }
     if !dry_run.dry_run && !signed.is_empty() {
+        // somebody else may have signed the same file meanwhile
+        if let Ok(meanwhile) = Bundle::from_bytes(&read(file)?) {
+            bundle.merge(&meanwhile);
+        }
         put(file, &bundle.to_bytes().map_err(|error| failure(error.into()))?)?;
     }
     let counts: Vec<String> = bundle
@@ -98,6 +102,26 @@ pub fn sign_bundle(file: &Path, keys: &KeyArgs, dry_run: DryRun, context: &Conte
         "keyids": signed,
     });
     context.output.result(String::new, json)
+}
+
+/// How many lines of a payload are shown without `-v`.
+const MOST_LINES: usize = 60;
+
+/// Shows what is going to be signed: all that the payload says, then what that changes against the version that came
+/// along, which is only the sender's word.
+fn show(bundle: &Bundle, changes: &[String], context: &Context) -> Result<(), InputError> {
+    let content = bundle.content()?;
+    let most = if context.output.verbosity() >= Verbosity::Verbose { usize::MAX } else { MOST_LINES };
+    context.output.talk(&format!("{} v{} says:", bundle.role(), bundle.version()));
+    content.iter().take(most).for_each(|line| context.output.talk(&format!("  {line}")));
+    if content.len() > most {
+        context.output.talk(&format!("  … and {} more; -v shows them all", content.len() - most));
+    }
+    if *changes != content {
+        context.output.talk("Against the version that came with the file it changes:");
+        changes.iter().for_each(|change| context.output.talk(&format!("  {change}")));
+    }
+    Ok(())
 }
 
 /// `sign --import FILE…`.

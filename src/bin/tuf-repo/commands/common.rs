@@ -18,7 +18,7 @@ use crate::context::Context;
 /// The keys to sign with.
 #[derive(Debug, clap::Args)]
 pub struct KeyArgs {
-    /// A private key to sign with: a path, file:PATH or env:VAR. Repeat it for several.
+    /// A private key to sign with: a path or a reference (file:, env:, exec:, ssh-agent:, pkcs11:). Repeat it for several.
     #[arg(long = "key", value_name = "KEY")]
     pub keys: Vec<KeyArgument>,
 

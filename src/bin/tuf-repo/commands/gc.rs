@@ -98,7 +98,8 @@ fn planned(args: &Args, repository: &Repository, retention: Retention) -> Result
     match &args.to {
         None => repository.plan_gc(retention).map_err(failure),
         Some(to) if to.contains("://") => {
-            Err(Failure::usage(format!("cannot collect in '{to}': this version collects in folders"))
+            let scheme = to.split("://").next().unwrap_or_default();
+            Err(Failure::usage(format!("cannot collect at a {scheme} URL: this version collects in folders"))
                 .with_hint("--to DIR"))
         }
         Some(to) => repository.plan_gc_of(&PathBuf::from(to), retention).map_err(failure),

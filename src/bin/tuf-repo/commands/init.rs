@@ -100,7 +100,9 @@ fn tell(dir: &Path, from: &str, adopted: &Adopted, execution: Execution, context
         Execution::DryRun => "Dry run, nothing changed: would take over",
     };
     let next = format!("tuf-repo {}status", option(dir));
-    context.output.talk(&format!("{done} {} from {}. Next: {next}", names.join(", "), one_line(from)));
+    // a URL may hold a password
+    let shown = Url::parse(from).map_or_else(|_| one_line(from), |url| tuf::client::shown(&url));
+    context.output.talk(&format!("{done} {} from {shown}. Next: {next}", names.join(", ")));
     if adopted.first_root > 1 {
         context.output.warn(&format!(
             "clients that start from a root before v{} are stranded already",
@@ -138,7 +140,8 @@ struct UrlSource {
 impl UrlSource {
     fn new(from: &str) -> Result<Self, Failure> {
         let refused = |reason: String| {
-            Failure::usage(format!("{}: {reason}", one_line(from))).with_hint("--from https://host/path")
+            Failure::usage(format!("--from is not a URL that can be read: {reason}"))
+                .with_hint("--from https://host/path")
         };
         let base = Url::parse(&format!("{}/", from.trim_end_matches('/')))
             .map_err(|error| refused(error.to_string()))?;

@@ -36,8 +36,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let destination = match &to {
         None => Destination::Own,
         Some(to) if to.contains("://") => {
+            let scheme = to.split("://").next().unwrap_or_default();
             return Err(Failure::usage(format!(
-                "cannot publish to '{to}': this version publishes to folders"
+                "cannot publish to a {scheme} URL: this version publishes to folders"
             ))
             .with_hint("--to DIR"));
         }

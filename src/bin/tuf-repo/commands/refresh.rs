@@ -37,5 +37,10 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
     let keys: Vec<SigningKey<'_>> =
         loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
     let written = repository.plan_refresh(args.within, &keys).map_err(failure)?;
+    for role in due.iter().filter(|role| !written.roles.contains_key(*role)) {
+        context
+            .output
+            .warn(&format!("'{role}' has expired and is left: its keys are not at hand, or it has a draft"));
+    }
     execute(context, repository, &written, args.dry_run, "no role is about to expire")
 }

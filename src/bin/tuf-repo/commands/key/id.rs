@@ -12,7 +12,7 @@ use crate::context::Context;
 /// A public half suffices. A password is needed only for an encrypted key without KEY.pub beside it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A public or private key: a path, file:PATH or env:VAR.
+    /// A public or private key: a path or a reference (file:, env:, exec:, ssh-agent:, pkcs11:).
     key: KeyArgument,
 
     #[command(flatten)]
@@ -33,7 +33,10 @@ pub(super) fn in_json(argument: &KeyArgument, description: &KeyDescription) -> V
         "scheme": key.scheme,
         "private": description.private.map(|_| argument.to_string()),
         "public": description.public.as_deref().map(|path| path.to_string_lossy()),
-        "encrypted": description.private.map(|protection| protection == Protection::Encrypted),
+        "encrypted": match description.private {
+            None | Some(Protection::Elsewhere) => None,
+            Some(protection) => Some(protection == Protection::Encrypted),
+        },
         "keyval": key.keyval,
     })
 }

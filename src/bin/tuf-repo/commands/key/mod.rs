@@ -26,7 +26,7 @@ enum KeyCommand {
     Id(id::Args),
     Show(show::Args),
     Passwd(passwd::Args),
-    Convert(convert::Args),
+    Convert(Box<convert::Args>),
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
@@ -34,7 +34,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         KeyCommand::Id(args) => id::run(args, context),
         KeyCommand::Show(args) => show::run(args, context),
         KeyCommand::Passwd(args) => passwd::run(args, context),
-        KeyCommand::Convert(args) => convert::run(args, context),
+        KeyCommand::Convert(args) => convert::run(*args, context),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::context::Context;
 /// A password is needed only for an encrypted key without KEY.pub beside it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A public or private key: a path, file:PATH or env:VAR.
+    /// A public or private key: a path or a reference (file:, env:, exec:, ssh-agent:, pkcs11:).
     key: KeyArgument,
 
     #[command(flatten)]
@@ -36,6 +36,7 @@ fn in_words(description: &KeyDescription, pem: &str) -> String {
         None => "not here, this is the public half",
         Some(Protection::Plain) => "not encrypted",
         Some(Protection::Encrypted) => "encrypted",
+        Some(Protection::Elsewhere) => "kept elsewhere",
     };
     format!(
         "keyid    {}\ntype     {}\nscheme   {}\nprivate  {private}\n{pem}",
