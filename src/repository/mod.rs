@@ -186,6 +186,19 @@ impl Repository {
     }
 }
 
+/// Takes the lock of a folder that was published to, for as long as the value lives.
+///
+/// # Errors
+/// [`InputError::NoFile`] where nothing was published there, [`RepositoryError::Locked`].
+pub fn lock_published(published: &Path, wait: Duration) -> Result<Lock, RepositoryError> {
+    let live = Folder::new(published.join(METADATA));
+    if !live.exists() {
+        let reason = "no repository has been published there";
+        return Err(InputError::NoFile { path: published.to_owned(), reason }.into());
+    }
+    lock(&live, wait)
+}
+
 /// Takes the lock of a folder.
 fn lock(folder: &Folder, wait: Duration) -> Result<Lock, RepositoryError> {
     folder.lock(wait).map_err(|error| match error {

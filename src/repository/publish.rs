@@ -134,6 +134,15 @@ impl Repository {
     ) -> Result<(), RepositoryError> {
         for folder in [&plan.live, &plan.live_targets] {
             fs::create_dir_all(folder.path()).at(folder.path())?;
+        }
+        // a folder that was not there when this was planned could not be locked then: whoever came first has it now
+        let first = plan._lock.is_none() && plan.live.path() != self.live_folder().path();
+        let lock = if first { Some(super::lock(&plan.live, Duration::ZERO)?) } else { None };
+        if lock.is_some() && !plan.live.names().at(plan.live.path())?.is_empty() {
+            let reason = Refusal::Finding("somebody else has published there meanwhile".to_owned());
+            return Err(RepositoryError::Refused { file: plan.live.path().display().to_string(), reason });
+        }
+        for folder in [&plan.live, &plan.live_targets] {
             folder.sweep().at(folder.path())?;
         }
         self.copy_published(plan, progress)?;
@@ -344,4 +353,41 @@ pub(super) fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {
         (None, None) => STAGED.to_owned(),
     };
     Err(RepositoryError::Refused { file, reason: Refusal::Finding(finding.message.clone()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{keys, open, repository, scratch, start};
+    use super::*;
+
+    #[test]
+    fn of_two_first_publishers_to_one_folder_one_wins() {
+        let (dir, to) = (scratch(), scratch());
+        repository(dir.path(), &keys());
+        let repository = open(dir.path(), start());
+        let destination = Destination::Folder(to.path().join("new"));
+        let plan = || repository.plan_publish(&destination, Expiry::Enforce, Duration::ZERO).unwrap();
+        let (one, two) = (plan(), plan());
+        repository.execute_publish(&one, &|_| {}).unwrap();
+        let error = repository.execute_publish(&two, &|_| {}).unwrap_err();
+        assert!(error.to_string().contains("somebody else has published there meanwhile"), "{error}");
+        let again = plan();
+        assert!(again.is_empty());
+        assert!(matches!(
+            super::super::lock(&again.live, Duration::ZERO),
+            Err(RepositoryError::Locked { .. })
+        ));
+    }
+
+    #[test]
+    fn a_live_folder_without_its_root_is_refused() {
+        let dir = scratch();
+        repository(dir.path(), &keys());
+        fs::remove_file(dir.path().join("metadata/root.json")).unwrap();
+        let repository = open(dir.path(), start());
+        let error = repository.plan_publish(&Destination::Own, Expiry::Enforce, Duration::ZERO).unwrap_err();
+        assert!(matches!(error, RepositoryError::Refused { reason: Refusal::Missing, .. }), "{error}");
+        let retention = super::super::Retention { keep: 1, keep_within: chrono::TimeDelta::zero() };
+        assert!(repository.plan_gc(retention).is_err());
+    }
 }

@@ -123,6 +123,7 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
             (&["status", "-r", "../outside"], "outside is not a repository"),
             (&["status", "-r", "../absent"], "absent is not a repository"),
             (&["publish", "--to", "ftp://example.invalid/x"], "a ftp URL"),
+            (&["gc", "--to", "nowhere"], "no repository has been published there"),
             // roles
             (&["bump", "nobody"], "there is no role 'nobody'"),
             (&["bump", "Targets"], "there is no role 'Targets'"),

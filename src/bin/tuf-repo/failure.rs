@@ -95,6 +95,9 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::NotTrusted { .. } => "another --role, or tuf-repo delegate with a wider --paths",
         InputError::NoMatch(_) => "tuf-repo list",
         InputError::NoFile { reason: "is a symbolic link", .. } => "--follow-links",
+        InputError::NoFile { reason: "no repository has been published there", .. } => {
+            "tuf-repo publish --to DEST"
+        }
         InputError::NoFile { reason: "no such file", .. } => {
             "paths are relative to the current folder, such as targets/NAME"
         }

@@ -1,13 +1,13 @@
 //! `gc`: deletes what no retained snapshot refers to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 use serde_json::json;
 use tuf::cli::clock::parse_duration;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::{one_line, quoted};
-use tuf::repository::{GcPlan, Repository, Retention};
+use tuf::repository::{GcPlan, Repository, Retention, lock_published};
 
 use super::common::DryRun;
 use super::edit::{count, open_locked};
@@ -49,6 +49,10 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         keep: args.keep.unwrap_or(default.keep),
         keep_within: args.keep_within.unwrap_or(default.keep_within),
     };
+    let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or_default();
+    // a publisher must not put what is collected at the same time
+    let folder = args.to.as_ref().filter(|to| !to.contains("://"));
+    let _lock = folder.map(|to| lock_published(Path::new(to), wait)).transpose().map_err(failure)?;
     let plan = planned(&args, &repository, retention)?;
     if let Some(file) = &args.explain {
         return explain(&plan, file, &repository, context);
