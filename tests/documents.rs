@@ -78,3 +78,21 @@ fn links_lead_to_files_that_are_there() {
         }
     }
 }
+
+/// A merge that was committed before it was resolved got through every other test once.
+#[test]
+fn pages_hold_no_remains_of_a_merge_and_no_row_twice() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let mut rows = std::collections::BTreeSet::new();
+        for line in text.lines() {
+            let is_mark = ["<<<<<<<", "=======", ">>>>>>>"].iter().any(|mark| line.starts_with(mark));
+            assert!(!is_mark, "{}: {line}", page.display());
+            let command = line.strip_prefix("| `").and_then(|row| row.split_once('`')).map(|(name, _)| name);
+            let is_keys = line.matches('|').count() == 3 && line.matches('`').count() > 2;
+            if let Some(command) = command.filter(|_| is_keys && page.ends_with("docs/exit-codes.md")) {
+                assert!(rows.insert(command.to_owned()), "{}: two rows for {command}", page.display());
+            }
+        }
+    }
+}
