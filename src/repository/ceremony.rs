@@ -7,11 +7,11 @@ use base64ct::{Base64, Encoding};
 use serde::{Deserialize, Serialize};
 
 use super::Repository;
-use super::diff::{from_signed_bytes, words_of};
+use super::diff::words_of;
 use super::error::{InputError, Refusal, RepositoryError};
 use super::follow::{Extent, follow};
 use super::sign::SigningKey;
-use super::staged::{AnyRole, DraftPlan, Pins};
+use super::staged::{AnyRole, DraftPlan, Pins, from_signed_bytes};
 use crate::canonical;
 use crate::crypto::{fingerprint, verify_signature};
 use crate::metadata::{
@@ -301,6 +301,9 @@ impl Repository {
     pub fn import(&mut self, bundle: &Bundle, imported: &mut Imported) -> Result<(), RepositoryError> {
         let payload = bundle.payload()?;
         let (role, version) = (bundle.role.clone(), bundle.version);
+        if self.staged.graph().contains(&role) {
+            self.staged.read_bin(&role)?;
+        }
         if self.staged.role(&role).is_none() {
             imported.refused.push(format!("there is no role '{role}' here"));
             return Ok(());

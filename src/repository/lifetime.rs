@@ -90,7 +90,7 @@ impl Repository {
             "root" => self.staged.root.set_draft(Root::new(consistent, expires), pins),
             "snapshot" => self.staged.snapshot.set_draft(Snapshot::new(BTreeMap::new(), expires), pins),
             "timestamp" => self.staged.timestamp.set_draft(Timestamp::new(MetaFile::new(1), expires), pins),
-            _ => match self.staged.targets_mut(role) {
+            _ => match self.staged.read_bin(role).map(|_| self.staged.targets_mut(role))? {
                 Some(state) => {
                     let mut targets = Targets::new(expires);
                     targets.version = state.floor + 1;

@@ -5,6 +5,7 @@
 
 mod add_targets;
 mod adopt;
+pub mod bins;
 mod ceremony;
 mod check;
 mod delegation;
@@ -19,6 +20,8 @@ mod init;
 mod keys;
 mod layout;
 mod lifetime;
+mod listing;
+mod manifest;
 mod policy;
 mod publish;
 mod refresh;
@@ -37,11 +40,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-pub use add_targets::{AddTargets, Added, NewTarget, Replace};
+pub use add_targets::{AddTargets, Added, Paths, Replace, Tally};
 pub use adopt::{Adopted, FolderSource, Source, adopt};
 pub use ceremony::{Bundle, BundleThreshold, Imported};
 pub use check::{CheckOptions, Expiry, Finding, Report, Severity, Side, TargetBytes, check};
-pub use delegation::{Delegation, Trust};
+pub use delegation::{BinKind, Delegation, Trust};
 pub use diff::{Difference, RoleDiff};
 pub use error::{InputError, Lacking, Refusal, RepositoryError};
 pub use follow::Reason;
@@ -50,6 +53,7 @@ pub use graph::Picture;
 pub use init::{Execution, init};
 pub use keys::KeyChoice;
 pub use layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS, parse_hash_named};
+pub use manifest::Manifest;
 pub use policy::Policy;
 pub use publish::{Destination, PublishPlan};
 pub use scan::{Symlinks, TargetSource, Walk, find_targets};
@@ -57,7 +61,7 @@ pub use sign::{SignReport, SigningKey};
 pub use staged::{AnyRole, DraftPlan, Staged};
 pub use status::{KeyStatus, RoleStatus, Status, ThresholdStatus};
 pub use targets::Listed;
-pub use view::{Graph, View};
+pub use view::{DelegatedBins, Graph, View};
 pub use write::{Selection, Written};
 
 use crate::metadata::RoleName;
@@ -141,6 +145,7 @@ impl Repository {
     /// # Errors
     /// [`InputError::Canonical`], [`InputError::FarExpiry`].
     pub fn plan_edit(&mut self) -> Result<DraftPlan, RepositoryError> {
+        self.staged.settle()?;
         self.staged.drop_unreachable();
         follow::follow(&mut self.staged, None, Extent::Present, &self.policy, self.now)?;
         self.staged.plan_drafts()
@@ -167,8 +172,57 @@ impl Repository {
     ///
     /// # Errors
     /// [`InputError::UnknownRole`].
-    pub fn find_role(&self, name: &str) -> Result<RoleName, RepositoryError> {
-        Ok(self.staged.find_role(name)?)
+    pub fn find_role(&mut self, name: &str) -> Result<RoleName, RepositoryError> {
+        self.staged.find_role(name)
+    }
+
+    /// Reads all hash bins, for what looks at every role.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Refused`] for files that are no metadata or missing.
+    pub fn read_all(&mut self) -> Result<(), RepositoryError> {
+        self.staged.read_all_bins()
+    }
+
+    /// Finds the roles that a user named; the prefix of hash bins stands for those that have a draft.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`].
+    pub fn find_roles(&mut self, names: &[String]) -> Result<Vec<RoleName>, RepositoryError> {
+        let mut found = Vec::new();
+        for name in names {
+            match RoleName::new(name.as_str()).ok().and_then(|prefix| self.find_bins(&prefix)) {
+                Some(set) => {
+                    let mut bins = self.staged.bins_read(&set.bins);
+                    bins.retain(|bin| {
+                        self.staged.role(bin).is_some_and(|state| state.draft_version().is_some())
+                    });
+                    if bins.is_empty() {
+                        // one of them stands for all, and none of them means every role
+                        let first = set.bins.bin(0).unwrap_or_else(RoleName::targets);
+                        self.staged.read_packed(vec![first.clone()])?;
+                        bins.push(first);
+                    }
+                    found.extend(bins);
+                }
+                None => found.push(self.find_role(name)?),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Finds the role that a user named; the prefix of hash bins stands for all of them.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`].
+    pub fn find_members(&mut self, name: &str) -> Result<Vec<RoleName>, RepositoryError> {
+        match RoleName::new(name).ok().and_then(|prefix| self.find_bins(&prefix)) {
+            Some(set) => {
+                self.staged.read_bins(&set.bins)?;
+                Ok(self.staged.bins_read(&set.bins))
+            }
+            None => Ok(vec![self.find_role(name)?]),
+        }
     }
 
     /// Returns the expiry of metadata of a role that is made now.

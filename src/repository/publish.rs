@@ -1,6 +1,7 @@
 //! Staged metadata goes live: checked as a new client and as an old one, target files first, the timestamp last. Nothing
 //! is ever deleted, and a run that was killed is finished by the next.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -146,7 +147,7 @@ impl Repository {
             folder.sweep().at(folder.path())?;
         }
         self.copy_published(plan, progress)?;
-        put_metadata(&plan.live, &plan.metadata, METADATA)
+        put_metadata(&plan.live, &plan.metadata, METADATA, &|bytes: &Vec<u8>| Ok(Cow::Borrowed(bytes)))
     }
 
     /// Plans which metadata files are put. A versioned one that is there with other bytes is refused.

@@ -1,6 +1,9 @@
 //! What a maintainer wants to know at a glance: what is dirty and why, what is missing, what expires, what to type next.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
+use rayon::prelude::*;
 
 use super::Repository;
 use super::error::{Lacking, RepositoryError};
@@ -163,20 +166,31 @@ impl Repository {
     pub fn status(&self) -> Result<Status, RepositoryError> {
         let view = self.staged.effective();
         let graph = view.graph();
-        let dirty = dirty(&view, &self.staged);
+        let mut dirty: BTreeMap<RoleName, Vec<Reason>> = dirty(&view, &self.staged).into_iter().collect();
         let live = Live::read(&self.live_folder())?;
-        let mut roles = Vec::new();
-        for role in signing_order(&graph) {
-            let reasons = dirty
-                .iter()
-                .find(|(name, _)| *name == role)
-                .map(|(_, reasons)| reasons.clone())
-                .unwrap_or_default();
-            roles.push(role_status(&self.staged, &view, &graph, &live, role, reasons));
-        }
-        let published = roles.iter().all(|role| role.written == role.live);
+        let order: Vec<(RoleName, Vec<Reason>)> = signing_order(&graph)
+            .into_iter()
+            .map(|role| {
+                let reasons = dirty.remove(&role).unwrap_or_default();
+                (role, reasons)
+            })
+            .collect();
+        let roles: Vec<RoleStatus> = order
+            .into_par_iter()
+            .map(|(role, reasons)| role_status(&self.staged, &view, &graph, &live, role, reasons))
+            .collect();
+        let published =
+            roles.iter().all(|role| role.written == role.live) && self.bins_are_live(&graph, &live);
         let consistent_snapshot = view.root().is_some_and(|root| root.consistent_snapshot);
         Ok(Status { roles, consistent_snapshot, published })
+    }
+
+    /// Tells whether clients see the hash bins that have not been read.
+    fn bins_are_live(&self, graph: &Graph, live: &Live) -> bool {
+        graph.bins.iter().all(|set| {
+            let bins = self.staged.listed_bins(&set.bins);
+            bins.iter().all(|bin| live.version(bin) == Some(self.staged.listed_version(bin)))
+        })
     }
 
     /// Returns what the drafts would be if everything that follows were derived now.
@@ -233,6 +247,7 @@ fn role_status(
             }
         }
     }
+    let lacking = if missing > 0 { view.lacking(&role, graph) } else { None };
     let last = authorities.iter().filter(|(_, old_root)| old_root.is_none()).map(|(authority, _)| authority);
     RoleStatus {
         written,
@@ -243,7 +258,7 @@ fn role_status(
         distinct_keys: last.map(Authority::distinct_keys).min().unwrap_or(0),
         missing,
         thresholds,
-        lacking: view.lacking(&role, graph),
+        lacking,
         keys,
         reasons,
         role,

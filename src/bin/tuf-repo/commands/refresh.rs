@@ -27,7 +27,7 @@ pub struct Args {
 
 pub fn run(mut args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
-    let due = repository.due(args.within);
+    let due = repository.due(args.within).map_err(failure)?;
     let loaded = if due.is_empty() {
         Vec::new()
     } else {

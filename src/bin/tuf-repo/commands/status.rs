@@ -30,7 +30,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let status = open(context)?.status().map_err(failure)?;
+    let mut repository = open(context)?;
+    repository.read_all().map_err(failure)?;
+    let status = repository.status().map_err(failure)?;
     let soon = after(context.now, args.expires_within.unwrap_or_default())
         .map_err(|refusal| Failure::usage(refusal).with_hint("a shorter duration, such as 7d"))?;
     let expiring: Vec<&RoleName> = status.expiring(soon).into_iter().map(|role| &role.role).collect();
