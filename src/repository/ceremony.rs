@@ -418,7 +418,7 @@ impl Repository {
         }
         let keyids = metadata.signatures.iter().map(|signature| signature.keyid.clone());
         imported.taken.extend(keyids.map(|keyid| (role.clone(), version, keyid)));
-        let pins = Pins { version: true, expires: true };
+        let pins = Pins { version: true, expires: true, ..Pins::default() };
         state.draft = Some(super::staged::Draft { metadata, pins });
         Ok(())
     }

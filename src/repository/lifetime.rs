@@ -24,6 +24,9 @@ impl Repository {
         if expires <= self.now {
             return Err(InputError::PastExpiry { role: role.clone(), expires: time::format(&expires) }.into());
         }
+        if self.staged.role(role).is_none() {
+            self.staged.read_bin(role)?;
+        }
         let state = self.staged.known_role(role)?;
         let changed = state.pin_expiry(expires);
         Ok(changed.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?)
@@ -35,6 +38,9 @@ impl Repository {
     /// [`InputError::VersionNotHigher`], [`InputError::UnknownRole`].
     pub fn bump(&mut self, role: &RoleName, version: Option<u64>) -> Result<u64, RepositoryError> {
         let expires = self.expiry(role)?;
+        if self.staged.role(role).is_none() {
+            self.staged.read_bin(role)?;
+        }
         let state = self.staged.known_role(role)?;
         let (next, written) = (state.next_version(), state.next_version() - 1);
         if let Some(version) = version.filter(|version| *version < next) {
@@ -50,7 +56,7 @@ impl Repository {
             let version = version.unwrap_or_default();
             return Err(InputError::RootVersion { version, next }.into());
         }
-        let pins = Pins { version: true, expires: false };
+        let pins = Pins { version: true, ..Pins::default() };
         state
             .bump(expires, version, pins)
             .map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;

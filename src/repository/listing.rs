@@ -184,6 +184,7 @@ fn list(
     let mut added = Added::default();
     let empty = BTreeMap::new();
     let listed = state.effective().map_or(&empty, |targets| &targets.targets);
+    let elsewhere = new.iter().any(|entry| entry.bytes.is_none());
     let mut entries = Vec::with_capacity(new.len());
     for Entry { path, mut file, bytes } in new {
         match listed.get(&path) {
@@ -213,6 +214,9 @@ fn list(
     check_folders(listed, &entries)?;
     let edited = state.edit(expires, |targets: &mut Targets| targets.targets.extend(entries));
     edited.map_err(|reason| InputError::Canonical { what: "custom data".to_owned(), reason })?;
+    if let Some(draft) = state.draft.as_mut().filter(|_| elsewhere) {
+        draft.pins.elsewhere = true;
+    }
     Ok(added)
 }
 

@@ -23,6 +23,7 @@ mod lifetime;
 mod listing;
 mod manifest;
 mod policy;
+mod presence;
 mod publish;
 mod refresh;
 mod scan;

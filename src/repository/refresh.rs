@@ -66,7 +66,7 @@ impl Repository {
         self.staged.set_drafts_aside();
         for role in &due {
             let expires = self.expiry(role)?;
-            let pins = Pins { version: true, expires: false };
+            let pins = Pins { version: true, ..Pins::default() };
             let bumped = self.staged.known_role(role)?.bump(expires, None, pins);
             bumped.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
         }

@@ -62,6 +62,9 @@ impl Repository {
         keys: &[SigningKey<'_>],
     ) -> Result<SignReport, RepositoryError> {
         for role in roles {
+            if self.staged.role(role).is_none() {
+                self.staged.read_bin(role)?;
+            }
             self.staged.known_role(role)?;
         }
         self.refuse_strangers(roles, keys)?;

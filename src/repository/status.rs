@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
 use super::Repository;
+use super::bins::BinSet;
 use super::error::{Lacking, RepositoryError};
 use super::follow::{Extent, Reason, dirty, follow};
 use super::layout::{Layout, MAX_METADATA};
@@ -67,11 +68,16 @@ pub struct RoleStatus {
     pub reasons: Vec<Reason>,
 }
 
+/// Up to this many dirty hash bins are named one by one.
+const MOST_BINS_NAMED: usize = 8;
+
 /// A repository at a glance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The roles in the order in which they are signed.
     pub roles: Vec<RoleStatus>,
+    /// The sets of hash bins.
+    pub bins: Vec<BinSet>,
     /// Whether files are named with versions and hashes.
     pub consistent_snapshot: bool,
     /// Whether everything written is live.
@@ -95,7 +101,45 @@ impl Status {
             (!role.reasons.is_empty() && *missing > 0)
                 .then(|| format!("'{name}' role contains {have} / {threshold} signatures."))
         };
-        self.roles.iter().filter_map(words).collect()
+        let folded = self.folded();
+        let is_folded = |role: &&RoleStatus| folded.iter().any(|set| set.contains(&role.role));
+        let (bins, others): (Vec<&RoleStatus>, Vec<&RoleStatus>) = self.roles.iter().partition(is_folded);
+        let mut all: Vec<String> = others.into_iter().filter_map(words).collect();
+        for set in folded {
+            let lacking =
+                bins.iter().filter(|role| set.contains(&role.role) && words(role).is_some()).count();
+            if lacking > 0 {
+                all.push(format!("{lacking} of the hash bins '{}' lack signatures or keys.", set.prefix()));
+            }
+        }
+        all
+    }
+
+    /// Returns the sets of hash bins of which too many are dirty to be named one by one.
+    fn folded(&self) -> Vec<&BinSet> {
+        let many = |set: &&BinSet| {
+            let dirty = self.roles.iter().filter(|role| !role.reasons.is_empty() && set.contains(&role.role));
+            dirty.count() > MOST_BINS_NAMED
+        };
+        self.bins.iter().filter(many).collect()
+    }
+
+    /// Returns the dirty roles in words; of hash bins that are many the number.
+    pub fn dirty_words(&self) -> Vec<String> {
+        let mut words: Vec<(Option<&BinSet>, String, usize)> = Vec::new();
+        let folded = self.folded();
+        for role in self.dirty() {
+            let set = folded.iter().find(|set| set.contains(role)).copied();
+            match words.iter_mut().find(|(known, ..)| set.is_some() && *known == set) {
+                Some((_, _, number)) => *number += 1,
+                None => words.push((set, role.to_string(), 1)),
+            }
+        }
+        let told = |(set, role, number): (Option<&BinSet>, String, usize)| match set {
+            Some(set) => format!("{} ({number} of {} hash bins)", set.prefix(), set.number()),
+            None => role,
+        };
+        words.into_iter().map(told).collect()
     }
 
     /// Returns both thresholds of a root change, in words: `root v7: v6 keys 2 of 2 (…), v7 keys 1 of 3, missing …`.
@@ -182,7 +226,8 @@ impl Repository {
         let published =
             roles.iter().all(|role| role.written == role.live) && self.bins_are_live(&graph, &live);
         let consistent_snapshot = view.root().is_some_and(|root| root.consistent_snapshot);
-        Ok(Status { roles, consistent_snapshot, published })
+        let bins = graph.bins.iter().map(|set| set.bins.clone()).collect();
+        Ok(Status { roles, bins, consistent_snapshot, published })
     }
 
     /// Tells whether clients see the hash bins that have not been read.

@@ -129,7 +129,7 @@ impl<'a> View<'a> {
     fn visit(&self, first: RoleName, by: RoleName, graph: &mut Graph) {
         let mut pending = vec![(first, by)];
         while let Some((role, delegator)) = pending.pop() {
-            let seen = graph.contains(&role);
+            let seen = graph.delegators.contains_key(&role);
             graph.delegators.entry(role.clone()).or_default().push(delegator);
             if seen {
                 continue;

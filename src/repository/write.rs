@@ -11,6 +11,7 @@ use super::Repository;
 use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
 use super::follow::{Extent, dirty, follow, keys_changed};
 use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
+use super::presence::Presence;
 use super::scan::{copy_digested, digest_file};
 use super::sign::{SigningKey, sign_drafts, signing_order};
 use super::staged::{AnyRole, DraftPlan};
@@ -18,6 +19,9 @@ use super::view::View;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath};
 use crate::storage::{Folder, ReadFiles};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
+
+/// About how many bytes of metadata one target takes.
+const TARGET_BYTES: usize = 100;
 
 /// Which drafts are to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +97,9 @@ impl Repository {
     ) -> Result<Written, RepositoryError> {
         let (Selection::Whole(named) | Selection::Complete(named)) = selection;
         for role in named {
+            if self.staged.role(role).is_none() {
+                self.staged.read_bin(role)?;
+            }
             self.staged.known_role(role)?;
         }
         self.refuse_strangers(&[], keys)?;
@@ -317,38 +324,56 @@ impl Repository {
     /// Returns the targets that are listed anew, with the copies that are not there yet.
     fn target_copies(&self, layout: Layout, roles: &[RoleName]) -> Result<Vec<Copy>, RepositoryError> {
         let folder = self.targets_folder();
-        let mut copies = Vec::new();
-        for role in roles.iter().filter(|role| role.lists_targets()) {
-            let Some(state) = self.staged.content(role)? else { continue };
-            let Some(draft) = &state.draft else { continue };
-            let old = state.written.as_ref().map(|written| &written.signed().targets);
-            for (path, file) in &draft.metadata.signed().targets {
-                if old
-                    .and_then(|old| old.get(path))
-                    .is_some_and(|old| old.length == file.length && old.hashes == file.hashes)
-                {
-                    continue;
-                }
-                let path = TargetPath::parse(path).map_err(InputError::from)?;
-                let mut names = layout.target_names(&path, file);
-                if layout == Layout::Consistent {
-                    let mut missing = Vec::new();
-                    for name in names {
-                        if folder.length(&name).at(folder.file(&name))? != Some(file.length) {
-                            missing.push(name);
-                        }
-                    }
-                    if missing.is_empty() {
-                        continue;
-                    }
-                    names = missing;
-                } else {
-                    names.clear();
-                }
-                copies.push(Copy { role: role.clone(), path, file: file.clone(), names });
-            }
+        let drafted = |role: &&RoleName| role.lists_targets() && self.has_draft(role);
+        let roles: Vec<&RoleName> = roles.iter().filter(drafted).collect();
+        let bytes = |role: &&RoleName| self.staged.role(role)?.draft_bytes().map(|(bytes, _)| bytes.len());
+        let presence = Presence::of(&folder, roles.iter().filter_map(bytes).sum::<usize>() / TARGET_BYTES)?;
+        let copies: Vec<Vec<Copy>> = roles
+            .into_par_iter()
+            .map(|role| self.target_copies_of(role, layout, &presence))
+            .collect::<Result<_, _>>()?;
+        Ok(copies.into_iter().flatten().collect())
+    }
+
+    fn target_copies_of(
+        &self,
+        role: &RoleName,
+        layout: Layout,
+        presence: &Presence<'_>,
+    ) -> Result<Vec<Copy>, RepositoryError> {
+        let elsewhere = self.staged.role(role).is_some_and(|state| state.pins().elsewhere);
+        if elsewhere && presence.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(copies)
+        let Some(state) = self.staged.content(role)? else { return Ok(Vec::new()) };
+        let Some(draft) = &state.draft else { return Ok(Vec::new()) };
+        let old = state.written.as_ref().map(|written| &written.signed().targets);
+        let same = |path: &String, file: &TargetFile| {
+            old.and_then(|old| old.get(path))
+                .is_some_and(|old| old.length == file.length && old.hashes == file.hashes)
+        };
+        let copy = |(path, file): (&String, &TargetFile)| -> Result<Option<Copy>, RepositoryError> {
+            if same(path, file) {
+                return Ok(None);
+            }
+            let path = TargetPath::parse(path).map_err(InputError::from)?;
+            let mut names = Vec::new();
+            if layout == Layout::Consistent {
+                for name in layout.target_names(&path, file) {
+                    if presence.length(&name)? != Some(file.length) {
+                        names.push(name);
+                    }
+                }
+                if names.is_empty() {
+                    return Ok(None);
+                }
+            }
+            let elsewhere = elsewhere && presence.is_elsewhere(&path, file)?;
+            Ok((!elsewhere).then(|| Copy { role: role.clone(), path, file: file.clone(), names }))
+        };
+        let copies: Vec<Option<Copy>> =
+            draft.metadata.signed().targets.par_iter().map(copy).collect::<Result<_, _>>()?;
+        Ok(copies.into_iter().flatten().collect())
     }
 
     /// Copies targets to their hash names, checking the bytes on the way; in the plain layout only checks them.
@@ -529,13 +554,16 @@ fn needed<'a>(
     needed
 }
 
+/// What returns the bytes of a file that is to be put.
+type BytesOf<'b, F> = dyn Fn(&F) -> Result<Cow<'_, [u8]>, RepositoryError> + Sync + 'b;
+
 /// Puts metadata files in place in their order; those that are there with the same bytes are left. What a client asks
 /// for first comes last, after everything else is durable.
 pub(super) fn put_metadata<F: Sync>(
     folder: &Folder,
     files: &[(String, F)],
     prefix: &str,
-    bytes: &(dyn Fn(&F) -> Result<Cow<'_, [u8]>, RepositoryError> + Sync),
+    bytes: &BytesOf<'_, F>,
 ) -> Result<(), RepositoryError> {
     let entry = |name: &str| {
         let is_root = parse_versioned(name).is_some_and(|(_, role)| role.as_str() == "root");

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use tuf::metadata::RoleName;
+use tuf::repository::bins::{Delegatee, delegatees};
 use tuf::repository::{CheckOptions, Expiry, Layout, Side, TargetBytes, check};
 use tuf::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 
@@ -67,8 +68,12 @@ impl Standing {
             let bytes = needed(&name)?;
             let targets =
                 set.update_targets(&bytes, &role, &delegator).map_err(|error| told(&name, error))?;
-            let delegated = targets.delegations.iter().flat_map(|delegations| delegations.roles());
-            pending.extend(delegated.map(|child| (child.name.clone(), role.clone())));
+            for delegatee in targets.delegations.as_ref().map(delegatees).unwrap_or_default() {
+                match delegatee {
+                    Delegatee::Role(child) => pending.push((child, role.clone())),
+                    Delegatee::Bins(set) => pending.extend(set.all().map(|bin| (bin, role.clone()))),
+                }
+            }
         }
         let version = set.root().version;
         Ok((Self { root, timestamp: Some(timestamp), snapshot: Some(snapshot) }, version))

@@ -40,9 +40,12 @@ impl Packed {
 /// # Errors
 /// [`ParseError`].
 pub fn from_signed_bytes<T: Signed>(signed: &[u8]) -> Result<Metadata<T>, ParseError> {
-    // canonical text becomes JSON by its control characters being escaped
     let mut json = b"{\"signatures\":[],\"signed\":".to_vec();
-    json.extend_from_slice(&canonical::pretty(signed));
+    // canonical text becomes JSON by its control characters being escaped
+    match signed.iter().any(|byte| *byte < b' ') {
+        true => json.extend_from_slice(&canonical::pretty(signed)),
+        false => json.extend_from_slice(signed),
+    }
     json.push(b'}');
     Metadata::from_bytes(&json)
 }

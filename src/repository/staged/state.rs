@@ -21,17 +21,20 @@ pub struct Pins {
     /// `expire`: the expiry is kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expires: bool,
+    /// A manifest listed targets whose files need not be here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
 }
 
 impl Pins {
-    /// Tells whether anything is set by hand.
+    /// Tells whether the version or the expiry is set by hand.
     pub fn any(self) -> bool {
         self.version || self.expires
     }
 
-    /// Returns what a draft's file notes; nothing where nothing is set by hand.
+    /// Returns what a draft's file notes; nothing where there is nothing to note.
     pub(super) fn to_value(self) -> Option<Value> {
-        self.any().then(|| serde_json::to_value(self).unwrap_or(Value::Null))
+        (self != Self::default()).then(|| serde_json::to_value(self).unwrap_or(Value::Null))
     }
 
     /// Reads the note beside a draft's metadata; a draft without one has nothing pinned.
@@ -243,8 +246,11 @@ impl<T: Signed> AnyRole for RoleState<T> {
         pins: Pins,
     ) -> Result<bool, CanonicalError> {
         let present = self.pins();
-        let pins =
-            Pins { version: pins.version || present.version, expires: pins.expires || present.expires };
+        let pins = Pins {
+            version: pins.version || present.version,
+            expires: pins.expires || present.expires,
+            elsewhere: present.elsewhere,
+        };
         let Some(effective) = self.effective() else { return Ok(false) };
         let mut signed = effective.clone();
         let kept = self.draft.as_ref().map(|draft| draft.metadata.signed().version());
