@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use super::Repository;
+use super::digest_cache::DigestCache;
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::TARGETS;
 use super::listing::{Custom, Entry};
@@ -77,7 +78,7 @@ impl Tally {
 }
 
 /// What a request to list targets comes to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Added {
     /// Targets listed for the first time.
     pub added: Tally,
@@ -87,6 +88,8 @@ pub struct Added {
     pub unchanged: usize,
     /// The files to copy in from outside.
     copies: Vec<(FoundTarget, TargetFile)>,
+    /// What is known of files from now on.
+    digests: DigestCache,
 }
 
 impl Repository {
@@ -107,7 +110,8 @@ impl Repository {
             check_name_length(&target.path, self.policy.hashes())?;
         }
         drop(trusted);
-        let digests = digest_all(request.found, self.policy.hashes(), request.progress)?;
+        let known = DigestCache::read(&self.dir);
+        let digests = digest_all(request.found, self.policy.hashes(), &known, request.progress)?;
         let new: Vec<NewTarget<'_>> = request
             .found
             .iter()
@@ -140,6 +144,7 @@ impl Repository {
                 Ok(group.into_iter().map(entry).collect())
             })?;
         added.copies = copies;
+        added.digests = known;
         Ok(added)
     }
 
@@ -179,7 +184,8 @@ impl Repository {
             batch.place(path, name);
         }
         batch.commit().at(folder.path())?;
-        self.staged.save(plan)
+        self.staged.save(plan)?;
+        added.digests.save(&self.dir)
     }
 
     /// Refuses to copy over a file with other bytes.

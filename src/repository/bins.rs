@@ -2,7 +2,7 @@
 //!
 //! A delegator says so in one member (`succinct_roles`), or role by role with `path_hash_prefixes`, as clients before
 //! TAP 15 need it. Both are one [`BinSet`] here. Bins are leaves: none delegates further, so that those that nobody asks
-//! for need not be read (docs/adr/0007-bins-are-read-on-demand.md).
+//! for need not be read (docs/adr/0009-bins-are-read-on-demand.md).
 
 use sha2::{Digest, Sha256};
 

@@ -373,7 +373,11 @@ impl Checker<'_> {
                 if let Err(error) = taken {
                     self.error(&role, Some(&name), format!("delegated by '{delegator}': {error}"));
                 }
-            } else if self.taken(set, &role, name, taken).is_some() {
+            } else if let Some(targets) = self.taken(set, &role, name, taken) {
+                if targets.delegations.is_some() {
+                    let message = "is a hash bin and delegates further, which is not followed".to_owned();
+                    self.error(&role, None, message);
+                }
                 reachable.insert(role);
             }
         }

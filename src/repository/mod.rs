@@ -10,6 +10,7 @@ mod ceremony;
 mod check;
 mod delegation;
 mod diff;
+mod digest_cache;
 mod doctor;
 pub mod duration;
 mod error;
@@ -232,9 +233,15 @@ impl Repository {
     }
 
     fn sweep(&self) -> Result<(), RepositoryError> {
-        for folder in
-            [self.staged.folder(), self.staged.drafts_folder(), &self.targets_folder(), &self.live_folder()]
-        {
+        let own = Folder::new(&self.dir);
+        let folders = [
+            self.staged.folder(),
+            self.staged.drafts_folder(),
+            &self.targets_folder(),
+            &self.live_folder(),
+            &own,
+        ];
+        for folder in folders {
             folder.sweep().at(folder.path())?;
         }
         Ok(())

@@ -155,7 +155,7 @@ pub(super) fn signing_order(graph: &Graph) -> Vec<RoleName> {
 }
 
 /// Puts the other top-level roles around roles that list targets.
-fn signing_order_of(roles: Vec<RoleName>) -> Vec<RoleName> {
+pub(super) fn signing_order_of(roles: Vec<RoleName>) -> Vec<RoleName> {
     let tail = [RoleName::snapshot(), RoleName::timestamp()];
     std::iter::once(RoleName::root()).chain(roles).chain(tail).collect()
 }

@@ -70,11 +70,10 @@ impl Graph {
         self.bins.iter().find(|set| set.bins.contains(role))
     }
 
-    /// Returns the roles in pre-order, and of each set of hash bins at least one bin: whoever may sign it may sign any.
+    /// Returns the roles in pre-order, with the first hash bin of each set in the place of all: they have the same keys.
     pub fn representatives(&self) -> Vec<RoleName> {
-        let unread = |set: &DelegatedBins| !self.order.iter().any(|role| set.bins.contains(role));
-        let bins = self.bins.iter().filter(|set| unread(set)).filter_map(|set| set.bins.bin(0));
-        self.order.iter().cloned().chain(bins).collect()
+        let bins = self.bins.iter().filter_map(|set| set.bins.bin(0));
+        self.order.iter().filter(|role| self.bins_of(role).is_none()).cloned().chain(bins).collect()
     }
 }
 

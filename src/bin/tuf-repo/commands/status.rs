@@ -113,7 +113,10 @@ fn rows(status: &Status, context: &Context) -> Vec<[String; 7]> {
             version(role.draft),
             signatures,
             expires,
-            reasons.join("; "),
+            match reasons.len() {
+                0..=6 => reasons.join("; "),
+                many => format!("{}; and {} more", reasons[..4].join("; "), many - 4),
+            },
         ]
     };
     let in_set = |role: &&RoleStatus| status.bins.iter().any(|set| set.contains(&role.role));
