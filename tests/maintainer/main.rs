@@ -11,6 +11,7 @@ mod cli;
 mod client;
 mod contract;
 mod crash;
+mod gate;
 mod model;
 mod rotations;
 #[path = "../support/mod.rs"]
