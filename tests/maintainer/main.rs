@@ -11,6 +11,8 @@ mod cli;
 mod client;
 mod contract;
 mod crash;
+#[cfg(target_os = "linux")]
+mod faults;
 mod gate;
 mod model;
 mod rotations;
