@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 use tuf::canonical;
 use tuf::crypto::Signer;
-use tuf::repository::{KeyChoice, Layout, Replace};
+use tuf::repository::{DeadEnd, KeyChoice, Layout, Replace};
 
 use crate::cli::NOW;
 use crate::support::{Ran, finish};
@@ -30,7 +30,7 @@ fn scene(layout: Layout) -> World {
         for (name, number) in [("root", 0), ("root", 6), ("targets", 1), ("snapshot", 2), ("timestamp", 3)] {
             world.edit(|repository| repository.add_key(&role(name), public(number), None)).unwrap();
         }
-        world.edit(|repository| repository.set_threshold(&role("root"), 2, None)).unwrap();
+        world.edit(|repository| repository.set_threshold(&role("root"), 2, None, DeadEnd::Allow)).unwrap();
         let mut django = delegation("targets", "django", 4, &["django/*"]);
         django.keys.push(public(5).clone());
         django.threshold = 2;
@@ -46,7 +46,7 @@ fn scene(layout: Layout) -> World {
         world.add("targets", &["c"], Replace::Refuse).unwrap();
         world.add("django", &["django/d"], Replace::Refuse).unwrap();
         let old = KeyChoice::Key(public(6).clone());
-        world.edit(|repository| repository.remove_key(&role("root"), &old, None)).unwrap();
+        world.edit(|repository| repository.remove_key(&role("root"), &old, None, DeadEnd::Allow)).unwrap();
         world.edit(|repository| repository.add_key(&role("root"), public(7), None)).unwrap();
         world.write(&[0, 1, 2, 3, 4, 5, 6, 7]).unwrap();
         world
