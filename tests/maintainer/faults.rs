@@ -254,8 +254,10 @@ impl Trial<'_> {
         self.look(state, outcomes, why);
         match output.status.code() {
             Some(1) => {
-                let errors = words.lines().filter(|line| !line.starts_with("hint: ")).count();
-                assert!(errors == 1 && words.starts_with("error: "), "{why}: {words}");
+                // what was said before is talk; the failure itself is one line, and a hint perhaps
+                let end: Vec<&str> = words.lines().skip_while(|line| !line.starts_with("error: ")).collect();
+                let errors = end.iter().filter(|line| !line.starts_with("hint: ")).count();
+                assert_eq!(errors, 1, "{why}: {words}");
             }
             // what failed was to tidy up: all is done, and the next run tidies up
             Some(0) => {
