@@ -2,7 +2,7 @@
 
 use tuf::cli::failure::{Failure, FailureKind};
 use tuf::cli::text::shell_word;
-use tuf::repository::{InputError, Lacking, Refusal, RepositoryError};
+use tuf::repository::{InputError, Lacking, Refusal, RepositoryError, draft_of};
 
 /// Turns a failure of the library into one of a command.
 pub fn failure(error: RepositoryError) -> Failure {
@@ -32,6 +32,9 @@ fn hint(error: &RepositoryError) -> Option<String> {
         RepositoryError::MayNotSign { role: None, .. } => Some("tuf-repo add-key ROLE KEY.pub".to_owned()),
         RepositoryError::Incomplete(roles) => Some(incomplete_hint(roles)),
         RepositoryError::NothingWritten { .. } => Some("tuf-repo write --key KEY".to_owned()),
+        RepositoryError::Refused { file, reason: Refusal::Unreadable(_) } if draft_of(file).is_some() => {
+            draft_of(file).map(|role| format!("tuf-repo discard {}", shell_word(role.as_str())))
+        }
         RepositoryError::Refused { reason, .. } => refusal_hint(reason),
         RepositoryError::Locked { .. } => Some("--wait 30s waits for it".to_owned()),
     }
@@ -74,6 +77,12 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::NotDelegatedBy { .. } | InputError::Cycle { .. } => "tuf-repo diff, tuf-repo status",
         InputError::NoSuchKey { .. } | InputError::AmbiguousKey { .. } => {
             "tuf-repo status -v lists the keys in full"
+        }
+        InputError::DeadEnd { role, .. } => {
+            return Some(format!(
+                "tuf-repo add-key {} KEY.pub first; or --force, where keys are to follow",
+                shell_word(role.as_str())
+            ));
         }
         InputError::ArchiveInside { .. } => "--archive with a folder outside the repository",
         InputError::LastVersion { .. } => "ask for a lower version",
