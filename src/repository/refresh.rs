@@ -11,23 +11,22 @@ use crate::metadata::RoleName;
 
 impl Repository {
     /// Returns the roles whose written metadata expires within their window: the one given, or the policy's. Of hash bins
-    /// the expiry is read first, and the others of them only where they are due.
-    ///
-    /// # Errors
-    /// [`RepositoryError::Refused`] for files that are no metadata or missing.
-    pub fn due(&mut self, within: Option<TimeDelta>) -> Result<Vec<RoleName>, RepositoryError> {
-        self.read_due_bins(within)?;
+    /// those that have been read.
+    pub fn due(&self, within: Option<TimeDelta>) -> Vec<RoleName> {
         let due = |role: &RoleName| {
             let window = within.unwrap_or_else(|| self.policy.refresh_window(role));
             let horizon = self.now.checked_add_signed(window);
             let written = self.staged.role(role).and_then(AnyRole::written_expires);
             written.is_some_and(|expires| horizon.is_none_or(|horizon| expires <= horizon))
         };
-        Ok(signing_order(&self.staged.graph()).into_iter().filter(due).collect())
+        signing_order(&self.staged.graph()).into_iter().filter(due).collect()
     }
 
-    /// Reads the hash bins that are due.
-    fn read_due_bins(&mut self, within: Option<TimeDelta>) -> Result<(), RepositoryError> {
+    /// Reads the hash bins that are due: the expiry of all, and the rest of those.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Refused`] for files that are no metadata or missing.
+    pub fn read_due_bins(&mut self, within: Option<TimeDelta>) -> Result<(), RepositoryError> {
         let horizon = |role: &RoleName| {
             let window = within.unwrap_or_else(|| self.policy.refresh_window(role));
             self.now.checked_add_signed(window).unwrap_or(DateTime::<Utc>::MAX_UTC)
@@ -45,7 +44,8 @@ impl Repository {
         within: Option<TimeDelta>,
         keys: &[SigningKey<'_>],
     ) -> Result<Written, RepositoryError> {
-        let mut due = self.due(within)?;
+        self.read_due_bins(within)?;
+        let mut due = self.due(within);
         // what nobody asked to be refreshed must not keep the rest from it: a role of somebody else's may expire
         due.retain(|role| {
             let asked = within.is_some() || self.policy.asks_for_refresh(role);
@@ -92,7 +92,7 @@ mod tests {
                 CheckOptions { side: Side::Live, expiry: Expiry::Enforce, targets: TargetBytes::Ignore };
             assert!(check(dir.path(), options, now).unwrap().ok(), "expired after {hour} hours");
             let mut repository = open(dir.path(), now);
-            let due = !repository.due(None).unwrap().is_empty();
+            let due = !repository.due(None).is_empty();
             let signing = [SigningKey { name: "key", signer: &keys[3] }];
             let written = repository.plan_refresh(None, &signing).unwrap();
             assert_eq!(written.is_empty(), !due);

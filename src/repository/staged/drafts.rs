@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 
 use super::super::error::{AtPath, InputError, RepositoryError};
-use super::super::layout::MAX_METADATA;
+use super::super::layout::{DRAFTS, MAX_METADATA, STAGED};
 use super::Staged;
 use super::state::AnyRole;
 use crate::metadata::RoleName;
@@ -30,6 +30,12 @@ impl DraftPlan {
 /// Returns the file name of a role's draft.
 pub fn draft_name(role: &RoleName) -> String {
     format!("{}.json", role.encoded())
+}
+
+/// Returns the role of a draft's file, named relative to the repository.
+pub fn draft_of(file: &str) -> Option<RoleName> {
+    let name = file.strip_prefix(STAGED)?.strip_prefix('/')?.strip_prefix(DRAFTS)?.strip_prefix('/')?;
+    RoleName::from_encoded(name.strip_suffix(".json")?)
 }
 
 impl Staged {

@@ -24,7 +24,7 @@ use super::view::{Graph, View};
 use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::{Folder, ReadFiles};
 use crate::verify::Delegator;
-pub use drafts::{DraftPlan, draft_name};
+pub use drafts::{DraftPlan, draft_name, draft_of};
 pub use packed::{PackedRole, from_signed_bytes};
 use state::repeats;
 pub use state::{AnyRole, Draft, Pins, RoleState};
@@ -59,12 +59,24 @@ impl Staged {
     /// # Errors
     /// [`InputError::NotARepository`], [`RepositoryError::Refused`] for files that are no metadata or missing.
     pub fn read(repository: &std::path::Path) -> Result<Self, RepositoryError> {
+        Self::read_besides(repository, &BTreeSet::new())
+    }
+
+    /// Reads the state as [`Staged::read`] does, as if some drafts, by file name, were not there. Their files are left.
+    ///
+    /// # Errors
+    /// As [`Staged::read`].
+    pub fn read_besides(
+        repository: &std::path::Path,
+        besides: &BTreeSet<String>,
+    ) -> Result<Self, RepositoryError> {
         let folder = Folder::new(repository.join(STAGED));
         if !folder.exists() {
             return Err(InputError::NotARepository(repository.to_owned()).into());
         }
         let drafts = Folder::new(folder.file(DRAFTS));
-        let on_disk = drafts.names().at(drafts.path())?.into_iter().collect();
+        let mut on_disk: BTreeSet<String> = drafts.names().at(drafts.path())?.into_iter().collect();
+        on_disk.retain(|name| !besides.contains(name));
         let written = Written::read(&folder)?;
         let mut staged = Self {
             folder,
@@ -675,6 +687,11 @@ impl Staged {
         let mut dated = draft.clone();
         dated.set_expires(written.expires);
         repeats(&dated, written)
+    }
+
+    /// Lets the next plan remove or replace the file of a draft that was not read.
+    pub(super) fn give_up(&mut self, role: &RoleName) {
+        self.on_disk.insert(draft_name(role));
     }
 
     /// Drops the drafts of roles that nobody delegates to any more.

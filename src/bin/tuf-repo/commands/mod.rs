@@ -19,6 +19,7 @@ mod key;
 mod keygen;
 mod list;
 mod man;
+mod next;
 mod publish;
 mod refresh;
 mod remove_key;
