@@ -21,6 +21,9 @@ pub(super) const CACHE: &str = ".tuf-digests";
 const MAGIC: &[u8] = b"tuf-repo digests 1\n";
 /// The longest file that is read, in bytes.
 const LONGEST: u64 = 1 << 32;
+/// From so many files or bytes on a cache is made.
+const MANY_FILES: u64 = 1000;
+const MANY_BYTES: u64 = 64 << 20;
 /// How long before the cache was written a file must have changed last for its entry to count, in nanoseconds.
 const SETTLED: i128 = 2_000_000_000;
 
@@ -196,15 +199,26 @@ impl DigestCache {
         Ok((length, hashes))
     }
 
-    /// Makes what has come to be known the new cache of a repository, with what was known of other files.
+    /// Makes what has come to be known the new cache of a repository, with what was known of other files. Where little has
+    /// been read and there is no cache, none is made: reading again costs nothing, and the repository stays the same to the
+    /// byte wherever the same commands are run.
     ///
     /// # Errors
     /// [`RepositoryError::Io`].
     pub(super) fn save(&self, repository: &Path) -> Result<(), RepositoryError> {
-        let fresh = self.fresh.lock().unwrap_or_else(|left| left.into_inner());
-        if fresh.is_empty() {
-            return Ok(());
+        let (mut files, mut bytes, mut at) = (0_u64, 0_u64, 0);
+        {
+            let fresh = self.fresh.lock().unwrap_or_else(|left| left.into_inner());
+            while let Some((entry, next)) = Entry::at(&fresh, at).filter(|_| at < fresh.len()) {
+                (files, bytes, at) = (files + 1, bytes + entry.stamp.length, next);
+            }
         }
+        let worthwhile = files >= MANY_FILES || bytes >= MANY_BYTES || !self.bytes.is_empty();
+        if files > 0 && worthwhile { self.write(repository) } else { Ok(()) }
+    }
+
+    fn write(&self, repository: &Path) -> Result<(), RepositoryError> {
+        let fresh = self.fresh.lock().unwrap_or_else(|left| left.into_inner());
         let mut entries: Vec<Entry<'_>> = Vec::new();
         let mut at = 0;
         while let Some((entry, next)) = Entry::at(&fresh, at).filter(|_| at < fresh.len()) {
@@ -230,9 +244,10 @@ impl std::fmt::Debug for DigestCache {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::*;
 
@@ -241,7 +256,8 @@ mod tests {
     /// Makes a file that has not changed for long, as far as the cache can tell: the cache is from the future.
     fn settled(dir: &Path, later: Duration) {
         let file = File::options().write(true).open(dir.join(CACHE)).unwrap();
-        file.set_modified(SystemTime::now() + later).unwrap();
+        let now = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(now + later).unwrap();
     }
 
     /// Makes a cache say of every file that it has the digests of nothing.
@@ -266,6 +282,8 @@ mod tests {
         let real = cache.digest(&one, &BOTH).unwrap();
         cache.digest(&two, &BOTH).unwrap();
         cache.save(dir.path()).unwrap();
+        assert!(!dir.path().join(CACHE).exists(), "two small files are not worth it");
+        cache.write(dir.path()).unwrap();
         // just written: may change within the resolution of its times
         assert!(DigestCache::read(dir.path()).places.is_empty());
         settled(dir.path(), Duration::from_secs(60));
@@ -293,7 +311,7 @@ mod tests {
         fs::write(&one, b"one").unwrap();
         let cache = DigestCache::read(dir.path());
         cache.digest(&one, &BOTH[..1]).unwrap();
-        cache.save(dir.path()).unwrap();
+        cache.write(dir.path()).unwrap();
         settled(dir.path(), Duration::from_secs(60));
         let (length, hashes) = DigestCache::read(dir.path()).digest(&one, &BOTH).unwrap();
         assert_eq!((length, hashes.known().count()), (3, 2));
