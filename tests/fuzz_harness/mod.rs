@@ -19,6 +19,7 @@ use tuf::metadata::{
 use tuf::trusted_set::{TargetSearch, TrustedMetadataSet};
 use tuf::verify::verify_self_signed;
 
+#[allow(unused_imports, reason = "each fuzz target uses its own part of this")]
 pub use sequence::trusted_set;
 
 /// Reads bytes as metadata of every kind.
