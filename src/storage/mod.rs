@@ -2,7 +2,7 @@
 
 mod local;
 
-pub use local::{Batch, Folder, Lock, LockError};
+pub use local::{Batch, Folder, Holder, Lock, LockError};
 
 use std::io;
 
