@@ -14,10 +14,16 @@ use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS};
 use super::listing::is_covered;
 use super::policy::Policy;
 use super::scan::digest_file;
-use crate::metadata::{Algorithm, Metadata, RoleName, Root, Signed, TargetFile, TargetPath, Targets, time};
+use crate::metadata::{
+    Algorithm, MetaFile, Metadata, RoleName, Root, Signed, TargetFile, TargetPath, Targets, time,
+};
 use crate::storage::{Folder, ReadFiles};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 use crate::verify::{Delegator, Verified};
+
+/// How many bytes of a snapshot, and of a role that lists targets, clients take where their length is not listed: the
+/// defaults of python-tuf's client and of `tuf-fetch`.
+const USUAL_BOUNDS: (u64, u64) = (2_000_000, 5_000_000);
 
 /// Which metadata of a repository is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,6 +236,7 @@ impl Checker<'_> {
         let Some(bytes) = self.required(&role, &name)? else { return Ok(Some(set)) };
         let snapshot = set.update_snapshot(&bytes, Origin::Remote).cloned();
         let Some(snapshot) = self.judged(&role, &name, snapshot) else { return Ok(Some(set)) };
+        self.measure(&role, &name, bytes.len(), timestamp.snapshot(), USUAL_BOUNDS.0);
         self.names.push(name);
         self.delegations(&mut set, layout, &snapshot.meta)?;
         Ok(Some(set))
@@ -293,7 +300,7 @@ impl Checker<'_> {
         &mut self,
         set: &mut TrustedMetadataSet,
         layout: Layout,
-        listed: &BTreeMap<String, crate::metadata::MetaFile>,
+        listed: &BTreeMap<String, MetaFile>,
     ) -> Result<(), RepositoryError> {
         let mut pending = vec![(RoleName::targets(), RoleName::root())];
         let mut seen: BTreeSet<(RoleName, RoleName)> = BTreeSet::new();
@@ -313,6 +320,7 @@ impl Checker<'_> {
                 continue;
             }
             let Some(bytes) = self.required(&role, &name)? else { continue };
+            self.measure(&role, &name, bytes.len(), listed.get(&role.metapath()), USUAL_BOUNDS.1);
             let taken = set.verify_targets(&bytes, &role, &delegator);
             let Some(targets) = self.taken(set, &role, name, taken) else { continue };
             reachable.insert(role.clone());
@@ -360,24 +368,25 @@ impl Checker<'_> {
         &mut self,
         set: &mut TrustedMetadataSet,
         layout: Layout,
-        listed: &BTreeMap<String, crate::metadata::MetaFile>,
+        listed: &BTreeMap<String, MetaFile>,
         bins: Vec<(RoleName, RoleName)>,
         delegators: &mut BTreeMap<RoleName, Vec<RoleName>>,
         reachable: &mut BTreeSet<RoleName>,
     ) -> Result<(), RepositoryError> {
-        type Taken = Result<Verified<Targets>, TrustError>;
+        type Taken = (usize, Result<Verified<Targets>, TrustError>);
         let judge = |(role, delegator): &(RoleName, RoleName)| -> Result<Option<Taken>, RepositoryError> {
             let version = listed.get(&role.metapath()).map_or(0, |file| file.version);
             let bytes = self.read(&layout.metadata_name(role, version))?;
-            Ok(bytes.map(|bytes| set.verify_targets(&bytes, role, delegator)))
+            Ok(bytes.map(|bytes| (bytes.len(), set.verify_targets(&bytes, role, delegator))))
         };
         let judged: Vec<Option<Taken>> = bins.par_iter().map(judge).collect::<Result<_, _>>()?;
         for ((role, delegator), taken) in bins.into_iter().zip(judged) {
             let Some(name) = self.listed_name(&role, &delegator, layout, listed) else { continue };
-            let Some(taken) = taken else {
+            let Some((length, taken)) = taken else {
                 self.error(&role, Some(&name), "missing".to_owned());
                 continue;
             };
+            self.measure(&role, &name, length, listed.get(&role.metapath()), USUAL_BOUNDS.1);
             delegators.entry(role.clone()).or_default().push(delegator.clone());
             if set.targets(&role).is_some() {
                 if let Err(error) = taken {
@@ -400,7 +409,7 @@ impl Checker<'_> {
         role: &RoleName,
         delegator: &RoleName,
         layout: Layout,
-        listed: &BTreeMap<String, crate::metadata::MetaFile>,
+        listed: &BTreeMap<String, MetaFile>,
     ) -> Option<String> {
         match listed.get(&role.metapath()) {
             Some(file) => Some(layout.metadata_name(role, file.version)),
@@ -431,6 +440,22 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    /// Notes a file that is longer than what clients take unless its length is listed.
+    fn measure(&mut self, role: &RoleName, name: &str, length: usize, listed: Option<&MetaFile>, bound: u64) {
+        if length as u64 <= bound || listed.is_some_and(|listed| listed.length.is_some()) {
+            return;
+        }
+        self.report.findings.push(Finding {
+            severity: Severity::Warning,
+            role: Some(role.clone()),
+            file: Some(format!("{}/{name}", self.prefix)),
+            message: format!(
+                "{role} is {length} bytes long, and clients take {bound} unless they are told otherwise: spread its \
+                 targets over delegated roles, such as the hash bins of 'tuf-repo delegate NAME --bins N'"
+            ),
+        });
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
@@ -496,10 +521,7 @@ fn irreplaceable(bytes: &[u8]) -> Option<String> {
 }
 
 /// Returns the bins of a set that a snapshot lists.
-fn bins_listed(
-    bins: &BinSet,
-    listed: &BTreeMap<String, crate::metadata::MetaFile>,
-) -> impl Iterator<Item = RoleName> {
+fn bins_listed(bins: &BinSet, listed: &BTreeMap<String, MetaFile>) -> impl Iterator<Item = RoleName> {
     let from = listed.range::<str, _>((Bound::Included(bins.prefix()), Bound::Unbounded));
     from.map(|(path, _)| path)
         .take_while(|path| path.starts_with(bins.prefix()))

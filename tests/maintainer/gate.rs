@@ -390,3 +390,24 @@ fn publishes_to_a_folder_that_knows_nothing_of_the_roots_gone_by() {
     run(&world, &["publish", "--to", to.to_str().unwrap()]).exits(0);
     assert!(to.join("metadata/1.root.json").is_file() && to.join("metadata/2.root.json").is_file());
 }
+
+/// python-tuf and `tuf-fetch` both give up at five million bytes where the snapshot lists no length.
+#[test]
+fn warns_of_metadata_that_is_longer_than_clients_take() {
+    let world = scene(Layout::Consistent);
+    let line = |number: u32| {
+        let (path, hash) = (format!("package-{number:06}"), format!("{number:064x}"));
+        format!("{{\"path\":\"{path}\",\"length\":1,\"hashes\":{{\"sha256\":\"{hash}\"}}}}\n")
+    };
+    fs::write(world.path("manifest"), (0..40_000).map(line).collect::<String>()).unwrap();
+    run(&world, &["add-targets", "--from-manifest", "manifest"]).exits(0);
+    world.write(&[1, 2, 3]).unwrap();
+    let ran = run(&world, &["publish"]).exits(0);
+    assert!(ran.stderr.contains("targets is "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("clients take 5000000"), "{}", ran.stderr);
+    let verified = run(&world, &["--json", "verify", "--live"]).exits(0);
+    let found: Value = serde_json::from_str(&verified.stdout).unwrap();
+    let finding = found["findings"].as_array().unwrap().iter().find(|finding| finding["role"] == "targets");
+    assert_eq!(finding.unwrap()["severity"], "warning");
+    assert_eq!(finding.unwrap()["file"], "metadata/3.targets.json");
+}
