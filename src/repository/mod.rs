@@ -5,6 +5,7 @@
 
 mod add_targets;
 mod adopt;
+mod archive;
 mod ceremony;
 mod check;
 mod delegation;
@@ -19,8 +20,11 @@ mod init;
 mod keys;
 mod layout;
 mod lifetime;
+mod place;
 mod policy;
 mod publish;
+mod publish_bucket;
+mod published;
 mod refresh;
 mod scan;
 mod sign;
@@ -39,6 +43,7 @@ use chrono::{DateTime, Utc};
 
 pub use add_targets::{AddTargets, Added, NewTarget, Replace};
 pub use adopt::{Adopted, FolderSource, Source, adopt};
+pub use archive::Archive;
 pub use ceremony::{Bundle, BundleThreshold, Imported};
 pub use check::{CheckOptions, Expiry, Finding, Report, Severity, Side, TargetBytes, check};
 pub use delegation::{Delegation, Trust};
@@ -50,8 +55,9 @@ pub use graph::Picture;
 pub use init::{Execution, init};
 pub use keys::KeyChoice;
 pub use layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS, parse_hash_named};
+pub use place::{BucketPlace, Destination};
 pub use policy::Policy;
-pub use publish::{Destination, PublishPlan};
+pub use publish::PublishPlan;
 pub use scan::{Symlinks, TargetSource, Walk, find_targets};
 pub use sign::{SignReport, SigningKey};
 pub use staged::{AnyRole, DraftPlan, Staged};

@@ -3,8 +3,11 @@
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::one_line;
-use tuf::repository::{CheckOptions, Expiry, Finding, Severity, Side, TargetBytes, check};
+use tuf::repository::{
+    CheckOptions, Expiry, Finding, Report, Repository, Severity, Side, TargetBytes, check,
+};
 
+use super::destination::{DestinationArgs, shown};
 use super::edit::open;
 use crate::context::Context;
 use crate::failure::failure;
@@ -19,26 +22,32 @@ pub struct Args {
     /// Read every target file and compare its digests.
     #[arg(long)]
     targets: bool,
+
+    #[command(flatten)]
+    destination: DestinationArgs,
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let repository = open(context)?;
-    let side = if args.live { Side::Live } else { Side::Staged };
     let targets = if args.targets { TargetBytes::Digest } else { TargetBytes::Present };
-    let options = CheckOptions { side, expiry: Expiry::Enforce, targets };
-    if !repository.dir().join(side.folder()).join("root.json").exists() {
-        let nothing = format!("there is no metadata in {} yet", side.folder());
-        let next = if args.live { "tuf-repo publish" } else { "tuf-repo write --key KEY" };
-        return Err(Failure::attention(nothing).with_hint(next));
-    }
-    let report = check(repository.dir(), options, context.now).map_err(failure)?;
+    let (what, report) = match args.destination.typed(&repository)? {
+        None => written(&args, targets, &repository, context)?,
+        Some(_) if !args.live => {
+            let refusal = "what is published at another place is live";
+            return Err(Failure::usage(refusal).with_hint("verify --live --to DEST"));
+        }
+        Some(at) => {
+            let report = repository.check_published(&at, targets).map_err(failure)?;
+            (shown(&at, &repository), report)
+        }
+    };
     let findings: Vec<_> = report.findings.iter().map(finding_json).collect();
     let versions: Vec<String> =
         report.versions.iter().map(|(role, version)| format!("{role} v{version}")).collect();
     let human = || {
         let mut text: String = report.findings.iter().map(finding_line).collect();
         if report.ok() {
-            text.push_str(&format!("{} verifies: {}\n", side.folder(), versions.join(", ")));
+            text.push_str(&format!("{what} verifies: {}\n", versions.join(", ")));
         }
         text
     };
@@ -46,9 +55,27 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     context.output.result(human, json)?;
     match report.findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
         0 => Ok(()),
-        1 => Err(Failure::verification(format!("{}: 1 error", side.folder()))),
-        errors => Err(Failure::verification(format!("{}: {errors} errors", side.folder()))),
+        1 => Err(Failure::verification(format!("{what}: 1 error"))),
+        errors => Err(Failure::verification(format!("{what}: {errors} errors"))),
     }
+}
+
+/// Checks one of the repository's own folders.
+fn written(
+    args: &Args,
+    targets: TargetBytes,
+    repository: &Repository,
+    context: &Context,
+) -> Result<(String, Report), Failure> {
+    let side = if args.live { Side::Live } else { Side::Staged };
+    let options = CheckOptions { side, expiry: Expiry::Enforce, targets };
+    if !repository.dir().join(side.folder()).join("root.json").exists() {
+        let nothing = format!("there is no metadata in {} yet", side.folder());
+        let next = if args.live { "tuf-repo publish" } else { "tuf-repo write --key KEY" };
+        return Err(Failure::attention(nothing).with_hint(next));
+    }
+    let report = check(repository.dir(), options, context.now).map_err(failure)?;
+    Ok((side.folder().to_owned(), report))
 }
 
 /// Tells a finding on one line.

@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# An S3 server for tests: one Ceph RADOS Gateway on the loopback interface, its objects in memory.
+#
+#   bash interop/bucket-server.sh install           Debian's packages, as root or with sudo
+#   bash interop/bucket-server.sh start DIR [PORT]  starts it within half a minute; prints the variables to export
+#   bash interop/bucket-server.sh stop DIR          ends it and removes DIR
+#   bash interop/bucket-server.sh run CMD…          starts one, runs CMD with the variables set, stops it
+#
+# It is for tests only: everybody on this machine can read the keys below.
+set -euo pipefail
+
+readonly packages=(ceph-mon ceph-osd ceph-common radosgw)
+readonly access_key=TUFREPOTEST secret_key=tuf-repo-test-secret
+
+die() {
+    printf 'bucket-server: %s\n' "$1" >&2
+    exit 1
+}
+
+as_root() {
+    if [[ $(id -u) == 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
+install() {
+    if command -v radosgw ceph-mon ceph-osd ceph radosgw-admin monmaptool >/dev/null; then
+        return
+    fi
+    local get=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}")
+    # the lists of a fresh machine may be missing or old
+    as_root "${get[@]}" >/dev/null || { as_root apt-get update -qq && as_root "${get[@]}" >/dev/null; }
+}
+
+# Prints each variable that a client of the server at a port needs.
+variables() {
+    printf 'TUF_TEST_BUCKET_SERVER=http://127.0.0.1:%s\n' "$1"
+    printf 'AWS_ENDPOINT_URL=http://127.0.0.1:%s\nAWS_ALLOW_HTTP=true\nAWS_REGION=us-east-1\n' "$1"
+    printf 'AWS_ACCESS_KEY_ID=%s\nAWS_SECRET_ACCESS_KEY=%s\n' "$access_key" "$secret_key"
+}
+
+# Waits up to so many seconds for a command to succeed.
+wait_for() {
+    local seconds=$1 end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < end)) || die "no success after $seconds s: $*"
+        sleep 0.3
+    done
+}
+
+configure() {
+    local port=$1 monitor=$2
+    cat <<CONF
+[global]
+fsid = $(</proc/sys/kernel/random/uuid)
+mon_initial_members = a
+mon_host = [v1:127.0.0.1:$monitor]
+public_addr = 127.0.0.1
+ms_bind_ipv6 = false
+auth_cluster_required = none
+auth_service_required = none
+auth_client_required = none
+auth_allow_insecure_global_id_reclaim = true
+mon_allow_pool_size_one = true
+mon_data_avail_warn = 2
+mon_data_avail_crit = 1
+osd_pool_default_size = 1
+osd_pool_default_min_size = 1
+osd_pool_default_pg_num = 4
+osd_pool_default_pgp_num = 4
+osd_crush_chooseleaf_type = 0
+osd_objectstore = memstore
+memstore_device_bytes = 2147483648
+mon_data = $PWD/mon
+osd_data = $PWD/osd
+run_dir = $PWD
+pid_file = $PWD/\$name.pid
+log_file = $PWD/\$name.log
+admin_socket = $PWD/\$name.asok
+rgw_frontends = beast endpoint=127.0.0.1:$port
+CONF
+}
+
+start() {
+    local port=${2:-7490} fsid
+    mkdir -p "$1"
+    cd "$1"
+    ls ./*.pid >/dev/null 2>&1 && die "$PWD has a server already"
+    rm -rf mon osd
+    mkdir mon osd
+    configure "$port" $((port + 1)) >ceph.conf
+    fsid=$(sed -n 's/^fsid = //p' ceph.conf)
+    {
+        monmaptool --create --clobber --fsid "$fsid" --addv a "[v1:127.0.0.1:$((port + 1))]" monmap
+        ceph-mon -c ceph.conf -i a --mkfs --monmap monmap
+        ceph-mon -c ceph.conf -i a
+        wait_for 30 timeout 5 ceph -c ceph.conf osd create
+        ceph-osd -c ceph.conf -i 0 --mkfs
+        ceph-osd -c ceph.conf -i 0
+        timeout 20 ceph -c ceph.conf osd crush add osd.0 1 root=default host=here
+        radosgw -c ceph.conf -n client.rgw.a
+    } >start.log 2>&1 || die "it does not start: $(tail -n 1 start.log)"
+    wait_for 60 curl -fs "http://127.0.0.1:$port/"
+    timeout 30 radosgw-admin -c ceph.conf user create --uid=tuf-repo --display-name=tuf-repo \
+        --access-key="$access_key" --secret-key="$secret_key" >user.log 2>&1 || die "no user: $(tail -n 1 user.log)"
+    variables "$port"
+}
+
+stop() {
+    local file pid
+    for file in "$1"/*.pid; do
+        [[ -e $file ]] || continue
+        pid=$(<"$file")
+        kill "$pid" 2>/dev/null || true
+        for _ in $(seq 20); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+        # what is in memory is lost anyhow
+        kill -9 "$pid" 2>/dev/null || true
+    done
+    rm -rf "$1"
+}
+
+run() {
+    local variable
+    dir=$(mktemp -d)
+    trap 'stop "$dir"' EXIT
+    (start "$dir") >"$dir/variables" || exit 1
+    while read -r variable; do export "${variable?}"; done <"$dir/variables"
+    "$@"
+}
+
+case ${1:-} in
+    install) install ;;
+    start) start "${2:?a folder for its files}" "${3:-}" ;;
+    stop) stop "${2:?the folder it was started with}" ;;
+    run) shift; run "$@" ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+esac
