@@ -10,7 +10,7 @@
 set -euo pipefail
 
 readonly packages=(ceph-mon ceph-osd ceph-common radosgw)
-readonly access_key=TUFREPOTEST secret_key=tuf-repo-test-secret
+readonly access_key=TUFREPOTEST secret_key=tuf-repo-test-secret bucket=tuf-repo-test
 
 die() {
     printf 'bucket-server: %s\n' "$1" >&2
@@ -32,7 +32,7 @@ install() {
 
 # Prints each variable that a client of the server at a port needs.
 variables() {
-    printf 'TUF_TEST_BUCKET_SERVER=http://127.0.0.1:%s\n' "$1"
+    printf 'TUF_TEST_BUCKET=s3://%s\nTUF_TEST_BUCKET_URL=http://127.0.0.1:%s/%s\n' "$bucket" "$1" "$bucket"
     printf 'AWS_ENDPOINT_URL=http://127.0.0.1:%s\nAWS_ALLOW_HTTP=true\nAWS_REGION=us-east-1\n' "$1"
     printf 'AWS_ACCESS_KEY_ID=%s\nAWS_SECRET_ACCESS_KEY=%s\n' "$access_key" "$secret_key"
 }
@@ -81,7 +81,7 @@ CONF
 }
 
 start() {
-    local port=${2:-7490} fsid
+    local port=${2:-7490} fsid disk
     mkdir -p "$1"
     cd "$1"
     ls ./*.pid >/dev/null 2>&1 && die "$PWD has a server already"
@@ -89,20 +89,37 @@ start() {
     mkdir mon osd
     configure "$port" $((port + 1)) >ceph.conf
     fsid=$(sed -n 's/^fsid = //p' ceph.conf)
-    {
+    disk=$(</proc/sys/kernel/random/uuid)
+    # what stays in the background has no hold on a pipe that somebody reads to its end
+    (
         monmaptool --create --clobber --fsid "$fsid" --addv a "[v1:127.0.0.1:$((port + 1))]" monmap
         ceph-mon -c ceph.conf -i a --mkfs --monmap monmap
         ceph-mon -c ceph.conf -i a
-        wait_for 30 timeout 5 ceph -c ceph.conf osd create
-        ceph-osd -c ceph.conf -i 0 --mkfs
-        ceph-osd -c ceph.conf -i 0
+        # with a name of its own it is made once, however often that is asked
+        wait_for 60 timeout 20 ceph -c ceph.conf osd create "$disk" 0
+        ceph-osd -c ceph.conf -i 0 --mkfs --osd-uuid "$disk"
+        # now and then it does not know the monitor yet, and gives up
+        wait_for 30 ceph-osd -c ceph.conf -i 0
         timeout 20 ceph -c ceph.conf osd crush add osd.0 1 root=default host=here
         radosgw -c ceph.conf -n client.rgw.a
-    } >start.log 2>&1 || die "it does not start: $(tail -n 1 start.log)"
-    wait_for 60 curl -fs "http://127.0.0.1:$port/"
+        wait_for 60 curl -fs "http://127.0.0.1:$port/"
+    ) >start.log 2>&1 </dev/null || die "it does not start: $(tail -n 1 start.log)"
     timeout 30 radosgw-admin -c ceph.conf user create --uid=tuf-repo --display-name=tuf-repo \
         --access-key="$access_key" --secret-key="$secret_key" >user.log 2>&1 || die "no user: $(tail -n 1 user.log)"
+    make_bucket "http://127.0.0.1:$port/$bucket" || die "no bucket"
     variables "$port"
+}
+
+# Makes the bucket, whose objects everybody may read.
+make_bucket() {
+    local policy='{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*",
+        "Action":"s3:GetObject","Resource":"arn:aws:s3:::'$bucket'/*"}]}'
+    signed_put "$1" "" && signed_put "$1?policy=" "$policy"
+}
+
+signed_put() {
+    curl -fsS -X PUT --data-binary "$2" --aws-sigv4 aws:amz:us-east-1:s3 --user "$access_key:$secret_key" \
+        -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" "$1"
 }
 
 stop() {

@@ -6,6 +6,8 @@
 mod add_targets;
 mod adopt;
 mod archive;
+#[cfg(test)]
+mod bucket_tests;
 mod ceremony;
 mod check;
 mod delegation;

@@ -23,6 +23,9 @@ impl Repository {
         place: &BucketPlace,
         progress: &dyn Fn(u64),
     ) -> Result<(), RepositoryError> {
+        if plan.is_empty() {
+            return Ok(());
+        }
         self.upload_targets(plan, place, progress)?;
         // before the first name that others might want: it may have taken long to get here
         for name in [TIMESTAMP, "root.json"] {

@@ -21,7 +21,9 @@ impl Repository {
                 self.check_storage(&part(METADATA), &part(TARGETS), how)
             }
             Destination::Bucket(place) => {
-                place.metadata.survey().at(place.metadata.place(""))?;
+                for part in [&place.metadata, &place.targets] {
+                    part.survey().at(part.place(""))?;
+                }
                 self.check_storage(&place.metadata, &place.targets, how)
             }
         }

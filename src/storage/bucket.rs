@@ -553,3 +553,7 @@ fn decoded(name: &str) -> String {
     }
     String::from_utf8(bytes).unwrap_or_else(|_| name.to_owned())
 }
+
+#[cfg(test)]
+#[path = "bucket_tests.rs"]
+mod tests;
