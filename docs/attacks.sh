@@ -141,8 +141,8 @@ say "the maintainer revokes the stolen keys; the forged timestamp is forgotten w
 rm -r repository/metadata
 mv honest-metadata repository/metadata
 "$TUF_REPO_BIN" -q keygen --no-password keystore/timestamp2 >keyid
-tuf-repo -q remove-key timestamp keystore/timestamp.pub
 tuf-repo -q add-key timestamp keystore/timestamp2.pub
+tuf-repo -q remove-key timestamp keystore/timestamp.pub
 release root snapshot snapshot2 timestamp2
 honest
 

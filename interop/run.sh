@@ -157,8 +157,7 @@ key_types() {
     tuf-repo -q publish
     # a new root, signed by the old keys and the new one
     tuf-repo -q keygen "$keys/root-new" --type ecdsa --no-password >/dev/null
-    tuf-repo -q remove-key root "$keys/root-ed25519.pub"
-    tuf-repo -q add-key root "$keys/root-new.pub"
+    tuf-repo -q rotate-key root --old "$keys/root-ed25519.pub" --new "$keys/root-new.pub"
     tuf-repo -q write "${signing[@]}" --key "$keys/root-new"
     tuf-repo -q publish
     "$python" interop/metadata.py "$repository/metadata"

@@ -33,7 +33,9 @@ struct Site {
 fn site() -> Option<Site> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let (Ok(to), Ok(url)) = (std::env::var("TUF_TEST_BUCKET"), std::env::var("TUF_TEST_BUCKET_URL")) else {
-        eprintln!("skipped: TUF_TEST_BUCKET names no server (bash interop/bucket-server.sh run CMD starts one)");
+        eprintln!(
+            "skipped: TUF_TEST_BUCKET names no server (bash interop/bucket-server.sh run CMD starts one)"
+        );
         return None;
     };
     let own = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -88,7 +90,8 @@ impl Site {
             self.fetch(client, &["init", "one/metadata.staged/1.root.json"]);
         }
         let metadata = format!("{}/metadata", self.url);
-        serde_json::from_str(&self.fetch(client, &["--json", "--metadata-url", &metadata, "refresh"])).unwrap()
+        serde_json::from_str(&self.fetch(client, &["--json", "--metadata-url", &metadata, "refresh"]))
+            .unwrap()
     }
 
     fn fetch(&self, client: &str, args: &[&str]) -> String {
@@ -200,7 +203,8 @@ fn a_repository_is_taken_over_from_a_bucket() {
     for (from, into) in [(site.to.clone(), "whole"), (format!("{}/metadata", site.to), "by-its-metadata")] {
         site.run(&["init", into, "--from", &from, "--trusted-root", root]);
         for name in ["1.team%2Fx.json", "timestamp.json"] {
-            let file = |side: &str| fs::read(site.folder.path(&format!("{side}/metadata.staged/{name}"))).unwrap();
+            let file =
+                |side: &str| fs::read(site.folder.path(&format!("{side}/metadata.staged/{name}"))).unwrap();
             assert_eq!(file(into), file("one"));
         }
         assert_eq!(fs::read_dir(site.folder.path(&format!("{into}/targets"))).unwrap().count(), 1);
@@ -231,7 +235,13 @@ fn a_collection_keeps_what_clients_need_and_the_rest_in_the_archive() {
     assert_eq!(deleted.len(), 6, "{deleted:?}");
     for name in &deleted {
         assert_eq!(site.object(name), b"", "{name}");
-        let kept = site.url.rsplit_once('/').unwrap().0.to_owned() + archive.rsplit_once('/').map(|(_, own)| own).map(|own| format!("/{own}/{name}")).unwrap().as_str();
+        let kept = site.url.rsplit_once('/').unwrap().0.to_owned()
+            + archive
+                .rsplit_once('/')
+                .map(|(_, own)| own)
+                .map(|own| format!("/{own}/{name}"))
+                .unwrap()
+                .as_str();
         let found = Command::new("curl").args(["-sf", "-o", "/dev/null", &kept]).status().unwrap();
         assert!(found.success(), "{kept}");
     }
@@ -248,7 +258,12 @@ fn a_failure_names_its_object_and_cause_and_no_secret() {
     let timestamp = "/metadata";
     for (to, variables, code, cause) in [
         (&elsewhere, &[][..], 1, "there is no such bucket"),
-        (&site.to, &[("AWS_SECRET_ACCESS_KEY", "hunter2-wrong")][..], 1, "the server does not accept the credentials"),
+        (
+            &site.to,
+            &[("AWS_SECRET_ACCESS_KEY", "hunter2-wrong")][..],
+            1,
+            "the server does not accept the credentials",
+        ),
         (&site.to, &[("AWS_ACCESS_KEY_ID", "NOBODY")][..], 1, "the server does not accept the credentials"),
         (&site.to, &[("AWS_SKIP_SIGNATURE", "true")][..], 1, "the credentials do not permit it"),
         (&site.to, &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")][..], 1, "refused"),
@@ -376,5 +391,8 @@ fn of_two_racing_publishers_exactly_one_wins_each_of_fifty_rounds() {
             copy(&site.folder.path("two"), &site.folder.path("one"));
         }
     }
-    println!("{ROUNDS} rounds: won by {wins:?}, the loser refused by a version {} times, overtaken {}", codes[0], codes[1]);
+    println!(
+        "{ROUNDS} rounds: won by {wins:?}, the loser refused by a version {} times, overtaken {}",
+        codes[0], codes[1]
+    );
 }

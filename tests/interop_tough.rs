@@ -132,8 +132,8 @@ async fn tough_reads(layout: &[&str]) {
 
     // an update: another key for root, another target, read by the client that has the old state
     folder.run(&["keygen", "keys/new", "--no-password"]).exits(0);
-    run(&folder, &["remove-key", "root", &(key("root", "ed25519") + ".pub")]);
     run(&folder, &["add-key", "root", "keys/new.pub"]);
+    run(&folder, &["remove-key", "root", &(key("root", "ed25519") + ".pub")]);
     folder.write("repository/targets/second.txt", "second\n");
     run(&folder, &["add-targets", "repository/targets/second.txt"]);
     write(&folder, &["--key", "keys/new"]);

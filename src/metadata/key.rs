@@ -66,6 +66,17 @@ impl Key {
         self.keyval.get("public").and_then(Value::as_str)
     }
 
+    /// Returns who holds the key, where its metadata states that, as tuf-on-ci does: the member `x-…-keyowner`, or else
+    /// the place `x-…-online-uri` of a key that a service holds.
+    pub fn owner(&self) -> Option<&str> {
+        let stated = |end: &str| {
+            let mut members =
+                self.extra.iter().filter(|(name, _)| name.starts_with("x-") && name.ends_with(end));
+            members.find_map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        };
+        stated("-keyowner").or_else(|| stated("-online-uri"))
+    }
+
     /// Computes the key's default id: SHA-256 over the canonical form of `keytype`, `scheme` and `keyval`.
     pub fn id(&self) -> KeyId {
         #[derive(Serialize)]

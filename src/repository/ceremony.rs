@@ -10,6 +10,7 @@ use super::Repository;
 use super::diff::{from_signed_bytes, words_of};
 use super::error::{InputError, Refusal, RepositoryError};
 use super::follow::{Extent, follow};
+use super::keyring::KeyNames;
 use super::sign::SigningKey;
 use super::staged::{AnyRole, DraftPlan, Pins};
 use crate::canonical;
@@ -62,6 +63,9 @@ pub struct BundleThreshold {
 struct BundleKey {
     keyid: KeyId,
     key: Key,
+    /// What the key is called where the bundle was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
 }
 
 impl Bundle {
@@ -118,7 +122,7 @@ impl Bundle {
     /// [`InputError::Bundle`].
     pub fn changes(&self) -> Result<Vec<String>, InputError> {
         let previous = self.previous_b64.as_deref().map(decode).transpose()?;
-        words_of(&self.role, &self.payload()?, previous.as_deref())
+        words_of(&self.role, &self.payload()?, previous.as_deref(), &self.names())
             .map_err(|error| InputError::Bundle { reason: error.to_string() })
     }
 
@@ -128,8 +132,33 @@ impl Bundle {
     /// # Errors
     /// [`InputError::Bundle`].
     pub fn content(&self) -> Result<Vec<String>, InputError> {
-        words_of(&self.role, &self.payload()?, None)
+        words_of(&self.role, &self.payload()?, None, &self.names())
             .map_err(|error| InputError::Bundle { reason: error.to_string() })
+    }
+
+    /// Returns what the keys are called, by the word of whoever made the bundle.
+    fn names(&self) -> KeyNames {
+        let mut names = KeyNames::default();
+        for BundleKey { key, name, .. } in &self.keys {
+            name.iter().for_each(|name| names.insert(key, name));
+        }
+        names
+    }
+
+    /// Tells whether whoever made the bundle has named keys: by a word that nobody has signed.
+    pub fn names_keys(&self) -> bool {
+        self.keys.iter().any(|listed| listed.name.is_some())
+    }
+
+    /// Returns the keys of a threshold that have not signed validly, each by its name and the start of its id.
+    pub fn missing(&self, threshold: &BundleThreshold) -> Vec<String> {
+        let names = self.names();
+        let unsigned = |id: &&KeyId| {
+            let alone = BundleThreshold { keyids: vec![(*id).clone()], ..threshold.clone() };
+            self.signed(&alone) == 0
+        };
+        let key = |id: &KeyId| self.keys.iter().find(|listed| listed.keyid == *id).map(|listed| &listed.key);
+        threshold.keyids.iter().filter(unsigned).map(|id| names.in_short(id, key(id))).collect()
     }
 
     /// Takes over the signatures of another copy of this bundle, signed meanwhile.
@@ -260,12 +289,14 @@ impl Repository {
         let (payload, signatures) = state.draft_bytes().ok_or_else(nothing)?;
         let version = state.draft_version().ok_or_else(nothing)?;
         let previous = state.written_bytes().map(|(bytes, _)| bytes);
+        let names = self.keyring().names();
         let mut keys: Vec<BundleKey> = Vec::new();
         let mut thresholds = Vec::new();
         for (authority, old_root) in view.authorities(role, &graph) {
             for (keyid, key) in &authority.keys {
                 if let Some(key) = key.filter(|_| !keys.iter().any(|known| known.keyid == **keyid)) {
-                    keys.push(BundleKey { keyid: (*keyid).clone(), key: key.clone() });
+                    let name = names.of(key);
+                    keys.push(BundleKey { keyid: (*keyid).clone(), key: key.clone(), name });
                 }
             }
             let by = match (role.as_str(), old_root) {
@@ -282,7 +313,7 @@ impl Repository {
             v: FORMAT_VERSION,
             role: role.clone(),
             version,
-            changes: words_of(role, payload, previous).map_err(refused)?,
+            changes: words_of(role, payload, previous, names).map_err(refused)?,
             payload_b64: Base64::encode_string(payload),
             previous_b64: previous.map(Base64::encode_string),
             thresholds,
@@ -319,7 +350,9 @@ impl Repository {
         for signature in &bundle.signatures {
             let present = self.staged.role(&role).and_then(AnyRole::draft_bytes);
             if present.is_some_and(|(_, signatures)| signatures.contains(signature)) {
-                there.push(format!("{role} v{version}: key {} has signed already", signature.keyid));
+                let listed = bundle.keys.iter().find(|listed| listed.keyid == signature.keyid);
+                let key = self.keyring().names().in_full(&signature.keyid, listed.map(|listed| &listed.key));
+                there.push(format!("{role} v{version}: key {key} has signed already"));
             } else {
                 self.import_signature(&role, signature.clone(), imported)?;
             }
@@ -351,13 +384,14 @@ impl Repository {
             let authorities = view.authorities(role, &graph);
             let key = authorities.iter().find_map(|(authority, _)| authority.key(&signature.keyid));
             let keyid = &signature.keyid;
+            let shown = self.keyring().names().in_full(keyid, key);
             match key {
-                None => Err(format!("{role} v{version}: key {keyid} may not sign for it")),
+                None => Err(format!("{role} v{version}: key {shown} may not sign for it")),
                 Some(key) if !is_valid(key, bytes, &signature) => {
-                    Err(format!("{role} v{version}: the signature by key {keyid} is not valid for the draft"))
+                    Err(format!("{role} v{version}: the signature by key {shown} is not valid for the draft"))
                 }
                 Some(key) if present.iter().any(|old| old.keyid == *keyid && is_valid(key, bytes, old)) => {
-                    Err(format!("{role} v{version}: key {keyid} has signed already"))
+                    Err(format!("{role} v{version}: key {shown} has signed already"))
                 }
                 Some(_) => Ok(version),
             }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Repository;
 use super::error::RepositoryError;
+use super::keyring::KeyNames;
 use super::layout::{Layout, MAX_METADATA};
 use super::staged::RoleState;
 use super::status::Live;
 use crate::crypto::fingerprint;
 use crate::metadata::{
-    DelegatedRole, Delegations, Key, KeyId, MetaFile, Metadata, ParseError, RoleKeys, RoleName, Root, Signed,
-    Snapshot, Targets, Timestamp, time,
+    Algorithm, DelegatedRole, Delegations, Key, KeyId, MetaFile, Metadata, ParseError, RoleKeys, RoleName,
+    Root, Signed, Snapshot, TargetFile, Targets, Timestamp, time,
 };
 use crate::storage::{Folder, ReadFiles};
 
@@ -38,13 +39,16 @@ impl Repository {
     /// [`RepositoryError`] for a role that is not there.
     pub fn diff(&self, roles: &[RoleName]) -> Result<Vec<RoleDiff>, RepositoryError> {
         let derived = self.derived()?;
-        let live = self.live_folder();
+        let live = self.published_folder();
+        let names = self.keyring().names();
+        let root = |old: Option<&Root>, new: &Root| root_differences(names, old, new);
+        let targets = |old: Option<&Targets>, new: &Targets| targets_differences(names, old, new);
         let all = super::sign::signing_order(&derived.graph());
         let mut diffs = Vec::new();
         for role in all.iter().filter(|role| roles.is_empty() || roles.contains(role)) {
             let layout = self.staged.layout();
             match role.as_str() {
-                "root" => role_diff(role, &derived.root, &live, layout, root_differences, &mut diffs),
+                "root" => role_diff(role, &derived.root, &live, layout, root, &mut diffs),
                 "snapshot" => role_diff(
                     role,
                     &derived.snapshot,
@@ -63,12 +67,45 @@ impl Repository {
                 ),
                 _ => {
                     if let Some(state) = derived.targets(role) {
-                        role_diff(role, state, &live, layout, targets_differences, &mut diffs);
+                        role_diff(role, state, &live, layout, targets, &mut diffs);
                     }
                 }
             }
         }
         Ok(diffs)
+    }
+
+    /// Says whom the drafts of the roles named, or of all, trust otherwise than what is written: the keys, thresholds and
+    /// delegations that whoever signs them assents to.
+    pub fn trust_changes(&self, roles: &[RoleName]) -> Vec<RoleDiff> {
+        let names = self.keyring().names();
+        let none = Delegations::new();
+        let mut changes = Vec::new();
+        let all = super::sign::signing_order(&self.staged.graph());
+        for role in all.into_iter().filter(|role| roles.is_empty() || roles.contains(role)) {
+            let mut found = Vec::new();
+            if let Some(draft) = self.staged.root.draft.as_ref().filter(|_| role.as_str() == "root") {
+                let written = self.staged.root.written.as_ref().map(Metadata::signed);
+                found =
+                    sentences(written, draft.metadata.signed(), |old, new| root_differences(names, old, new));
+            } else if let Some(state) = self.staged.targets(&role)
+                && let Some(draft) = &state.draft
+            {
+                let written =
+                    state.written.as_ref().and_then(|written| written.signed().delegations.as_ref());
+                let drafted = draft.metadata.signed().delegations.as_ref();
+                delegation_differences(names, written.unwrap_or(&none), drafted.unwrap_or(&none), &mut found);
+            }
+            if let Some(state) = self.staged.role(&role).filter(|_| !found.is_empty()) {
+                let version =
+                    |place: &str, version: Option<u64>| version.map(|version| format!("{place} v{version}"));
+                let new = version("draft", state.draft_version()).unwrap_or_default();
+                let old = version("written", state.written_version()).unwrap_or_else(|| "nothing".to_owned());
+                let differences = found.into_iter().map(Difference).collect();
+                changes.push(RoleDiff { role, new, old, differences });
+            }
+        }
+        changes
     }
 }
 
@@ -123,16 +160,21 @@ fn sentences<T: Signed>(
 ///
 /// # Errors
 /// [`ParseError`] where either is no metadata of the role's kind.
-pub(super) fn words_of(role: &RoleName, new: &[u8], old: Option<&[u8]>) -> Result<Vec<String>, ParseError> {
+pub(super) fn words_of(
+    role: &RoleName,
+    new: &[u8],
+    old: Option<&[u8]>,
+    names: &KeyNames,
+) -> Result<Vec<String>, ParseError> {
     match role.as_str() {
-        "root" => parsed_words(new, old, root_differences),
+        "root" => parsed_words(new, old, |old, new| root_differences(names, old, new)),
         "snapshot" => {
             parsed_words::<Snapshot>(new, old, |a, b| meta_differences(a.map(|s| &s.meta), &b.meta))
         }
         "timestamp" => {
             parsed_words::<Timestamp>(new, old, |a, b| meta_differences(a.map(|t| &t.meta), &b.meta))
         }
-        _ => parsed_words(new, old, targets_differences),
+        _ => parsed_words(new, old, |old, new| targets_differences(names, old, new)),
     }
 }
 
@@ -168,13 +210,14 @@ fn published<T: Signed>(role: &RoleName, live: &Folder, layout: Layout) -> Optio
     Metadata::from_bytes(&bytes).ok().map(Metadata::into_signed)
 }
 
-fn root_differences(old: Option<&Root>, new: &Root) -> Vec<String> {
+fn root_differences(names: &KeyNames, old: Option<&Root>, new: &Root) -> Vec<String> {
     let none = RoleKeys::none();
     let mut found = Vec::new();
     for (name, keys) in &new.roles {
         let before = old.and_then(|old| old.roles.get(name)).unwrap_or(&none);
         let old_keys = old.map(|old| &old.keys);
         key_differences(
+            names,
             &format!("'{name}'"),
             (&before.keyids, old_keys),
             (&keys.keyids, &new.keys),
@@ -191,6 +234,7 @@ fn root_differences(old: Option<&Root>, new: &Root) -> Vec<String> {
 }
 
 fn key_differences(
+    names: &KeyNames,
     whose: &str,
     (old, old_keys): (&[KeyId], Option<&BTreeMap<KeyId, Key>>),
     (new, new_keys): (&[KeyId], &BTreeMap<KeyId, Key>),
@@ -201,8 +245,8 @@ fn key_differences(
         let kind = key.map_or("unknown", |key| key.keytype.as_str()).escape_debug();
         // an id is a name that whoever lists the key chose: what the key itself hashes to is told where it differs
         match key.map(Key::id).filter(|own| own != id) {
-            Some(own) => format!("{kind} key {} (which hashes to {own})", id.as_str().escape_debug()),
-            None => format!("{kind} key {}", id.as_str().escape_debug()),
+            Some(own) => format!("{kind} key {} (which hashes to {own})", names.in_full(id, key)),
+            None => format!("{kind} key {}", names.in_full(id, key)),
         }
     };
     found.extend(
@@ -241,7 +285,7 @@ fn meta_differences(
     found
 }
 
-fn targets_differences(old: Option<&Targets>, new: &Targets) -> Vec<String> {
+fn targets_differences(names: &KeyNames, old: Option<&Targets>, new: &Targets) -> Vec<String> {
     let mut found = Vec::new();
     let empty = BTreeMap::new();
     let before = old.map_or(&empty, |old| &old.targets);
@@ -250,7 +294,7 @@ fn targets_differences(old: Option<&Targets>, new: &Targets) -> Vec<String> {
         match before.get(path) {
             None => found.push(format!("target '{shown}' added ({} bytes)", file.length)),
             Some(old) if old.hashes != file.hashes || old.length != file.length => {
-                found.push(format!("target '{shown}' replaced ({} bytes, was {})", file.length, old.length));
+                found.push(format!("target '{shown}' replaced: {}", replacement(old, file)));
             }
             Some(old) if old != file => found.push(format!("target '{shown}': custom data changed")),
             Some(_) => {}
@@ -260,21 +304,42 @@ fn targets_differences(old: Option<&Targets>, new: &Targets) -> Vec<String> {
     found.extend(gone.map(|path| format!("target '{}' removed", path.escape_debug())));
     let none = Delegations::new();
     let old_delegations = old.and_then(|old| old.delegations.as_ref()).unwrap_or(&none);
-    delegation_differences(old_delegations, new.delegations.as_ref().unwrap_or(&none), &mut found);
+    delegation_differences(names, old_delegations, new.delegations.as_ref().unwrap_or(&none), &mut found);
     found
 }
 
-fn delegation_differences(old: &Delegations, new: &Delegations, found: &mut Vec<String>) {
-    let names: BTreeSet<&RoleName> = old.roles().iter().chain(new.roles()).map(|role| &role.name).collect();
-    for name in names {
+/// Says how a target's bytes differ: `length 3→5, sha256 ab12cd34…→cd34ef56…`.
+fn replacement(old: &TargetFile, new: &TargetFile) -> String {
+    let mut words = Vec::new();
+    if old.length != new.length {
+        words.push(format!("length {}→{}", old.length, new.length));
+    }
+    let short = |digest: Option<&str>| match digest {
+        Some(digest) => format!("{}…", digest.chars().take(8).collect::<String>().escape_debug()),
+        None => "none".to_owned(),
+    };
+    let algorithms: BTreeSet<Algorithm> = old.hashes.known().chain(new.hashes.known()).collect();
+    for algorithm in algorithms {
+        let (before, after) = (old.hashes.of(algorithm), new.hashes.of(algorithm));
+        if before != after {
+            words.push(format!("{} {}→{}", algorithm.name(), short(before), short(after)));
+        }
+    }
+    if words.is_empty() { "other digests".to_owned() } else { words.join(", ") }
+}
+
+fn delegation_differences(names: &KeyNames, old: &Delegations, new: &Delegations, found: &mut Vec<String>) {
+    let roles: BTreeSet<&RoleName> = old.roles().iter().chain(new.roles()).map(|role| &role.name).collect();
+    for name in roles {
         match (old.role(name), new.role(name)) {
             (None, Some(role)) => {
                 found.push(format!("delegates {} to '{name}' (threshold {})", trust(role), role.threshold));
-                key_differences(&format!("'{name}'"), (&[], None), (&role.keyids, &new.keys), found);
+                key_differences(names, &format!("'{name}'"), (&[], None), (&role.keyids, &new.keys), found);
             }
             (Some(_), None) => found.push(format!("no longer delegates to '{name}'")),
             (Some(before), Some(role)) if before != role || old.keys != new.keys => {
                 key_differences(
+                    names,
                     &format!("'{name}'"),
                     (&before.keyids, Some(&old.keys)),
                     (&role.keyids, &new.keys),
@@ -310,7 +375,7 @@ fn delegation_differences(old: &Delegations, new: &Delegations, found: &mut Vec<
                     "delegates to {number} hash bins named '{prefix}' (threshold {})",
                     bins.threshold
                 ));
-                key_differences(&format!("'{prefix}'"), (&[], None), (&bins.keyids, &new.keys), found);
+                key_differences(names, &format!("'{prefix}'"), (&[], None), (&bins.keyids, &new.keys), found);
             }
             None => found.push("no longer delegates to hash bins".to_owned()),
         }

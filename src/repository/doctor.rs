@@ -275,8 +275,9 @@ mod tests {
         let new = crate::crypto::PrivateKey::generate(crate::crypto::KeyType::Ed25519).unwrap();
         let mut repository = open(dir.path(), start());
         let old = super::super::KeyChoice::Key(keys[1].public_key().clone());
-        let ((_, into), changed) =
-            repository.rotate_key(&RoleName::targets(), &old, new.public_key(), None).unwrap();
+        let ((_, into), changed) = repository
+            .rotate_key(&RoleName::targets(), &old, new.public_key(), None, super::super::DeadEnd::Refuse)
+            .unwrap();
         assert!(changed && into == new.public_key().id());
         let status = repository.status().unwrap();
         let dirty: Vec<&str> = status.dirty().into_iter().map(RoleName::as_str).collect();

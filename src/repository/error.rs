@@ -1,5 +1,6 @@
 //! What can go wrong on the maintainer's side, with the data to say it in one line.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -93,6 +94,8 @@ pub struct Lacking {
     pub keys: usize,
     /// The keys that could still sign.
     pub missing: Vec<KeyId>,
+    /// What people call those keys, as far as it is known.
+    pub names: BTreeMap<KeyId, String>,
     /// The root version whose threshold is not met, where it is the old root's.
     pub old_root: Option<u64>,
 }
@@ -104,7 +107,9 @@ fn lacking_words(roles: &[Lacking]) -> String {
             return format!("'{role}' role contains {keys} / {threshold} public keys");
         }
         let whose = lacking.old_root.map(|old| format!(" of root v{old}'s keys")).unwrap_or_default();
-        let keyids = lacking.missing.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", ");
+        let name = |id: &KeyId| lacking.names.get(id).map(|name| format!(" ({name})")).unwrap_or_default();
+        let keyids = lacking.missing.iter().map(|id| format!("{}{}", id.as_str(), name(id)));
+        let keyids = keyids.collect::<Vec<_>>().join(", ");
         format!("{role} v{version} has {signed} of {threshold} required signatures{whose}, missing {keyids}")
     };
     roles.iter().map(words).collect::<Vec<_>>().join("; ")
@@ -202,6 +207,16 @@ pub enum InputError {
     /// A threshold of zero.
     #[error("the threshold of '{0}' must be at least 1")]
     ZeroThreshold(RoleName),
+    /// More keys would have to sign than there are.
+    #[error("'{role}' would have {keys} keys for a threshold of {threshold}: nobody could sign for it")]
+    DeadEnd {
+        /// The role.
+        role: RoleName,
+        /// How many keys it would have.
+        keys: u64,
+        /// How many of them would have to sign.
+        threshold: u64,
+    },
     /// An expiry that has passed.
     #[error("'{role}' would expire on {expires}, which has passed")]
     PastExpiry {

@@ -21,6 +21,8 @@ pub enum Reason {
     KeysChanged,
     /// It must list these roles anew.
     Follows(RoleName),
+    /// It has a draft that is no metadata.
+    Unreadable(String),
 }
 
 impl std::fmt::Display for Reason {
@@ -29,6 +31,7 @@ impl std::fmt::Display for Reason {
             Self::Drafted => f.write_str("has a draft"),
             Self::KeysChanged => f.write_str("must be signed again: its keys changed"),
             Self::Follows(role) => write!(f, "follows {role}"),
+            Self::Unreadable(reason) => write!(f, "has a draft that cannot be read: {reason}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Trust: which keys a role has, and how many of them must sign.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Repository;
 use super::error::{InputError, RepositoryError};
@@ -14,6 +14,15 @@ pub enum KeyChoice {
     Key(Key),
     /// An id, or at least its first eight characters.
     Id(String),
+}
+
+/// What becomes of an edit after which more keys would have to sign than there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeadEnd {
+    /// It is refused.
+    Refuse,
+    /// It is made all the same: keys are to follow.
+    Allow,
 }
 
 /// The fewest characters of a key id that are taken for it.
@@ -30,7 +39,7 @@ impl Repository {
         key: &Key,
         delegator: Option<&RoleName>,
     ) -> Result<(KeyId, bool), RepositoryError> {
-        self.edit_keys(role, delegator, |keys, role_keys| {
+        self.edit_keys(role, delegator, DeadEnd::Allow, |keys, role_keys| {
             let id = id_for(keys, key);
             let present = role_keys
                 .keyids()
@@ -47,15 +56,16 @@ impl Repository {
     /// Distrusts a key of a role. Returns its id.
     ///
     /// # Errors
-    /// [`InputError::NoSuchKey`], [`InputError::AmbiguousKey`], and as [`Repository::add_key`].
+    /// [`InputError::NoSuchKey`], [`InputError::AmbiguousKey`], [`InputError::DeadEnd`], and as [`Repository::add_key`].
     pub fn remove_key(
         &mut self,
         role: &RoleName,
         choice: &KeyChoice,
         delegator: Option<&RoleName>,
+        dead_end: DeadEnd,
     ) -> Result<(KeyId, bool), RepositoryError> {
         let name = role.clone();
-        self.edit_keys(role, delegator, |keys, role_keys| {
+        self.edit_keys(role, delegator, dead_end, |keys, role_keys| {
             let id = chosen(&name, choice, role_keys.keyids(), keys)?;
             role_keys.keyids_mut().retain(|listed| *listed != id);
             Ok(id)
@@ -73,9 +83,10 @@ impl Repository {
         old: &KeyChoice,
         new: &Key,
         delegator: Option<&RoleName>,
+        dead_end: DeadEnd,
     ) -> Result<((KeyId, KeyId), bool), RepositoryError> {
         let name = role.clone();
-        self.edit_keys(role, delegator, |keys, role_keys| {
+        self.edit_keys(role, delegator, dead_end, |keys, role_keys| {
             let out = chosen(&name, old, role_keys.keyids(), keys)?;
             let into = id_for(keys, new);
             keys.insert(into.clone(), new.clone());
@@ -91,17 +102,18 @@ impl Repository {
     /// Sets how many distinct keys of a role must sign. Tells whether anything changed.
     ///
     /// # Errors
-    /// [`InputError::ZeroThreshold`], and as [`Repository::add_key`].
+    /// [`InputError::ZeroThreshold`], [`InputError::DeadEnd`], and as [`Repository::add_key`].
     pub fn set_threshold(
         &mut self,
         role: &RoleName,
         threshold: u64,
         delegator: Option<&RoleName>,
+        dead_end: DeadEnd,
     ) -> Result<bool, RepositoryError> {
         if threshold == 0 {
             return Err(InputError::ZeroThreshold(role.clone()).into());
         }
-        let changed = self.edit_keys(role, delegator, |_, role_keys| {
+        let changed = self.edit_keys(role, delegator, dead_end, |_, role_keys| {
             *role_keys.threshold_mut() = threshold;
             Ok(())
         })?;
@@ -142,11 +154,16 @@ impl Repository {
         &mut self,
         role: &RoleName,
         delegator: Option<&RoleName>,
+        dead_end: DeadEnd,
         edit: impl FnOnce(&mut BTreeMap<KeyId, Key>, &mut dyn EditKeys) -> Result<R, InputError>,
     ) -> Result<(R, bool), RepositoryError> {
         let delegator = self.delegator_of(role, delegator)?;
         let expires = self.expiry(&delegator)?;
         let mut result = Err(InputError::UnknownRole(role.to_string()));
+        let edit = |keys: &mut BTreeMap<KeyId, Key>, role_keys: &mut dyn EditKeys| match dead_end {
+            DeadEnd::Allow => edit(keys, role_keys),
+            DeadEnd::Refuse => unless_dead_end(role, keys, role_keys, edit),
+        };
         let changed = if delegator.as_str() == "root" {
             self.staged.root.edit(expires, |root| {
                 let Root { keys, roles, .. } = root;
@@ -203,6 +220,28 @@ macro_rules! edit_keys {
     )*};
 }
 edit_keys!(RoleKeys, crate::metadata::DelegatedRole, crate::metadata::SuccinctRoles);
+
+/// Edits keys, and takes the edit back where more keys would be missing for the threshold than before.
+fn unless_dead_end<R>(
+    role: &RoleName,
+    keys: &mut BTreeMap<KeyId, Key>,
+    role_keys: &mut dyn EditKeys,
+    edit: impl FnOnce(&mut BTreeMap<KeyId, Key>, &mut dyn EditKeys) -> Result<R, InputError>,
+) -> Result<R, InputError> {
+    let count = |keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]| -> u64 {
+        let identities = keyids.iter().filter_map(|id| keys.get(id).and_then(fingerprint));
+        identities.collect::<BTreeSet<_>>().len() as u64
+    };
+    let before = (keys.clone(), role_keys.keyids().to_vec(), *role_keys.threshold_mut());
+    let lacked = before.2.saturating_sub(count(keys, role_keys.keyids()));
+    let result = edit(keys, role_keys)?;
+    let (number, threshold) = (count(keys, role_keys.keyids()), *role_keys.threshold_mut());
+    if threshold.saturating_sub(number) <= lacked {
+        return Ok(result);
+    }
+    (*keys, *role_keys.keyids_mut(), *role_keys.threshold_mut()) = before;
+    Err(InputError::DeadEnd { role: role.clone(), keys: number, threshold })
+}
 
 /// Tells whether two keys are one: the same public half and scheme.
 pub(super) fn same_key(a: &Key, b: &Key) -> bool {

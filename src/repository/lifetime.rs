@@ -57,17 +57,26 @@ impl Repository {
         Ok(state.draft_version().unwrap_or(next))
     }
 
-    /// Drops the drafts of the roles named, or all of them. A role that has never been written starts over, empty.
-    /// Returns the roles whose drafts were dropped.
+    /// Drops the drafts of the roles named, or all of them, and those that cannot be read. A role that has never been
+    /// written starts over, empty; one that nobody delegates to without those drafts is gone. Returns the roles whose
+    /// drafts were dropped, the latter last.
     ///
     /// # Errors
     /// [`InputError::UnknownRole`].
     pub fn discard(&mut self, roles: &[RoleName]) -> Result<Vec<RoleName>, RepositoryError> {
-        let all = super::sign::signing_order(&self.staged.graph());
         let layout = self.staged.layout();
         let wanted = |role: &RoleName| roles.is_empty() || roles.contains(role);
-        let mut dropped = Vec::new();
-        for role in all.into_iter().filter(wanted) {
+        let mut dropped: Vec<RoleName> =
+            self.unreadable.keys().filter(|role| wanted(role)).cloned().collect();
+        for role in &dropped {
+            self.unreadable.remove(role);
+            self.staged.give_up(role);
+            self.start_unreadable_over(role, layout)?;
+        }
+        let all = super::sign::signing_order(&self.staged.graph());
+        for role in
+            all.iter().filter(|role| wanted(role) && !dropped.contains(role)).cloned().collect::<Vec<_>>()
+        {
             let state = self.staged.known_role(&role)?;
             if state.draft_version().is_none() {
                 continue;
@@ -78,7 +87,29 @@ impl Repository {
             }
             dropped.push(role);
         }
+        let graph = self.staged.graph();
+        let drafted =
+            |role: &RoleName| self.staged.role(role).is_some_and(|state| state.draft_version().is_some());
+        let mut orphans: Vec<RoleName> = all
+            .into_iter()
+            .filter(|role| role.lists_targets() && !graph.contains(role) && drafted(role))
+            .filter(|role| !dropped.contains(role))
+            .collect();
+        dropped.append(&mut orphans);
         Ok(dropped)
+    }
+
+    /// Drafts a role anew whose draft cannot be read, unless it has been written or nobody knows it.
+    fn start_unreadable_over(&mut self, role: &RoleName, layout: Layout) -> Result<(), RepositoryError> {
+        if self.staged.role(role).is_some_and(|state| state.written_version().is_some()) {
+            return Ok(());
+        }
+        if role.lists_targets() && self.staged.graph().contains(role) {
+            let expires = self.expiry(role)?;
+            let added = self.staged.add_targets_role(role, expires);
+            return Ok(added.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?);
+        }
+        self.start_over(role, layout)
     }
 
     /// Drafts a role anew that has never been written.

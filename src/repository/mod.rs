@@ -16,12 +16,15 @@ mod doctor;
 pub mod duration;
 mod error;
 mod follow;
+mod gate;
 mod gc;
 mod graph;
 mod init;
+mod keyring;
 mod keys;
 mod layout;
 mod lifetime;
+mod next;
 mod place;
 mod policy;
 mod publish;
@@ -38,7 +41,9 @@ mod testing;
 mod view;
 mod write;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -55,14 +60,16 @@ pub use follow::Reason;
 pub use gc::{Doomed, GcPlan, Retention};
 pub use graph::Picture;
 pub use init::{Execution, init};
-pub use keys::KeyChoice;
+pub use keyring::{KeyNames, Keyring, KnownKey, policy_path, short_words};
+pub use keys::{DeadEnd, KeyChoice};
 pub use layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS, parse_hash_named};
+pub use next::{KeyToUse, Step};
 pub use place::{BucketPlace, Destination};
 pub use policy::Policy;
 pub use publish::PublishPlan;
 pub use scan::{Symlinks, TargetSource, Walk, find_targets};
 pub use sign::{SignReport, SigningKey};
-pub use staged::{AnyRole, DraftPlan, Staged};
+pub use staged::{AnyRole, DraftPlan, Staged, draft_of};
 pub use status::{KeyStatus, RoleStatus, Status, ThresholdStatus};
 pub use targets::Listed;
 pub use view::{Graph, View};
@@ -72,6 +79,7 @@ use crate::metadata::RoleName;
 use crate::storage::{Folder, Lock, LockError};
 use error::AtPath;
 use follow::Extent;
+use staged::draft_name;
 
 /// A repository on disk, at a fixed time.
 #[derive(Debug)]
@@ -80,6 +88,9 @@ pub struct Repository {
     policy: Policy,
     now: DateTime<Utc>,
     staged: Staged,
+    /// Drafts that are no metadata, with the reason; they are looked away from.
+    unreadable: BTreeMap<RoleName, String>,
+    keyring: OnceLock<Keyring>,
     _lock: Option<Lock>,
 }
 
@@ -94,8 +105,55 @@ impl Repository {
             policy: Policy::read(dir)?,
             now,
             staged: Staged::read(dir)?,
+            unreadable: BTreeMap::new(),
+            keyring: OnceLock::new(),
             _lock: None,
         })
+    }
+
+    /// Reads a repository as [`Repository::open`] does, but looks away from drafts that are no metadata: to tell of them,
+    /// and to discard them.
+    ///
+    /// # Errors
+    /// As [`Repository::open`].
+    pub fn open_damaged(dir: &Path, now: DateTime<Utc>) -> Result<Self, RepositoryError> {
+        let mut unreadable = BTreeMap::new();
+        loop {
+            let aside: BTreeSet<String> = unreadable.keys().map(draft_name).collect();
+            match Staged::read_besides(dir, &aside) {
+                Ok(staged) => {
+                    let (policy, keyring) = (Policy::read(dir)?, OnceLock::new());
+                    return Ok(Self {
+                        dir: dir.to_owned(),
+                        policy,
+                        now,
+                        staged,
+                        unreadable,
+                        keyring,
+                        _lock: None,
+                    });
+                }
+                Err(RepositoryError::Refused { file, reason }) => {
+                    let role = draft_of(&file).filter(|role| !unreadable.contains_key(role));
+                    let Some(role) = role else { return Err(RepositoryError::Refused { file, reason }) };
+                    unreadable.insert(role, reason.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads a repository as [`Repository::open_damaged`] does, to change it.
+    ///
+    /// # Errors
+    /// As [`Repository::open_locked`].
+    pub fn open_damaged_locked(
+        dir: &Path,
+        now: DateTime<Utc>,
+        wait: Duration,
+    ) -> Result<Self, RepositoryError> {
+        let lock = lock_staged(dir, wait)?;
+        Ok(Self { _lock: Some(lock), ..Self::open_damaged(dir, now)? })
     }
 
     /// Reads a repository to change it: holds its lock for as long as the value lives. Waits up to `wait` for another
@@ -104,13 +162,8 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError::Locked`], and as [`Repository::open`].
     pub fn open_locked(dir: &Path, now: DateTime<Utc>, wait: Duration) -> Result<Self, RepositoryError> {
-        let folder = Folder::new(dir.join(STAGED));
-        if !folder.exists() {
-            return Err(InputError::NotARepository(dir.to_owned()).into());
-        }
-        let lock = lock(&folder, wait)?;
-        let repository = Self { _lock: Some(lock), ..Self::open(dir, now)? };
-        Ok(repository)
+        let lock = lock_staged(dir, wait)?;
+        Ok(Self { _lock: Some(lock), ..Self::open(dir, now)? })
     }
 
     /// Returns the repository's folder.
@@ -126,6 +179,11 @@ impl Repository {
     /// Returns the time that the repository is looked at.
     pub fn now(&self) -> DateTime<Utc> {
         self.now
+    }
+
+    /// Returns the keys that are known by their files.
+    pub fn keyring(&self) -> &Keyring {
+        self.keyring.get_or_init(|| Keyring::read(&self.dir, &self.policy))
     }
 
     /// Returns the state of the metadata.
@@ -176,7 +234,10 @@ impl Repository {
     /// # Errors
     /// [`InputError::UnknownRole`].
     pub fn find_role(&self, name: &str) -> Result<RoleName, RepositoryError> {
-        Ok(self.staged.find_role(name)?)
+        match self.unreadable.keys().find(|role| role.as_str() == name) {
+            Some(role) => Ok(role.clone()),
+            None => Ok(self.staged.find_role(name)?),
+        }
     }
 
     /// Returns the expiry of metadata of a role that is made now.
@@ -205,6 +266,15 @@ pub fn lock_published(published: &Path, wait: Duration) -> Result<Lock, Reposito
         return Err(InputError::NoFile { path: published.to_owned(), reason }.into());
     }
     lock(&live, wait)
+}
+
+/// Takes the lock of a repository.
+fn lock_staged(dir: &Path, wait: Duration) -> Result<Lock, RepositoryError> {
+    let folder = Folder::new(dir.join(STAGED));
+    if !folder.exists() {
+        return Err(InputError::NotARepository(dir.to_owned()).into());
+    }
+    lock(&folder, wait)
 }
 
 /// Takes the lock of a folder.

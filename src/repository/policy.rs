@@ -21,6 +21,10 @@ pub const TEMPLATE: &str = r#"# The policy of this TUF repository. Durations: 90
 # The digests that new targets are listed with: sha256, sha512 or both.
 hashes = ["sha256"]
 
+# Where keys lie whose files tell what they are called and can be proposed by `status` (relative to this file)
+# [default: keystore and keys, here and beside the repository]. Only public halves are read.
+# key-dirs = ["keystore"]
+
 # How long new metadata of a role is valid, how long before its expiry `refresh` signs it again [default: half of that
 # for snapshot and timestamp, never before it has expired for the others], and the keys that sign it when no --key is
 # given (paths are relative to this file). A delegated role without an entry follows targets.
@@ -61,6 +65,8 @@ keep = 10
 pub struct Policy {
     #[serde(deserialize_with = "algorithms")]
     hashes: Vec<Algorithm>,
+    #[serde(rename = "key-dirs")]
+    key_dirs: Option<Vec<String>>,
     roles: BTreeMap<String, RolePolicy>,
     publish: Publish,
     gc: Gc,
@@ -116,6 +122,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             hashes: vec![Algorithm::Sha256],
+            key_dirs: None,
             roles: BTreeMap::new(),
             publish: Publish::default(),
             gc: Gc::default(),
@@ -187,6 +194,16 @@ impl Policy {
             }
         }
         keys
+    }
+
+    /// Returns the references of the keys that sign a role by default.
+    pub fn role_keys(&self, role: &RoleName) -> &[String] {
+        self.roles.get(role.as_str()).map(|role| role.keys.as_slice()).unwrap_or_default()
+    }
+
+    /// Returns the folders in which keys lie, relative to the policy; none where it says nothing about them.
+    pub fn key_dirs(&self) -> Option<&[String]> {
+        self.key_dirs.as_deref()
     }
 
     /// Returns the digests that new targets are listed with.

@@ -43,6 +43,7 @@ impl Repository {
         let first_root = self.policy.first_root();
         let checked = check_metadata(metadata, METADATA, first_root, Expiry::Enforce, self.now)?;
         let mut report = checked.report;
+        report.findings.extend(checked.strays);
         if how != TargetBytes::Ignore {
             report.findings.extend(check_target_files(targets, checked.layout, &checked.targets, how)?);
         }

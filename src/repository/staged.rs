@@ -300,13 +300,24 @@ impl Staged {
     /// # Errors
     /// [`InputError::NotARepository`], [`RepositoryError::Refused`] for files that are no metadata or missing.
     pub fn read(repository: &std::path::Path) -> Result<Self, RepositoryError> {
+        Self::read_besides(repository, &BTreeSet::new())
+    }
+
+    /// Reads the state as [`Staged::read`] does, as if some drafts, by file name, were not there. Their files are left.
+    ///
+    /// # Errors
+    /// As [`Staged::read`].
+    pub fn read_besides(
+        repository: &std::path::Path,
+        besides: &BTreeSet<String>,
+    ) -> Result<Self, RepositoryError> {
         let folder = Folder::new(repository.join(STAGED));
         if !folder.exists() {
             return Err(InputError::NotARepository(repository.to_owned()).into());
         }
         let drafts = Folder::new(folder.file(DRAFTS));
         let mut on_disk = BTreeMap::new();
-        for name in drafts.names().at(drafts.path())? {
+        for name in drafts.names().at(drafts.path())?.into_iter().filter(|name| !besides.contains(name)) {
             let bytes = drafts.read(&name, MAX_METADATA).at(drafts.file(&name))?.unwrap_or_default();
             on_disk.insert(name, bytes);
         }
@@ -618,6 +629,11 @@ impl Staged {
         !draft.pins.any() && repeats(&dated, written.signed())
     }
 
+    /// Lets the next plan remove or replace the file of a draft that was not read.
+    pub(super) fn give_up(&mut self, role: &RoleName) {
+        self.on_disk.entry(draft_name(role)).or_default();
+    }
+
     /// Drops the drafts of roles that nobody delegates to any more.
     pub fn drop_unreachable(&mut self) {
         let graph = self.graph();
@@ -686,6 +702,12 @@ impl DraftPlan {
 /// Returns the file name of a role's draft.
 pub fn draft_name(role: &RoleName) -> String {
     format!("{}.json", role.encoded())
+}
+
+/// Returns the role of a draft's file, named relative to the repository.
+pub fn draft_of(file: &str) -> Option<RoleName> {
+    let name = file.strip_prefix(STAGED)?.strip_prefix('/')?.strip_prefix(DRAFTS)?.strip_prefix('/')?;
+    RoleName::from_encoded(name.strip_suffix(".json")?)
 }
 
 /// Reads the note beside a draft's metadata; a draft without one has nothing pinned.

@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 use super::Repository;
 use super::error::{Lacking, RepositoryError};
 use super::follow::{Extent, Reason, dirty, follow};
-use super::layout::{Layout, MAX_METADATA};
+use super::keyring::short_words;
+use super::layout::{Layout, MAX_METADATA, METADATA};
+use super::next::Step;
 use super::sign::signing_order;
 use super::staged::Staged;
 use super::view::{Graph, View};
@@ -18,6 +20,8 @@ use crate::verify::Authority;
 pub struct KeyStatus {
     /// Its id.
     pub keyid: KeyId,
+    /// What people call it: who holds it, or the name of its file.
+    pub name: Option<String>,
     /// Whether it has signed what is drafted, or else what is written.
     pub signed: bool,
 }
@@ -64,6 +68,14 @@ pub struct RoleStatus {
     pub reasons: Vec<Reason>,
 }
 
+impl RoleStatus {
+    /// Returns what a key of the role is called and the start of its id.
+    pub fn key_words(&self, id: &KeyId) -> String {
+        let known = self.keys.iter().find(|key| key.keyid == *id);
+        short_words(id, known.and_then(|key| key.name.as_deref()))
+    }
+}
+
 /// A repository at a glance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -73,6 +85,8 @@ pub struct Status {
     pub consistent_snapshot: bool,
     /// Whether everything written is live.
     pub published: bool,
+    /// What to do next.
+    pub steps: Vec<Step>,
 }
 
 impl Status {
@@ -102,7 +116,7 @@ impl Status {
             .iter()
             .find(|role| role.thresholds.iter().any(|threshold| threshold.old_root.is_some()))?;
         let version = root.draft?;
-        let ids = |keys: &[KeyId]| keys.iter().map(KeyId::short).collect::<Vec<_>>().join(", ");
+        let ids = |keys: &[KeyId]| keys.iter().map(|id| root.key_words(id)).collect::<Vec<_>>().join(", ");
         let words = |threshold: &ThresholdStatus| {
             let ThresholdStatus { old_root, threshold, signed, missing } = threshold;
             let mut words = format!("v{} keys {} of {threshold}", old_root.unwrap_or(version), signed.len());
@@ -117,41 +131,22 @@ impl Status {
         Some(format!("root v{version}: {}", root.thresholds.iter().map(words).collect::<Vec<_>>().join(", ")))
     }
 
+    /// Says whose signatures a new root needs besides its own keys': `1 of the keys of root v6 must sign too: …`.
+    pub fn old_root_words(&self) -> Option<String> {
+        let root = self.roles.iter().find(|role| role.role == RoleName::root())?;
+        let old = root.thresholds.iter().find(|threshold| threshold.old_root.is_some())?;
+        let keys: Vec<String> = old.signed.iter().chain(&old.missing).map(|id| root.key_words(id)).collect();
+        Some(format!(
+            "{} of the keys of root v{} must sign too: {}",
+            old.threshold,
+            old.old_root?,
+            keys.join(", ")
+        ))
+    }
+
     /// Returns the roles that expire at or before a moment.
     pub fn expiring(&self, moment: DateTime<Utc>) -> Vec<&RoleStatus> {
         self.roles.iter().filter(|role| role.expires.is_some_and(|expires| expires <= moment)).collect()
-    }
-
-    /// Returns the commands that lead on from here.
-    pub fn next(&self) -> Vec<String> {
-        let mut next = Vec::new();
-        let keyless = |role: &&RoleStatus| (role.distinct_keys as u64) < role.threshold;
-        for role in self.roles.iter().filter(keyless) {
-            next.push(format!("tuf-repo add-key {} KEY.pub", shell_word(role.role.as_str())));
-        }
-        if !next.is_empty() {
-            return next;
-        }
-        let dirty: Vec<&RoleStatus> = self.roles.iter().filter(|role| !role.reasons.is_empty()).collect();
-        if dirty.is_empty() {
-            return if self.published { next } else { vec!["tuf-repo publish".to_owned()] };
-        }
-        if dirty.iter().all(|role| role.missing == 0) {
-            return vec!["tuf-repo write".to_owned()];
-        }
-        let unsigned = dirty.iter().filter(|role| role.missing > 0);
-        let names: Vec<String> = unsigned.map(|role| role.role.to_string()).collect();
-        vec![format!("tuf-repo write{}", " --key KEY".repeat(names.len().min(4)))]
-    }
-}
-
-/// Quotes a word for a shell where it needs that.
-fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./%+,:@".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 
@@ -164,19 +159,36 @@ impl Repository {
         let view = self.staged.effective();
         let graph = view.graph();
         let dirty = dirty(&view, &self.staged);
-        let live = Live::read(&self.live_folder())?;
+        let live = Live::read(&self.published_folder())?;
+        let names = self.keyring().names();
         let mut roles = Vec::new();
         for role in signing_order(&graph) {
-            let reasons = dirty
+            let mut reasons = dirty
                 .iter()
                 .find(|(name, _)| *name == role)
                 .map(|(_, reasons)| reasons.clone())
                 .unwrap_or_default();
-            roles.push(role_status(&self.staged, &view, &graph, &live, role, reasons));
+            reasons.extend(self.unreadable.get(&role).cloned().map(Reason::Unreadable));
+            let mut status = role_status(&self.staged, &view, &graph, &live, role, reasons);
+            for key in &mut status.keys {
+                let listed = view.authorities(&status.role, &graph);
+                let mut listed = listed.iter().rev().filter_map(|(authority, _)| authority.key(&key.keyid));
+                key.name = listed.next().and_then(|key| names.of(key));
+            }
+            roles.push(status);
         }
         let published = roles.iter().all(|role| role.written == role.live);
         let consistent_snapshot = view.root().is_some_and(|root| root.consistent_snapshot);
-        Ok(Status { roles, consistent_snapshot, published })
+        let steps = self.next_steps(published)?;
+        Ok(Status { roles, consistent_snapshot, published, steps })
+    }
+
+    /// Returns the folder of metadata that clients see: that of the policy's destination, where it is a folder.
+    pub(super) fn published_folder(&self) -> Folder {
+        match self.policy().publish_to().filter(|to| !to.contains("://")) {
+            Some(to) => Folder::new(self.dir().join(to).join(METADATA)),
+            None => self.live_folder(),
+        }
     }
 
     /// Returns what the drafts would be if everything that follows were derived now.
@@ -229,7 +241,7 @@ fn role_status(
             let signed = result.signed.contains(keyid);
             match keys.iter_mut().find(|known| known.keyid == **keyid) {
                 Some(known) => known.signed |= signed,
-                None => keys.push(KeyStatus { keyid: (*keyid).clone(), signed }),
+                None => keys.push(KeyStatus { keyid: (*keyid).clone(), name: None, signed }),
             }
         }
     }

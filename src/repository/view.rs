@@ -153,6 +153,7 @@ impl<'a> View<'a> {
                 threshold: result.threshold,
                 keys,
                 missing: result.missing,
+                names: BTreeMap::new(),
                 old_root,
             })
         })

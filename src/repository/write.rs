@@ -14,7 +14,7 @@ use super::scan::{copy_digested, digest_file};
 use super::sign::{SigningKey, sign_drafts, signing_order};
 use super::staged::{AnyRole, DraftPlan};
 use super::view::View;
-use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath};
+use crate::metadata::{Algorithm, KeyId, RoleName, TargetFile, TargetPath};
 use crate::storage::{Folder, Overlay, ReadFiles};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 
@@ -115,10 +115,10 @@ impl Repository {
         let graph = view.graph();
         let lacking: Vec<Lacking> = roles.iter().filter_map(|role| view.lacking(role, &graph)).collect();
         if !lacking.is_empty() {
-            return Err(RepositoryError::Incomplete(lacking));
+            return Err(self.incomplete(&view, lacking));
         }
         if roles.is_empty() && !left.is_empty() {
-            return Err(RepositoryError::Incomplete(left));
+            return Err(self.incomplete(&view, left));
         }
         if roles.is_empty() {
             return Ok(Written { metadata: self.newest_root()?.into_iter().collect(), ..Written::default() });
@@ -147,6 +147,18 @@ impl Repository {
         let mut after = Self::open(&self.dir, self.now)?;
         let plan = after.plan_edit()?;
         after.staged.save(&plan)
+    }
+
+    /// Says that signatures are missing, and what the keys are called that could still sign.
+    fn incomplete(&self, view: &View<'_>, mut lacking: Vec<Lacking>) -> RepositoryError {
+        let (graph, names) = (view.graph(), self.keyring().names());
+        for lacking in &mut lacking {
+            let authorities = view.authorities(&lacking.role, &graph);
+            let key = |id: &KeyId| authorities.iter().find_map(|(authority, _)| authority.key(id));
+            let named = lacking.missing.iter().filter_map(|id| Some((id.clone(), names.of(key(id)?)?)));
+            lacking.names = named.collect();
+        }
+        RepositoryError::Incomplete(lacking)
     }
 
     /// Returns the roles with drafts, without snapshot and timestamp; only those named where any is named.
@@ -274,7 +286,7 @@ impl Repository {
     }
 
     /// Returns `root.json` where a killed `write` has left it behind the newest of the versioned roots.
-    fn newest_root(&self) -> Result<Option<(String, Vec<u8>)>, RepositoryError> {
+    pub(super) fn newest_root(&self) -> Result<Option<(String, Vec<u8>)>, RepositoryError> {
         let (folder, name) = (self.staged.folder(), "root.json");
         let Some(version) = self.staged.root.written_version() else { return Ok(None) };
         let read = |name: &str| folder.read(name, MAX_METADATA).at(folder.file(name));

@@ -257,6 +257,11 @@ impl Bucket {
         self.shared.runtime.block_on(work)
     }
 
+    /// Returns the runtime, for work beside what is waited for.
+    pub(super) fn handle(&self) -> &tokio::runtime::Handle {
+        self.shared.runtime.handle()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Seen>> {
         self.view.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

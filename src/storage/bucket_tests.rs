@@ -169,7 +169,10 @@ fn an_object_tells_its_type_and_how_long_it_may_be_kept() {
     let forever = "public, max-age=31536000, immutable".to_owned();
     assert_eq!(told("1.root.json", Caching::Forever), ("application/json".to_owned(), forever.clone()));
     assert_eq!(told("a.txt", Caching::Forever), ("application/octet-stream".to_owned(), forever));
-    assert_eq!(told("timestamp.json", Caching::Never), ("application/json".to_owned(), "no-cache".to_owned()));
+    assert_eq!(
+        told("timestamp.json", Caching::Never),
+        ("application/json".to_owned(), "no-cache".to_owned())
+    );
 }
 
 #[test]
@@ -247,7 +250,8 @@ fn a_file_that_fails_its_check_does_not_appear() {
     let memory = Memory::new();
     let open: &OpenUpload<'_> = &|upload| Ok(Box::new(Bad(Cursor::new(bytes(upload.length)))));
     for length in [5, (8 << 20) + 5, 8 << 21] {
-        let error = memory.bucket().upload(&[upload("a", length, Caching::Forever)], open, &|_| {}).unwrap_err();
+        let error =
+            memory.bucket().upload(&[upload("a", length, Caching::Forever)], open, &|_| {}).unwrap_err();
         let UploadError::Io { source, .. } = error else { panic!("{error}") };
         assert_eq!(source.kind(), io::ErrorKind::InvalidData);
         assert!(memory.contents().is_empty());

@@ -3,8 +3,8 @@
 use std::io::{self, Read};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::{MultipartUpload, PutMultipartOptions};
+use tokio::task::JoinSet;
 
 use super::bucket::{Bucket, Caching, Created, Replaced, attributes};
 use super::cause::io_error;
@@ -62,88 +62,112 @@ impl Bucket {
     ) -> Result<(), UploadError> {
         let (small, large): (Vec<&Upload>, Vec<&Upload>) =
             files.iter().partition(|file| file.length <= PIECE);
-        self.block_on(async {
-            let mut sent = stream::iter(small.into_iter().map(|file| self.send_whole(file, open)))
-                .buffer_unordered(AT_ONCE);
-            while let Some(length) = sent.try_next().await? {
-                done(length);
+        let mut on_their_way = JoinSet::new();
+        for file in small {
+            if on_their_way.len() == AT_ONCE {
+                self.arrived(&mut on_their_way, done)?;
             }
-            for file in large {
-                let failed = |source| UploadError::Io { name: file.name.clone(), source };
-                self.send_in_pieces(file, open, done).await.map_err(failed)?;
-            }
-            Ok(())
-        })
+            // read here and not among the requests: what is read may be in a bucket itself
+            let mut bytes = Vec::new();
+            let read = open(file).and_then(|mut reader| reader.read_to_end(&mut bytes));
+            read.map_err(|source| UploadError::Io { name: file.name.clone(), source })?;
+            let (bucket, file) = (self.clone(), file.clone());
+            on_their_way.spawn_on(async move { bucket.send(file, bytes.into()).await }, self.handle());
+        }
+        while !on_their_way.is_empty() {
+            self.arrived(&mut on_their_way, done)?;
+        }
+        for file in large {
+            let failed = |source| UploadError::Io { name: file.name.clone(), source };
+            self.send_in_pieces(file, open, done).map_err(failed)?;
+        }
+        Ok(())
     }
 
-    async fn send_whole(&self, file: &Upload, open: &OpenUpload<'_>) -> Result<u64, UploadError> {
-        let failed = |source| UploadError::Io { name: file.name.clone(), source };
-        let mut bytes = Vec::new();
-        open(file).and_then(|mut reader| reader.read_to_end(&mut bytes)).map_err(failed)?;
+    /// Waits for one of the files that are on their way.
+    fn arrived(
+        &self,
+        files: &mut JoinSet<Result<u64, UploadError>>,
+        done: &dyn Fn(u64),
+    ) -> Result<(), UploadError> {
+        match self.block_on(files.join_next()) {
+            Some(Ok(length)) => done(length?),
+            // it is neither cancelled nor does it panic
+            Some(Err(error)) => {
+                return Err(UploadError::Io { name: String::new(), source: io::Error::other(error) });
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    async fn send(&self, file: Upload, bytes: Bytes) -> Result<u64, UploadError> {
         let length = bytes.len() as u64;
-        let bytes = Bytes::from(bytes);
         let other = match file.caching {
             Caching::Forever => {
-                self.put_new(&file.name, bytes, file.caching).await.map_err(failed)? == Created::Other
+                self.put_new(&file.name, bytes, file.caching).await.map(|put| put == Created::Other)
             }
             Caching::Never => {
-                self.put_over(&file.name, bytes, file.caching).await.map_err(failed)? == Replaced::Overtaken
+                self.put_over(&file.name, bytes, file.caching).await.map(|put| put == Replaced::Overtaken)
             }
         };
-        if other { Err(UploadError::Other { name: file.name.clone() }) } else { Ok(length) }
+        match other {
+            Ok(false) => Ok(length),
+            Ok(true) => Err(UploadError::Other { name: file.name }),
+            Err(source) => Err(UploadError::Io { name: file.name, source }),
+        }
     }
 
     /// Stores put pieces together under no condition. That is no loss: the bytes have been checked, and the name of a file
     /// that may be kept says them.
-    async fn send_in_pieces(
-        &self,
-        file: &Upload,
-        open: &OpenUpload<'_>,
-        done: &dyn Fn(u64),
-    ) -> io::Result<()> {
+    fn send_in_pieces(&self, file: &Upload, open: &OpenUpload<'_>, done: &dyn Fn(u64)) -> io::Result<()> {
         let mut reader = open(file)?;
         let key = self.key(&file.name)?;
         let options = PutMultipartOptions {
             attributes: attributes(&file.name, file.caching),
             ..PutMultipartOptions::default()
         };
-        let mut upload = self.store().put_multipart_opts(&key, options).await.map_err(io_error)?;
+        let begun = self.block_on(self.store().put_multipart_opts(&key, options));
+        let mut upload = begun.map_err(io_error)?;
         let piece = PIECE.max(file.length.div_ceil(MOST_PIECES));
-        match send_pieces(upload.as_mut(), &mut reader, piece, done).await {
-            Ok(()) => upload.complete().await.map(drop).map_err(io_error),
+        match self.send_pieces(upload.as_mut(), &mut reader, piece, done) {
+            Ok(()) => self.block_on(upload.complete()).map(drop).map_err(io_error),
             Err(error) => {
                 // what cannot be taken back is invisible, and the store's rules of age remove it
-                let _ = upload.abort().await;
+                let _ = self.block_on(upload.abort());
                 Err(error)
             }
         }
     }
-}
 
-async fn send_pieces(
-    upload: &mut dyn MultipartUpload,
-    reader: &mut dyn Read,
-    piece: u64,
-    done: &dyn Fn(u64),
-) -> io::Result<()> {
-    let mut on_their_way = stream::FuturesUnordered::new();
-    loop {
-        let mut bytes = Vec::new();
-        reader.take(piece).read_to_end(&mut bytes)?;
-        let length = bytes.len() as u64;
-        if length == 0 {
-            break;
+    fn send_pieces(
+        &self,
+        upload: &mut dyn MultipartUpload,
+        reader: &mut dyn Read,
+        piece: u64,
+        done: &dyn Fn(u64),
+    ) -> io::Result<()> {
+        let mut on_their_way = JoinSet::new();
+        let mut read_all = false;
+        while !read_all || !on_their_way.is_empty() {
+            if on_their_way.len() == AT_ONCE || read_all {
+                match self.block_on(on_their_way.join_next()) {
+                    Some(Ok(length)) => done(length?),
+                    Some(Err(error)) => return Err(io::Error::other(error)),
+                    None => {}
+                }
+                continue;
+            }
+            let mut bytes = Vec::new();
+            reader.take(piece).read_to_end(&mut bytes)?;
+            let length = bytes.len() as u64;
+            read_all = length == 0;
+            if !read_all {
+                let part = upload.put_part(Bytes::from(bytes).into());
+                let send = async move { part.await.map(|()| length).map_err(io_error) };
+                on_their_way.spawn_on(send, self.handle());
+            }
         }
-        let part = upload.put_part(Bytes::from(bytes).into());
-        on_their_way.push(async move { part.await.map(|()| length) });
-        if on_their_way.len() == AT_ONCE
-            && let Some(length) = on_their_way.next().await
-        {
-            done(length.map_err(io_error)?);
-        }
+        Ok(())
     }
-    while let Some(length) = on_their_way.next().await {
-        done(length.map_err(io_error)?);
-    }
-    Ok(())
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use tuf::repository::{DRAFTS, KeyChoice, Layout, Replace, STAGED, Selection, Side, TARGETS};
+use tuf::repository::{DRAFTS, DeadEnd, KeyChoice, Layout, Replace, STAGED, Selection, Side, TARGETS};
 
 use crate::client::new_client;
 use crate::world::{World, contents, difference, public, role, signing};
@@ -191,7 +191,7 @@ fn a_file_that_a_killed_write_signed_with_keys_withdrawn_since_is_left_behind() 
     }
     for (name, old, new) in [("targets", 1, 4), ("snapshot", 2, 5)] {
         let choice = KeyChoice::Key(public(old).clone());
-        world.edit(|repository| repository.remove_key(&role(name), &choice, None)).unwrap();
+        world.edit(|repository| repository.remove_key(&role(name), &choice, None, DeadEnd::Allow)).unwrap();
         world.edit(|repository| repository.add_key(&role(name), public(new), None)).unwrap();
     }
     world.write(&[0, 3, 4, 5]).unwrap();
@@ -246,7 +246,9 @@ fn a_publication_killed_anywhere_is_finished_by_the_next() {
     world.publish().unwrap();
     let choice = KeyChoice::Key(public(3).clone());
     world.edit(|repository| repository.add_key(&role("timestamp"), public(5), None)).unwrap();
-    world.edit(|repository| repository.remove_key(&role("timestamp"), &choice, None)).unwrap();
+    world
+        .edit(|repository| repository.remove_key(&role("timestamp"), &choice, None, DeadEnd::Allow))
+        .unwrap();
     world.write(&[0, 5]).unwrap();
     let end = world.twin();
     let put = end.publish().unwrap();

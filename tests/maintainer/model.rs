@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use tuf::metadata::RoleName;
 use tuf::repository::{
-    DRAFTS, Delegation, Graph, KeyChoice, Layout, METADATA, Replace, Repository, STAGED, Selection, Side,
-    TARGETS, Trust,
+    DRAFTS, DeadEnd, Delegation, Graph, KeyChoice, Layout, METADATA, Replace, Repository, STAGED, Selection,
+    Side, TARGETS, Trust,
 };
 
 use crate::client::{Standing, new_client};
@@ -171,7 +171,7 @@ impl Model {
             Step::RemoveKey { role, key, delegator } => world.edit(|repository| {
                 let delegator = by(&one(*role), *delegator);
                 let choice = KeyChoice::Key(public(*key).clone());
-                repository.remove_key(&one(*role), &choice, delegator.as_ref()).map(drop)
+                repository.remove_key(&one(*role), &choice, delegator.as_ref(), DeadEnd::Allow).map(drop)
             }),
             Step::RotateKey { role, old, new, delegator } => {
                 let status = world.open().status().unwrap();
@@ -184,13 +184,15 @@ impl Model {
                 let choice = KeyChoice::Id(old.keyid.to_string());
                 world.edit(|repository| {
                     let delegator = by(&one(*role), *delegator);
-                    repository.remove_key(&one(*role), &choice, delegator.as_ref())?;
+                    repository.remove_key(&one(*role), &choice, delegator.as_ref(), DeadEnd::Allow)?;
                     repository.add_key(&one(*role), public(*new), delegator.as_ref()).map(drop)
                 })
             }
             Step::Threshold { role, threshold, delegator } => world.edit(|repository| {
                 let delegator = by(&one(*role), *delegator);
-                repository.set_threshold(&one(*role), *threshold, delegator.as_ref()).map(drop)
+                repository
+                    .set_threshold(&one(*role), *threshold, delegator.as_ref(), DeadEnd::Allow)
+                    .map(drop)
             }),
             Step::Expire { role, days } => {
                 let moment = world.now + TimeDelta::days(*days);
@@ -395,7 +397,10 @@ impl Model {
         let elsewhere = temporary();
         copy_folder(&self.world.dir(), &elsewhere.path().join("other"));
         let copied = Repository::open(&elsewhere.path().join("other"), self.world.now).unwrap();
-        assert_eq!(copied.status().unwrap(), status);
+        // only the proposal of a place for a new key tells where the repository is
+        let mut copied = copied.status().unwrap();
+        copied.steps.clone_from(&status.steps);
+        assert_eq!(copied, status);
     }
 
     /// Lists files that have changed since with the bytes that they have now, or not at all.
@@ -434,7 +439,7 @@ impl Model {
                 for delegator in delegators {
                     if (found.distinct_keys as u64) < found.threshold {
                         let given = |repository: &mut Repository| {
-                            repository.set_threshold(name, 1, delegator.as_ref())?;
+                            repository.set_threshold(name, 1, delegator.as_ref(), DeadEnd::Allow)?;
                             repository.add_key(name, public(7), delegator.as_ref())
                         };
                         self.world.edit(given).unwrap();

@@ -8,7 +8,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tuf::crypto::{KeyType, PrivateKey, Signer};
 use tuf::metadata::{KeyId, RoleName};
-use tuf::repository::{KeyChoice, Layout, METADATA, Repository, Selection, Side, SigningKey};
+use tuf::repository::{DeadEnd, KeyChoice, Layout, METADATA, Repository, Selection, Side, SigningKey};
 
 use crate::client::{Standing, new_client};
 use crate::world::{World, role};
@@ -35,9 +35,9 @@ fn trust(repository: &mut Repository, name: &RoleName, keys: &[&PrivateKey], thr
     let root = repository.staged().root.effective().unwrap();
     let listed = root.roles[name.as_str()].keyids.clone();
     for id in listed.into_iter().filter(|id| !wanted.contains(id)) {
-        repository.remove_key(name, &KeyChoice::Id(id.to_string()), None).unwrap();
+        repository.remove_key(name, &KeyChoice::Id(id.to_string()), None, DeadEnd::Allow).unwrap();
     }
-    repository.set_threshold(name, threshold, None).unwrap();
+    repository.set_threshold(name, threshold, None, DeadEnd::Allow).unwrap();
 }
 
 fn write(world: &World, pool: &[PrivateKey]) {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use tuf::metadata::RoleName;
 use tuf::repository::{
-    DRAFTS, Delegation, Execution, InputError, KeyChoice, Layout, POLICY, Replace, Repository,
+    DRAFTS, DeadEnd, Delegation, Execution, InputError, KeyChoice, Layout, POLICY, Replace, Repository,
     RepositoryError, STAGED, Selection, Side, TARGETS,
 };
 
@@ -55,7 +55,7 @@ fn a_new_key_makes_root_dirty() {
 fn a_new_threshold_makes_root_dirty_and_what_is_signed_by_too_few() {
     let world = World::written(Layout::Consistent);
     world.edit(|repository| repository.add_key(&role("targets"), public(5), None)).unwrap();
-    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None)).unwrap();
+    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None, DeadEnd::Allow)).unwrap();
     assert_eq!(world.dirty(), ["root", "targets", "snapshot", "timestamp"]);
 }
 
@@ -64,7 +64,9 @@ fn a_withdrawn_key_makes_root_dirty_and_what_it_signed() {
     let world = World::written(Layout::Consistent);
     world.edit(|repository| repository.add_key(&role("timestamp"), public(5), None)).unwrap();
     let choice = KeyChoice::Key(public(3).clone());
-    world.edit(|repository| repository.remove_key(&role("timestamp"), &choice, None)).unwrap();
+    world
+        .edit(|repository| repository.remove_key(&role("timestamp"), &choice, None, DeadEnd::Allow))
+        .unwrap();
     assert_eq!(world.dirty(), ["root", "timestamp"]);
 }
 
@@ -88,7 +90,7 @@ fn a_key_that_may_not_sign_is_refused_by_name_and_nothing_changes() {
 fn write_keeps_the_signatures_that_are_there_already() {
     let world = World::written(Layout::Consistent);
     world.edit(|repository| repository.add_key(&role("targets"), public(4), None)).unwrap();
-    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None)).unwrap();
+    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None, DeadEnd::Allow)).unwrap();
     world.write(&[0, 1, 2, 3, 4]).unwrap();
     world.put("a", b"1");
     world.add("targets", &["a"], Replace::Refuse).unwrap();
@@ -165,7 +167,7 @@ fn taking_an_edit_back_leaves_no_draft() {
     world.edit(|repository| repository.remove_targets(&["a".into()], None)).unwrap();
     world.edit(|repository| repository.add_key(&role("targets"), public(4), None)).unwrap();
     let choice = KeyChoice::Key(public(4).clone());
-    world.edit(|repository| repository.remove_key(&role("targets"), &choice, None)).unwrap();
+    world.edit(|repository| repository.remove_key(&role("targets"), &choice, None, DeadEnd::Allow)).unwrap();
     world.delegate("targets", "django", 4, &["*"]).unwrap();
     world.edit(|repository| repository.revoke(&role("django"), None)).unwrap();
     let expires = world.open().staged().targets(&role("targets")).unwrap().effective().unwrap().expires;
@@ -181,7 +183,7 @@ fn a_draft_that_only_renews_signatures_goes_with_its_cause() {
     let world = World::written(Layout::Consistent);
     let before = contents(&world.dir());
     world.edit(|repository| repository.add_key(&role("targets"), public(4), None)).unwrap();
-    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None)).unwrap();
+    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None, DeadEnd::Allow)).unwrap();
     world.sign(&[], &[1]).unwrap();
     assert_eq!(world.versions("targets"), (Some(1), Some(2)));
     world.edit(|repository| repository.discard(&[role("root")])).unwrap();
@@ -268,7 +270,7 @@ fn rotating_root_never_rewrites_an_old_root() {
     for number in [4, 5, 6] {
         let old = if number == 4 { 0 } else { number - 1 };
         let choice = KeyChoice::Key(public(old).clone());
-        world.edit(|repository| repository.remove_key(&role("root"), &choice, None)).unwrap();
+        world.edit(|repository| repository.remove_key(&role("root"), &choice, None, DeadEnd::Allow)).unwrap();
         world.edit(|repository| repository.add_key(&role("root"), public(number), None)).unwrap();
         world.write(&[old, number]).unwrap();
         for (version, bytes) in roots.iter().enumerate() {
@@ -342,10 +344,17 @@ fn a_role_below_another_lists_only_what_the_whole_chain_trusts_it_for() {
     assert!(matches!(refused, RepositoryError::Input(InputError::NotTrusted { .. })), "{refused}");
     world.add("lower", &["upper/inside"], Replace::Refuse).unwrap();
     world.write(&[1, 2, 3, 4, 5]).unwrap();
-    // narrowed later, the target is out of reach: worth a warning, no reason to serve nobody
+    // narrowed later, the target is out of reach: it goes before anything is published
     world.edit(|repository| repository.revoke(&role("upper"), None)).unwrap();
     world.delegate("targets", "upper", 4, &["other/*"]).unwrap();
     world.write(&[1, 2, 3]).unwrap();
+    let refused = world.publish().unwrap_err();
+    assert!(
+        refused.to_string().contains("lists 'upper/inside', which no delegation trusts it for"),
+        "{refused}"
+    );
+    world.edit(|repository| repository.remove_targets(&["upper/inside".into()], None)).unwrap();
+    world.write(&[2, 3, 5]).unwrap();
     new_client(&world.dir(), Side::Staged, Layout::Consistent).unwrap();
     world.publish().unwrap();
 }
@@ -372,7 +381,7 @@ fn a_revoked_role_stays_in_the_snapshot_and_goes_on_from_its_version() {
 #[test]
 fn a_role_is_not_signed_anew_for_a_delegator_that_is_not_written_yet() {
     let world = World::written(Layout::Consistent);
-    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None)).unwrap();
+    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None, DeadEnd::Allow)).unwrap();
     let before = contents(&world.dir());
     for selection in [Selection::Whole(vec![role("targets")]), Selection::Complete(vec![role("targets")])] {
         let written = world.write_some(&selection, &[0, 1, 2, 3]).unwrap();
@@ -417,8 +426,9 @@ fn a_role_may_have_a_delegator_that_is_searched_after_it() {
         new_client(&world.dir(), Side::Staged, layout).unwrap();
         // and it must satisfy both of them
         world.edit(|repository| repository.add_key(&role("lower"), public(6), Some(&role("upper")))).unwrap();
-        let two =
-            |repository: &mut Repository| repository.set_threshold(&role("lower"), 2, Some(&role("upper")));
+        let two = |repository: &mut Repository| {
+            repository.set_threshold(&role("lower"), 2, Some(&role("upper")), DeadEnd::Allow)
+        };
         world.edit(two).unwrap();
         assert_eq!(world.dirty(), ["lower", "upper", "snapshot", "timestamp"]);
         assert!(matches!(world.write(&[2, 3, 4, 5]), Err(RepositoryError::Incomplete(_))));

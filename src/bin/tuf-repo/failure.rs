@@ -2,7 +2,7 @@
 
 use tuf::cli::failure::{Failure, FailureKind};
 use tuf::cli::text::shell_word;
-use tuf::repository::{InputError, Lacking, Refusal, RepositoryError};
+use tuf::repository::{InputError, Lacking, Refusal, RepositoryError, draft_of};
 
 /// Turns a failure of the library into one of a command.
 pub fn failure(error: RepositoryError) -> Failure {
@@ -32,6 +32,9 @@ fn hint(error: &RepositoryError) -> Option<String> {
         RepositoryError::MayNotSign { role: None, .. } => Some("tuf-repo add-key ROLE KEY.pub".to_owned()),
         RepositoryError::Incomplete(roles) => Some(incomplete_hint(roles)),
         RepositoryError::NothingWritten { .. } => Some("tuf-repo write --key KEY".to_owned()),
+        RepositoryError::Refused { file, reason: Refusal::Unreadable(_) } if draft_of(file).is_some() => {
+            draft_of(file).map(|role| format!("tuf-repo discard {}", shell_word(role.as_str())))
+        }
         RepositoryError::Refused { reason, .. } => refusal_hint(reason),
         RepositoryError::Locked { .. } => Some("--wait 30s waits for it".to_owned()),
         RepositoryError::Overtaken { .. } => {
@@ -62,6 +65,9 @@ fn refusal_hint(reason: &Refusal) -> Option<String> {
         Refusal::Finding(message) if message.contains("expired") => {
             Some("tuf-repo bump ROLE, then write; or publish --allow-expired".to_owned())
         }
+        Refusal::Finding(message) if message.contains("which no delegation trusts it for") => Some(
+            "tuf-repo remove-targets PATH --role ROLE, or tuf-repo delegate with wider --paths".to_owned(),
+        ),
         Refusal::Untrusted(_) | Refusal::Unreadable(_) | Refusal::Missing | Refusal::Finding(_) => {
             Some("tuf-repo verify lists all that is wrong".to_owned())
         }
@@ -77,6 +83,12 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::NotDelegatedBy { .. } | InputError::Cycle { .. } => "tuf-repo diff, tuf-repo status",
         InputError::NoSuchKey { .. } | InputError::AmbiguousKey { .. } => {
             "tuf-repo status -v lists the keys in full"
+        }
+        InputError::DeadEnd { role, .. } => {
+            return Some(format!(
+                "tuf-repo add-key {} KEY.pub first; or --force, where keys are to follow",
+                shell_word(role.as_str())
+            ));
         }
         InputError::ArchiveInside { .. } => "--archive with a folder outside the repository",
         InputError::LastVersion { .. } => "ask for a lower version",

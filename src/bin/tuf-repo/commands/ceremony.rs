@@ -82,7 +82,12 @@ pub fn sign_bundle(file: &Path, keys: &KeyArgs, dry_run: DryRun, context: &Conte
         .thresholds()
         .iter()
         .map(|threshold| {
-            format!("{}: {} of {} signatures", threshold.by, bundle.signed(threshold), threshold.threshold)
+            let signed = bundle.signed(threshold);
+            let mut words = format!("{}: {signed} of {} signatures", threshold.by, threshold.threshold);
+            if (signed as u64) < threshold.threshold {
+                words.push_str(&format!(" (missing {})", bundle.missing(threshold).join(", ")));
+            }
+            words
         })
         .collect();
     let done = match (signed.is_empty(), dry_run.dry_run) {
@@ -111,6 +116,9 @@ const MOST_LINES: usize = 60;
 /// along, which is only the sender's word.
 fn show(bundle: &Bundle, changes: &[String], context: &Context) -> Result<(), InputError> {
     let content = bundle.content()?;
+    if bundle.names_keys() {
+        context.output.talk("The names of keys are those that whoever made the file gave them.");
+    }
     let most = if context.output.verbosity() >= Verbosity::Verbose { usize::MAX } else { MOST_LINES };
     context.output.talk(&format!("{} v{} says:", bundle.role(), bundle.version()));
     content.iter().take(most).for_each(|line| context.output.talk(&format!("  {line}")));

@@ -6,12 +6,13 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use tuf::cli::failure::{Failure, FailureKind};
 use tuf::cli::keys::{KeyArgument, LoadedKey, describe, load_public, load_signers};
+use tuf::cli::output::Format;
 use tuf::cli::password_source::PasswordSource;
 use tuf::cli::passwords::Passwords;
 use tuf::cli::progress::Progress;
 use tuf::cli::terminal::Interaction;
 use tuf::metadata::RoleName;
-use tuf::repository::{KeyChoice, Repository};
+use tuf::repository::{DeadEnd, KeyChoice, Repository};
 
 use crate::context::Context;
 
@@ -55,6 +56,21 @@ impl KeyArgs {
         let loaded = load_signers(&self.keys, &mut self.passwords.read(context)?)?;
         loaded.warnings.iter().for_each(|warning| context.output.warn(warning));
         Ok(loaded.keys)
+    }
+}
+
+/// Whether a threshold may be above the number of keys.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Force {
+    /// Do it although more keys would have to sign than there are.
+    #[arg(long)]
+    force: bool,
+}
+
+impl Force {
+    /// Returns what becomes of an edit after which nobody could sign.
+    pub fn dead_end(self) -> DeadEnd {
+        if self.force { DeadEnd::Allow } else { DeadEnd::Refuse }
     }
 }
 
@@ -173,6 +189,18 @@ pub fn progress(context: &Context, length: u64, label: &str) -> Progress {
 /// Makes a bar that counts bytes.
 pub fn progress_bytes(context: &Context, length: u64, label: &str) -> Progress {
     Progress::bytes(context.output.verbosity(), length, label)
+}
+
+/// Shows whom the drafts trust otherwise than what is written, before anybody is asked for the password of a key that
+/// signs them.
+pub fn show_trust(repository: &Repository, roles: &[RoleName], keys: &KeyArgs, context: &Context) {
+    if keys.keys.is_empty() || context.output.format() == Format::Json {
+        return;
+    }
+    for change in repository.trust_changes(roles) {
+        context.output.talk(&format!("{}: {} against {}", change.role, change.new, change.old));
+        change.differences.iter().for_each(|difference| context.output.talk(&format!("  {}", difference.0)));
+    }
 }
 
 /// Finds the keys of a folder that may sign for the roles, or for any role where none is named. What else lies in the

@@ -40,6 +40,11 @@ impl DestinationArgs {
         }
     }
 
+    /// Tells whether a place was typed.
+    pub fn is_typed(&self) -> bool {
+        self.to.is_some() || self.metadata_to.is_some()
+    }
+
     /// Returns the place that was typed, else the policy's, else the repository's own. A folder in the policy is relative
     /// to the policy's own folder.
     pub fn or_policy(&self, repository: &Repository) -> Result<Destination, Failure> {

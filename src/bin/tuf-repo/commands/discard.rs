@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 use tuf::cli::failure::Outcome;
 
 use super::common::DryRun;
-use super::edit::{finish, open_locked};
+use super::edit::{finish, open_damaged_locked};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -20,7 +20,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let mut repository = open_locked(context)?;
+    let mut repository = open_damaged_locked(context)?;
     let roles = args
         .roles
         .iter()

@@ -8,13 +8,27 @@ use tuf::metadata::RoleName;
 use tuf::repository::{DRAFTS, DraftPlan, Repository, STAGED};
 
 use super::common::DryRun;
+use super::next;
 use crate::context::Context;
 use crate::failure::failure;
 
 /// Opens the repository to change it.
 pub fn open_locked(context: &Context) -> Result<Repository, Failure> {
-    let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(Duration::ZERO);
-    Repository::open_locked(&context.repo, context.now, wait).map_err(failure)
+    Repository::open_locked(&context.repo, context.now, wait(context)).map_err(failure)
+}
+
+fn wait(context: &Context) -> Duration {
+    context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(Duration::ZERO)
+}
+
+/// Opens the repository to look at it, although some drafts are no metadata.
+pub fn open_damaged(context: &Context) -> Result<Repository, Failure> {
+    Repository::open_damaged(&context.repo, context.now).map_err(failure)
+}
+
+/// Opens the repository to discard drafts, although some are no metadata.
+pub fn open_damaged_locked(context: &Context) -> Result<Repository, Failure> {
+    Repository::open_damaged_locked(&context.repo, context.now, wait(context)).map_err(failure)
 }
 
 /// Opens the repository to look at it.
@@ -51,7 +65,7 @@ pub fn finish_planned(
     }
     let status = repository.status().map_err(failure)?;
     let dirty: Vec<&str> = status.dirty().into_iter().map(RoleName::as_str).collect();
-    let next = status.next();
+    let next = next::commands(&status, context);
     let drafts = |names: Vec<&String>| {
         names.into_iter().map(|name| format!("{STAGED}/{DRAFTS}/{name}")).collect::<Vec<_>>()
     };
@@ -67,7 +81,11 @@ pub fn finish_planned(
     if let Some(object) = json.as_object_mut() {
         object.extend(more);
     }
-    context.output.talk(&sentence(what, plan.is_empty(), dry_run, &next));
+    let assent = match plan.put.iter().any(|(name, _)| name == "root.json") {
+        true => status.old_root_words().map(|words| format!(" ({words})")).unwrap_or_default(),
+        false => String::new(),
+    };
+    context.output.talk(&sentence(&format!("{what}{assent}"), plan.is_empty(), dry_run, &next));
     context.output.result(String::new, json)
 }
 

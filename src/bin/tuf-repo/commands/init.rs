@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
-use tuf::cli::text::{one_line, quoted, shell_word};
+use tuf::cli::text::{one_line, quoted};
 use tuf::client::{Fetched, Fetcher, HttpFetcher, HttpOptions, SchemeFetcher, Sink};
 use tuf::repository::{
-    Adopted, BucketPlace, Execution, FolderSource, Layout, METADATA, Source, TARGETS, adopt,
+    Adopted, BucketPlace, Execution, FolderSource, Layout, METADATA, Repository, Source, TARGETS, adopt,
 };
 use url::Url;
 
 use super::common::{DryRun, progress_bytes};
 use super::destination::bucket;
+use super::next;
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -54,24 +55,27 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     }
     let layout = if args.no_consistent_snapshot { Layout::Plain } else { Layout::Consistent };
     let put = tuf::repository::init(dir, layout, context.now, execution).map_err(failure)?;
-    let made = if args.dry_run.dry_run { "Dry run, nothing changed: would make" } else { "Made" };
-    let next = format!("tuf-repo {}add-key root KEY.pub", option(dir));
-    context.output.talk(&format!("{made} the repository {} with unsigned drafts. Next: {next}", quoted(dir)));
+    let (made, next) = match execution {
+        Execution::DryRun => (
+            "Dry run, nothing changed: would make",
+            vec![format!("{} add-key root KEY.pub", next::program(dir))],
+        ),
+        Execution::Real => {
+            let status =
+                Repository::open(dir, context.now).and_then(|made| made.status()).map_err(failure)?;
+            ("Made", next::commands_in(dir, &status, context))
+        }
+    };
+    let first = next.first().map(|next| format!(" Next: {next}")).unwrap_or_default();
+    context.output.talk(&format!("{made} the repository {} with unsigned drafts.{first}", quoted(dir)));
     let json = json!({
         "dry_run": args.dry_run.dry_run,
         "repository": dir.to_string_lossy(),
         "consistent_snapshot": layout == Layout::Consistent,
         "put": put,
-        "next": [next],
+        "next": next,
     });
     context.output.result(String::new, json)
-}
-
-fn option(dir: &Path) -> String {
-    match dir.to_str() {
-        Some(".") => String::new(),
-        _ => format!("-r {} ", shell_word(&dir.to_string_lossy())),
-    }
 }
 
 fn take_over(
@@ -110,7 +114,7 @@ fn tell(dir: &Path, from: &str, adopted: &Adopted, execution: Execution, context
         Execution::Real => "Took over",
         Execution::DryRun => "Dry run, nothing changed: would take over",
     };
-    let next = format!("tuf-repo {}status", option(dir));
+    let next = format!("{} status", next::program(dir));
     // a URL may hold a password
     let shown = Url::parse(from).map_or_else(|_| one_line(from), |url| tuf::client::shown(&url));
     context.output.talk(&format!("{done} {} from {shown}. Next: {next}", names.join(", ")));

@@ -20,6 +20,7 @@ mod key;
 mod keygen;
 mod list;
 mod man;
+mod next;
 mod publish;
 mod refresh;
 mod remove_key;

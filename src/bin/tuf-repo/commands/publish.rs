@@ -51,9 +51,10 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         (false, false) => format!("Published {} to {}.", names.join(", "), place),
     };
     let next = match &destination {
-        Destination::Own => "tuf-repo serve",
-        Destination::Folder(_) | Destination::Bucket(_) => "tuf-repo status --expires-within 7d",
+        Destination::Own => "serve",
+        Destination::Folder(_) | Destination::Bucket(_) => "status --expires-within 7d",
     };
+    let next = format!("{} {next}", super::next::program(&context.repo));
     context.output.talk(&format!("{line} Next: {next}"));
     let json = json!({
         "dry_run": args.dry_run.dry_run,

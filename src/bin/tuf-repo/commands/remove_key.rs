@@ -3,7 +3,7 @@
 use serde_json::{Map, json};
 use tuf::cli::failure::Outcome;
 
-use super::common::{DryRun, PasswordArgs, key_choice};
+use super::common::{DryRun, Force, PasswordArgs, key_choice};
 use super::edit::{finish, open_locked};
 use crate::context::Context;
 use crate::failure::failure;
@@ -26,6 +26,9 @@ pub struct Args {
     passwords: PasswordArgs,
 
     #[command(flatten)]
+    force: Force,
+
+    #[command(flatten)]
     dry_run: DryRun,
 }
 
@@ -39,7 +42,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
     let mut keyids = Vec::new();
     for choice in &choices {
-        let (id, _) = repository.remove_key(&role, choice, delegator.as_ref()).map_err(failure)?;
+        let (id, _) = repository
+            .remove_key(&role, choice, delegator.as_ref(), args.force.dead_end())
+            .map_err(failure)?;
         keyids.push(id);
     }
     let shown: Vec<&str> = keyids.iter().map(|id| id.short()).collect();

@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 use tuf::cli::failure::Outcome;
 use tuf::cli::keys::{KeyArgument, load_public};
 
-use super::common::{DryRun, PasswordArgs, Scheme, key_choice, with_scheme};
+use super::common::{DryRun, Force, PasswordArgs, Scheme, key_choice, with_scheme};
 use super::edit::{finish, open_locked};
 use crate::context::Context;
 use crate::failure::failure;
@@ -35,6 +35,9 @@ pub struct Args {
     passwords: PasswordArgs,
 
     #[command(flatten)]
+    force: Force,
+
+    #[command(flatten)]
     dry_run: DryRun,
 }
 
@@ -46,7 +49,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let role = repository.find_role(&args.role).map_err(failure)?;
     let delegator =
         args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
-    let ((out, into), _) = repository.rotate_key(&role, &old, &new, delegator.as_ref()).map_err(failure)?;
+    let ((out, into), _) = repository
+        .rotate_key(&role, &old, &new, delegator.as_ref(), args.force.dead_end())
+        .map_err(failure)?;
     let what = format!("'{role}' trusts {} in the place of {}", into.short(), out.short());
     let more = Map::from_iter([
         ("role".to_owned(), json!(role)),

@@ -8,7 +8,7 @@ use tuf::cli::text::quoted;
 use tuf::repository::SigningKey;
 
 use super::ceremony;
-use super::common::{DryRun, KeyArgs, key_dir};
+use super::common::{DryRun, KeyArgs, key_dir, show_trust};
 use super::edit::{finish_planned, open_locked};
 use crate::context::Context;
 use crate::failure::failure;
@@ -90,6 +90,7 @@ fn sign_drafts(mut args: Args, context: &Context) -> Outcome {
             Failure::usage("no key to sign with").with_hint("--key KEY, or keys = […] in tuf-repo.toml")
         );
     }
+    show_trust(&repository, &roles, &args.keys, context);
     let loaded = args.keys.load(context)?;
     let keys: Vec<SigningKey<'_>> =
         loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();

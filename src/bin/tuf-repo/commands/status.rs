@@ -7,9 +7,10 @@ use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::output::Verbosity;
 use tuf::cli::text::one_line;
 use tuf::metadata::{RoleName, time};
-use tuf::repository::{RoleStatus, Status};
+use tuf::repository::{RoleStatus, Status, duration};
 
-use super::edit::open;
+use super::edit::open_damaged;
+use super::next;
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -30,7 +31,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let status = open(context)?.status().map_err(failure)?;
+    let status = open_damaged(context)?.status().map_err(failure)?;
     let soon = after(context.now, args.expires_within.unwrap_or_default())
         .map_err(|refusal| Failure::usage(refusal).with_hint("a shorter duration, such as 7d"))?;
     let expiring: Vec<&RoleName> = status.expiring(soon).into_iter().map(|role| &role.role).collect();
@@ -38,7 +39,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         status.roles.iter().map(|role| (role.role.to_string(), role_json(role))).collect();
     let json = json!({
         "dirty": status.dirty(),
-        "next": status.next(),
+        "next": next::commands(&status, context),
         "consistent_snapshot": status.consistent_snapshot,
         "published": status.published,
         "expiring": expiring,
@@ -60,17 +61,23 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         if !expiring.is_empty() {
             words.push(format!("expired or expiring: {}", names(expiring)));
         }
-        let next = status.next().into_iter().next();
-        let next = next.unwrap_or_else(|| "tuf-repo bump ROLE, then write and publish".to_owned());
+        let refresh = || format!("{} refresh --within {}", next::program(&context.repo), within(&args));
+        let next = next::commands(&status, context).into_iter().next().unwrap_or_else(refresh);
         return Err(Failure::attention(words.join("; ")).with_hint(next));
     }
     Ok(())
+}
+
+fn within(args: &Args) -> String {
+    duration::format(args.expires_within.unwrap_or_default())
 }
 
 fn role_json(role: &RoleStatus) -> serde_json::Value {
     let signed: Vec<_> = role.keys.iter().filter(|key| key.signed).map(|key| &key.keyid).collect();
     let keyids: Vec<_> = role.keys.iter().map(|key| &key.keyid).collect();
     let reasons: Vec<String> = role.reasons.iter().map(ToString::to_string).collect();
+    let names: Map<String, _> =
+        role.keys.iter().filter_map(|key| Some((key.keyid.to_string(), json!(key.name.as_ref()?)))).collect();
     json!({
         "written": role.written,
         "live": role.live,
@@ -79,6 +86,7 @@ fn role_json(role: &RoleStatus) -> serde_json::Value {
         "threshold": role.threshold,
         "keyids": keyids,
         "signed_by": signed,
+        "names": names,
         "missing": role.missing,
         "reasons": reasons,
     })
@@ -90,8 +98,8 @@ fn rows(status: &Status, context: &Context) -> Vec<[String; 7]> {
     let version =
         |version: Option<u64>| version.map_or_else(|| "-".to_owned(), |version| format!("v{version}"));
     let row = |role: &RoleStatus| {
-        let missing: Vec<&str> =
-            role.keys.iter().filter(|key| !key.signed).map(|key| key.keyid.short()).collect();
+        let missing: Vec<String> =
+            role.keys.iter().filter(|key| !key.signed).map(|key| role.key_words(&key.keyid)).collect();
         let mut signatures =
             format!("{}/{}", role.threshold - role.missing.min(role.threshold), role.threshold);
         if role.missing > 0 && !missing.is_empty() {
@@ -147,12 +155,17 @@ fn plain(status: &Status, context: &Context) -> String {
         for role in &status.roles {
             for key in &role.keys {
                 let signed = if key.signed { "signed" } else { "not signed" };
-                text.push_str(&format!("\n{}: key {} {signed}", one_line(role.role.as_str()), key.keyid));
+                let name = key.name.iter().map(|name| format!(" ({name})")).collect::<String>();
+                text.push_str(&format!(
+                    "\n{}: key {}{name} {signed}",
+                    one_line(role.role.as_str()),
+                    key.keyid
+                ));
             }
         }
         text.push('\n');
     }
-    let next = status.next();
+    let next = next::commands(status, context);
     if !next.is_empty() {
         text.push('\n');
         next.iter().for_each(|command| text.push_str(&format!("Next: {command}\n")));
@@ -168,6 +181,8 @@ fn markdown(status: &Status, context: &Context) -> String {
     for row in rows(status, context) {
         text.push_str(&format!("| {} |\n", row.iter().map(escaped).collect::<Vec<_>>().join(" | ")));
     }
-    status.next().iter().for_each(|command| text.push_str(&format!("\nNext: `{command}`\n")));
+    next::commands(status, context)
+        .iter()
+        .for_each(|command| text.push_str(&format!("\nNext: `{command}`\n")));
     text
 }

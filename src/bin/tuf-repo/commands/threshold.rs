@@ -3,7 +3,7 @@
 use serde_json::{Map, json};
 use tuf::cli::failure::Outcome;
 
-use super::common::DryRun;
+use super::common::{DryRun, Force};
 use super::edit::{finish, open_locked};
 use crate::context::Context;
 use crate::failure::failure;
@@ -23,6 +23,9 @@ pub struct Args {
     delegator: Option<String>,
 
     #[command(flatten)]
+    force: Force,
+
+    #[command(flatten)]
     dry_run: DryRun,
 }
 
@@ -31,7 +34,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let role = repository.find_role(&args.role).map_err(failure)?;
     let delegator =
         args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
-    repository.set_threshold(&role, args.threshold, delegator.as_ref()).map_err(failure)?;
+    repository
+        .set_threshold(&role, args.threshold, delegator.as_ref(), args.force.dead_end())
+        .map_err(failure)?;
     let what = format!("the threshold of '{role}' is {}", args.threshold);
     let more =
         Map::from_iter([("role".to_owned(), json!(role)), ("threshold".to_owned(), json!(args.threshold))]);

@@ -4,7 +4,8 @@ use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::one_line;
 use tuf::repository::{
-    CheckOptions, Expiry, Finding, Report, Repository, Severity, Side, TargetBytes, check,
+    CheckOptions, Destination, Expiry, Finding, InputError, Report, STAGED, Severity, Side, TargetBytes,
+    check,
 };
 
 use super::destination::{DestinationArgs, shown};
@@ -28,15 +29,16 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let repository = open(context)?;
     let targets = if args.targets { TargetBytes::Digest } else { TargetBytes::Present };
-    let (what, report) = match args.destination.typed(&repository)? {
-        None => written(&args, targets, &repository, context)?,
-        Some(_) if !args.live => {
+    let (what, report) = match args.destination.is_typed() {
+        false => written(&args, targets, context)?,
+        true if !args.live => {
             let refusal = "what is published at another place is live";
             return Err(Failure::usage(refusal).with_hint("verify --live --to DEST"));
         }
-        Some(at) => {
+        true => {
+            let repository = open(context)?;
+            let at = args.destination.typed(&repository)?.unwrap_or(Destination::Own);
             let report = repository.check_published(&at, targets).map_err(failure)?;
             (shown(&at, &repository), report)
         }
@@ -61,20 +63,18 @@ pub fn run(args: Args, context: &Context) -> Outcome {
 }
 
 /// Checks one of the repository's own folders.
-fn written(
-    args: &Args,
-    targets: TargetBytes,
-    repository: &Repository,
-    context: &Context,
-) -> Result<(String, Report), Failure> {
+fn written(args: &Args, targets: TargetBytes, context: &Context) -> Result<(String, Report), Failure> {
     let side = if args.live { Side::Live } else { Side::Staged };
     let options = CheckOptions { side, expiry: Expiry::Enforce, targets };
-    if !repository.dir().join(side.folder()).join("root.json").exists() {
+    if !context.repo.join(STAGED).is_dir() {
+        return Err(failure(InputError::NotARepository(context.repo.clone()).into()));
+    }
+    if !context.repo.join(side.folder()).join("root.json").exists() {
         let nothing = format!("there is no metadata in {} yet", side.folder());
         let next = if args.live { "tuf-repo publish" } else { "tuf-repo write --key KEY" };
         return Err(Failure::attention(nothing).with_hint(next));
     }
-    let report = check(repository.dir(), options, context.now).map_err(failure)?;
+    let report = check(&context.repo, options, context.now).map_err(failure)?;
     Ok((side.folder().to_owned(), report))
 }
 

@@ -1,11 +1,14 @@
 //! `write`: turns drafts into written metadata.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 use tuf::cli::failure::Outcome;
 use tuf::repository::{Lacking, Repository, Selection, SigningKey, Written};
 
-use super::common::{DryRun, KeyArgs, progress_bytes};
+use super::common::{DryRun, KeyArgs, key_dir, progress_bytes, show_trust};
 use super::edit::{open, open_locked};
+use super::next;
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -19,6 +22,10 @@ pub struct Args {
 
     #[command(flatten)]
     keys: KeyArgs,
+
+    /// Sign with the keys of this folder that may sign for any role.
+    #[arg(long, value_name = "DIR")]
+    key_dir: Option<PathBuf>,
 
     /// Write the roles that are complete and leave the others as drafts.
     #[arg(long)]
@@ -36,7 +43,11 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
         .map(|name| repository.find_role(name))
         .collect::<Result<Vec<_>, _>>()
         .map_err(failure)?;
+    if let Some(dir) = &args.key_dir {
+        args.keys.keys.extend(key_dir(dir, &repository, &[])?);
+    }
     args.keys.add_policy_keys(&repository, &[])?;
+    show_trust(&repository, &roles, &args.keys, context);
     let loaded = args.keys.load(context)?;
     let keys: Vec<SigningKey<'_>> =
         loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
@@ -61,7 +72,7 @@ pub fn execute(
     }
     drop(repository);
     let status = open(context)?.status().map_err(failure)?;
-    let next = status.next();
+    let next = next::commands(&status, context);
     let names: Vec<String> =
         written.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
     let verb = if dry_run.dry_run { "Dry run, nothing changed: would write" } else { "Wrote" };
