@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::Value;
 use support::{Folder, Ran, finish};
 
@@ -235,13 +236,7 @@ fn a_collection_keeps_what_clients_need_and_the_rest_in_the_archive() {
     assert_eq!(deleted.len(), 6, "{deleted:?}");
     for name in &deleted {
         assert_eq!(site.object(name), b"", "{name}");
-        let kept = site.url.rsplit_once('/').unwrap().0.to_owned()
-            + archive
-                .rsplit_once('/')
-                .map(|(_, own)| own)
-                .map(|own| format!("/{own}/{name}"))
-                .unwrap()
-                .as_str();
+        let kept = format!("{}-archive/{name}", site.url);
         let found = Command::new("curl").args(["-sf", "-o", "/dev/null", &kept]).status().unwrap();
         assert!(found.success(), "{kept}");
     }
@@ -255,7 +250,6 @@ fn a_failure_names_its_object_and_cause_and_no_secret() {
     let Some(site) = Site::new() else { return };
     let bucket = site.to.strip_prefix("s3://").and_then(|rest| rest.split('/').next()).unwrap().to_owned();
     let elsewhere = site.to.replacen(&bucket, "there-is-no-such-bucket-here", 1);
-    let timestamp = "/metadata";
     for (to, variables, code, cause) in [
         (&elsewhere, &[][..], 1, "there is no such bucket"),
         (
@@ -269,11 +263,11 @@ fn a_failure_names_its_object_and_cause_and_no_secret() {
         (&site.to, &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")][..], 1, "refused"),
     ] {
         let mut command = site.folder.command(&["-r", "one", "publish", "--to", to]);
-        variables.iter().for_each(|(name, value)| drop(command.env(name, value)));
+        command.envs(variables.iter().copied());
         let ran = finish(command).exits(code);
         let lines: Vec<&str> = ran.stderr.lines().collect();
         assert_eq!(lines.len(), 1, "{ran:?}");
-        assert!(lines[0].contains(&format!("{to}{timestamp}")) && lines[0].contains(cause), "{ran:?}");
+        assert!(lines[0].contains(&format!("{to}/metadata")) && lines[0].contains(cause), "{ran:?}");
         for secret in ["hunter2", &std::env::var("AWS_SECRET_ACCESS_KEY").unwrap()] {
             assert!(!ran.words().contains(secret), "{ran:?}");
         }
@@ -323,6 +317,12 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// The clock so many hours from now.
+fn in_hours(hours: usize) -> String {
+    let later = Utc::now() + TimeDelta::hours(hours.try_into().unwrap());
+    later.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 /// Two publishers with two copies of a repository, which both have something new on top of the same live state.
 #[test]
 fn of_two_racing_publishers_exactly_one_wins_each_of_fifty_rounds() {
@@ -344,7 +344,7 @@ fn of_two_racing_publishers_exactly_one_wins_each_of_fifty_rounds() {
                 _ => (None, None),
             };
             // other clocks make other bytes under the same version
-            let time = format!("--time={}", ["2031-01-01T00:00:00Z", "2031-01-01T01:00:00Z"][number]);
+            let time = format!("--time={}", in_hours(number));
             let bump = |name: &str, version: Option<usize>| {
                 if let Some(version) = version {
                     site.repo(repository, &[&time, "bump", name, "--version", &version.to_string()]);
@@ -357,7 +357,7 @@ fn of_two_racing_publishers_exactly_one_wins_each_of_fifty_rounds() {
             site.repo(repository, &[&time, "write", "--key", "key"]);
         }
         let racers = ["one", "two"].map(|repository| {
-            let args = ["--time=2031-01-01T01:00:00Z", "-r", repository, "publish", "--to", &site.to];
+            let args = ["-r", repository, "publish", "--to", &site.to];
             quiet(site.folder.command(&args))
         });
         let outcomes = racers.map(|racer| racer.wait_with_output().unwrap());
@@ -375,14 +375,9 @@ fn of_two_racing_publishers_exactly_one_wins_each_of_fifty_rounds() {
         let name = ["one", "two"][winner];
         let staged = fs::read(site.folder.path(&format!("{name}/metadata.staged/timestamp.json"))).unwrap();
         assert!(site.object("metadata/timestamp.json") == staged, "round {round}: another timestamp is live");
-        site.repo(name, &["--time=2031-01-01T02:00:00Z", "verify", "--live", "--to", &site.to, "--targets"]);
+        site.verify(name);
         for client in ["long-standing".to_owned(), format!("new-{round}")] {
-            let metadata = format!("{}/metadata", site.url);
-            if !site.folder.path(&client).exists() {
-                site.fetch(&client, &["init", "one/metadata.staged/1.root.json"]);
-            }
-            let args = ["--json", "--time", "2031-01-01T02:00:00Z", "--metadata-url", &metadata, "refresh"];
-            let trusted: Value = serde_json::from_str(&site.fetch(&client, &args)).unwrap();
+            let trusted = site.refresh(&client);
             let live: Value = serde_json::from_slice(&staged).unwrap();
             assert_eq!(trusted["timestamp"], live["signed"]["version"], "round {round}, {client}");
         }
