@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tuf::cli::failure::Failure;
-use tuf::cli::text::one_line;
+use tuf::cli::text::{one_line, quoted};
 use tuf::repository::{BucketPlace, Destination, Repository};
 use tuf::storage::{Bucket, BucketUrl};
 
@@ -94,7 +94,6 @@ pub fn bucket(text: &str, endpoint: Option<&str>) -> Result<Bucket, Failure> {
 
 /// Says where a place is.
 pub fn shown(destination: &Destination, repository: &Repository) -> String {
-    use tuf::cli::text::quoted;
     match destination {
         Destination::Own => quoted(repository.dir()),
         Destination::Folder(folder) => quoted(folder),
