@@ -9,7 +9,7 @@
 # It is for tests only: everybody on this machine can read the keys below.
 set -euo pipefail
 
-readonly packages=(ceph-mon ceph-osd ceph-common radosgw)
+readonly packages=(ceph-mon ceph-osd ceph-common radosgw curl)
 readonly access_key=TUFREPOTEST secret_key=tuf-repo-test-secret bucket=tuf-repo-test
 
 die() {
@@ -22,9 +22,11 @@ as_root() {
 }
 
 install() {
-    if command -v radosgw ceph-mon ceph-osd ceph radosgw-admin monmaptool >/dev/null; then
-        return
-    fi
+    local program missing=
+    for program in radosgw radosgw-admin ceph ceph-mon ceph-osd monmaptool curl; do
+        command -v "$program" >/dev/null || missing=1
+    done
+    [[ -n $missing ]] || return 0
     local get=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}")
     # the lists of a fresh machine may be missing or old
     as_root "${get[@]}" >/dev/null || { as_root apt-get update -qq && as_root "${get[@]}" >/dev/null; }

@@ -382,8 +382,8 @@ fn a_target_that_changes_while_it_is_sent_is_refused() {
     let memory = Memory::new();
     let repository = open(dir.path(), start());
     let plan = repository.plan_publish(&at(&memory), Expiry::Enforce, Duration::ZERO).unwrap();
-    let copy = fs::read_dir(dir.path().join(TARGETS)).unwrap().map(|entry| entry.unwrap().path());
-    let copy = copy.filter(|path| path.to_string_lossy().ends_with(".a.txt")).next().unwrap();
+    let mut copies = fs::read_dir(dir.path().join(TARGETS)).unwrap().map(|entry| entry.unwrap().path());
+    let copy = copies.find(|path| path.to_string_lossy().ends_with(".a.txt")).unwrap();
     fs::write(copy, "x").unwrap();
     let error = repository.execute_publish(&plan, &|_| {}).unwrap_err();
     assert!(matches!(error, RepositoryError::Refused { reason: Refusal::TargetChanged(_), .. }), "{error}");
@@ -408,9 +408,9 @@ fn what_is_published_is_checked_where_it_is() {
     };
     memory.plant(&target, b"x");
     assert_eq!(found(TargetBytes::Present), Vec::<String>::new());
-    assert_eq!(found(TargetBytes::Digest), [target.clone()]);
+    assert_eq!(found(TargetBytes::Digest), std::slice::from_ref(&target));
     memory.lose(&target);
-    assert_eq!(found(TargetBytes::Present), [target.clone()]);
+    assert_eq!(found(TargetBytes::Present), std::slice::from_ref(&target));
     memory.plant("metadata/1.one.json", b"{}");
     assert_eq!(found(TargetBytes::Ignore), ["metadata/1.one.json"]);
 }

@@ -121,7 +121,11 @@ fn a_listing_answers_for_lengths_ages_and_what_is_not_there() {
     let bucket = memory.bucket().below("p");
     assert_eq!(bucket.names().unwrap(), ["a"]);
     let mut all = Vec::new();
-    bucket.walk(&mut |name| Ok(all.push(name.to_owned()))).unwrap();
+    let mut visit = |name: &str| {
+        all.push(name.to_owned());
+        Ok(())
+    };
+    bucket.walk(&mut visit).unwrap();
     assert_eq!(all, [".hidden", "a", "sub/b"]);
     assert_eq!((bucket.length("a").unwrap(), bucket.length("b").unwrap()), (Some(2), None));
     assert!(bucket.modified("sub/b").unwrap().is_some());
