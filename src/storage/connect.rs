@@ -57,7 +57,7 @@ impl BucketUrl {
             "gs" => Kind::Google,
             "az" => Kind::Azure,
             // what stands before an @ may be a password
-            _ => return Err(BucketUrlError(format!("no bucket is at a {}: URL", scheme.escape_debug()))),
+            _ => return Err(BucketUrlError(format!("no bucket is at a {} URL", scheme.escape_debug()))),
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);

@@ -12,7 +12,7 @@ mod upload;
 
 pub use bucket::{Bucket, Caching, Created, Names, Replaced};
 pub use connect::{BucketUrl, BucketUrlError};
-pub use local::{Batch, Folder, Lock, LockError};
+pub use local::{Batch, Folder, Holder, Lock, LockError};
 pub use overlay::Overlay;
 pub use upload::{OpenUpload, Upload, UploadError};
 
