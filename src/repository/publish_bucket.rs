@@ -1,5 +1,5 @@
 //! A publication to a bucket, where there is no lock: each object is put under a condition, in an order that lets one of
-//! two publishers through. docs/adr/0009 explains it.
+//! two publishers through. docs/adr/0010 explains it.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -5,7 +5,6 @@ mod cause;
 mod connect;
 mod folder;
 mod local;
-mod overlay;
 #[cfg(test)]
 pub(crate) mod testing;
 mod upload;
@@ -13,7 +12,6 @@ mod upload;
 pub use bucket::{Bucket, Caching, Created, Names, Replaced};
 pub use connect::{BucketUrl, BucketUrlError};
 pub use local::{Batch, Folder, Holder, Lock, LockError};
-pub use overlay::Overlay;
 pub use upload::{OpenUpload, Upload, UploadError};
 
 use std::io::{self, Read};
@@ -21,7 +19,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 /// Reads files by name, `a/b` for a file in a folder.
-pub trait ReadFiles {
+pub trait ReadFiles: Sync {
     /// Reads a whole file; `None` where there is none.
     ///
     /// # Errors
@@ -30,7 +28,7 @@ pub trait ReadFiles {
 }
 
 /// Files that can be read, listed and removed, wherever they are.
-pub trait Storage: ReadFiles + Sync {
+pub trait Storage: ReadFiles {
     /// Returns where a file is, to be told to people; of the empty name, the place itself.
     fn place(&self, name: &str) -> PathBuf;
 

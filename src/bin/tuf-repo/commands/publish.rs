@@ -8,7 +8,7 @@ use tuf::repository::{Destination, Expiry};
 
 use super::common::{DryRun, progress_bytes};
 use super::destination::{DestinationArgs, shown};
-use super::edit::open_locked;
+use super::edit::{open_locked, some};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -44,11 +44,11 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let place = shown(&destination, &repository);
     let names: Vec<String> = plan.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
     let line = match (plan.is_empty(), args.dry_run.dry_run) {
-        (true, _) => format!("Nothing to do: {} is live in {}.", names.join(", "), place),
+        (true, _) => format!("Nothing to do: {} is live in {place}.", some(&names)),
         (false, true) => {
-            format!("Dry run, nothing changed: would publish {} to {}.", names.join(", "), place)
+            format!("Dry run, nothing changed: would publish {} to {place}.", some(&names))
         }
-        (false, false) => format!("Published {} to {}.", names.join(", "), place),
+        (false, false) => format!("Published {} to {place}.", some(&names)),
     };
     let next = match &destination {
         Destination::Own => "serve",
