@@ -13,6 +13,7 @@ use super::gate::check_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS};
 use super::listing::is_covered;
 use super::policy::Policy;
+use super::presence::set_aside_elsewhere;
 use super::scan::digest_stored;
 use crate::metadata::{
     Algorithm, MetaFile, Metadata, RoleName, Root, Signed, TargetFile, TargetPath, Targets, time,
@@ -139,8 +140,9 @@ pub fn check(
     now: DateTime<Utc>,
 ) -> Result<Report, RepositoryError> {
     let folder = Folder::new(repository.join(options.side.folder()));
-    let first_root = Policy::read(repository)?.first_root();
-    let checked = check_metadata(&folder, options.side.folder(), first_root, options.expiry, now)?;
+    let policy = Policy::read(repository)?;
+    let first_root = policy.first_root();
+    let mut checked = check_metadata(&folder, options.side.folder(), first_root, options.expiry, now)?;
     let mut report = checked.report;
     report.findings.extend(checked.strays);
     if options.side == Side::Staged && report.ok() {
@@ -149,6 +151,9 @@ pub fn check(
     }
     if options.targets != TargetBytes::Ignore {
         let targets = Folder::new(repository.join(TARGETS));
+        if policy.targets_elsewhere() {
+            report.findings.extend(set_aside_elsewhere(&targets, &mut checked.targets)?);
+        }
         report.findings.extend(check_target_files(
             &targets,
             checked.layout,

@@ -51,6 +51,7 @@ keys = []
 # metadata-to = "s3://bucket/metadata"
 # targets-to = "s3://bucket/targets"
 # endpoint = "https://s3.example.com"
+# targets-elsewhere = true    # targets of which nothing is here are served by another host
 
 # What `gc` retains when no --keep and no --keep-within is given: the last so many snapshots, and those that were
 # replaced less than so long ago [default: as long as a timestamp is valid].
@@ -90,6 +91,7 @@ struct Publish {
     metadata_to: Option<String>,
     targets_to: Option<String>,
     endpoint: Option<String>,
+    targets_elsewhere: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -220,6 +222,11 @@ impl Policy {
     /// Returns the digests that new targets are listed with.
     pub fn hashes(&self) -> &[Algorithm] {
         &self.hashes
+    }
+
+    /// Tells whether targets of which nothing is in the repository are served by another host, and not missing.
+    pub fn targets_elsewhere(&self) -> bool {
+        self.publish.targets_elsewhere
     }
 
     /// Returns where to publish by default.

@@ -3,13 +3,16 @@
 //! The bytes of a target that a manifest lists may be hosted elsewhere. Then neither the file nor a copy named by a hash
 //! is in the folder of targets.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
 
+use rayon::prelude::*;
+
+use super::check::{Finding, Severity};
 use super::error::{AtPath, RepositoryError};
 use super::layout::Layout;
-use crate::metadata::{TargetFile, TargetPath};
+use crate::metadata::{RoleName, TargetFile, TargetPath, Targets};
 use crate::storage::Folder;
 
 /// Up to this many targets are asked for one by one.
@@ -68,6 +71,42 @@ impl<'a> Presence<'a> {
         }
         Ok(true)
     }
+}
+
+/// Leaves out the targets of which nothing is in a folder: their bytes must be hosted elsewhere, as a manifest wants it.
+/// Returns a word about them.
+///
+/// # Errors
+/// [`RepositoryError::Io`].
+pub(super) fn set_aside_elsewhere(
+    folder: &Folder,
+    targets: &mut BTreeMap<RoleName, Targets>,
+) -> Result<Option<Finding>, RepositoryError> {
+    let presence = Presence::of(folder, targets.values().map(|role| role.targets.len()).sum())?;
+    let (mut number, mut first) = (0_usize, None);
+    for role in targets.values_mut() {
+        let is_elsewhere = |(path, file): (&String, &TargetFile)| -> Result<bool, RepositoryError> {
+            TargetPath::parse(path).map_or(Ok(false), |path| presence.is_elsewhere(&path, file))
+        };
+        let gone: Vec<bool> = role.targets.par_iter().map(is_elsewhere).collect::<Result<_, _>>()?;
+        let mut gone = gone.into_iter();
+        role.targets.retain(|path, _| {
+            let gone = gone.next().unwrap_or(false);
+            if gone {
+                number += 1;
+                first.get_or_insert_with(|| path.escape_debug().to_string());
+            }
+            !gone
+        });
+    }
+    Ok(first.map(|path| Finding {
+        severity: Severity::Warning,
+        role: None,
+        file: None,
+        message: format!(
+            "{number} targets such as '{path}' have no file here: clients must find them where they are hosted"
+        ),
+    }))
 }
 
 fn walk(folder: &Path, below: &str, names: &mut HashSet<Box<str>>) -> Result<(), RepositoryError> {

@@ -11,12 +11,12 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::Repository;
-use super::check::{Expiry, Finding, Report, Severity, TargetBytes, check_metadata, check_target_files};
+use super::check::{Expiry, Finding, Report, TargetBytes, check_metadata, check_target_files};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::gate::refuse_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned};
 use super::place::{BucketPlace, Destination};
-use super::presence::Presence;
+use super::presence::set_aside_elsewhere;
 use super::scan::{copy_digested, digest_stored};
 use super::write::put_metadata;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
@@ -120,7 +120,10 @@ impl Repository {
                 check_metadata(live, METADATA, self.policy.first_root(), Expiry::Allow, self.now)?.targets
             }
         };
-        let elsewhere = self.set_aside_elsewhere(&mut checked.targets)?;
+        let elsewhere = match self.policy.targets_elsewhere() {
+            true => set_aside_elsewhere(&self.targets_folder(), &mut checked.targets)?,
+            false => None,
+        };
         self.check_targets(&checked.targets, &published, checked.layout)?;
         let mut warnings = checked.report.findings;
         warnings.extend(elsewhere);
@@ -225,40 +228,6 @@ impl Repository {
         let known: BTreeSet<&String> = names.iter().collect();
         let revoked = files.filter(|name| !known.contains(name));
         Ok(revoked.chain(names.iter().cloned()).collect())
-    }
-
-    /// Leaves out the targets of which nothing is in the repository: their bytes must be hosted elsewhere, as a manifest
-    /// wants it. Returns a word about them.
-    fn set_aside_elsewhere(
-        &self,
-        targets: &mut BTreeMap<RoleName, Targets>,
-    ) -> Result<Option<Finding>, RepositoryError> {
-        let folder = self.targets_folder();
-        let presence = Presence::of(&folder, targets.values().map(|role| role.targets.len()).sum())?;
-        let (mut number, mut first) = (0_usize, None);
-        for role in targets.values_mut() {
-            let is_elsewhere = |(path, file): (&String, &TargetFile)| -> Result<bool, RepositoryError> {
-                TargetPath::parse(path).map_or(Ok(false), |path| presence.is_elsewhere(&path, file))
-            };
-            let gone: Vec<bool> = role.targets.par_iter().map(is_elsewhere).collect::<Result<_, _>>()?;
-            let mut gone = gone.into_iter();
-            role.targets.retain(|path, _| {
-                let gone = gone.next().unwrap_or(false);
-                if gone {
-                    number += 1;
-                    first.get_or_insert_with(|| path.escape_debug().to_string());
-                }
-                !gone
-            });
-        }
-        Ok(first.map(|path| Finding {
-            severity: Severity::Warning,
-            role: None,
-            file: None,
-            message: format!(
-                "{number} targets such as '{path}' have no file here: clients must find them where they are hosted"
-            ),
-        }))
     }
 
     /// Checks the target files in the repository: new ones by their digests, those that are live already by their length.

@@ -215,6 +215,9 @@ fn refuses_a_missing_target() {
     let file = copy_of(&world, "django", "d");
     fs::remove_file(world.path(&file)).unwrap();
     refused_and_found(&world, &[], &Named { role: "django", file: &file, reason: "missing" });
+    // nothing is left of it: no better
+    fs::remove_file(world.path("targets/django/d")).unwrap();
+    refused_and_found(&world, &[], &Named { role: "django", file: &file, reason: "missing" });
 }
 
 #[test]
@@ -402,7 +405,18 @@ fn warns_of_metadata_that_is_longer_than_clients_take() {
     fs::write(world.path("manifest"), (0..40_000).map(line).collect::<String>()).unwrap();
     run(&world, &["add-targets", "--from-manifest", "manifest"]).exits(0);
     world.write(&[1, 2, 3]).unwrap();
+    // nothing is here of a target: that must be meant
+    let refused = run(&world, &["publish"]).exits(5);
+    assert!(refused.stderr.contains("package-0"), "{}", refused.stderr);
+    let policy = fs::read_to_string(world.path("tuf-repo.toml")).unwrap_or_default();
+    fs::write(world.path("tuf-repo.toml"), format!("{policy}\n[publish]\ntargets-elsewhere = true\n"))
+        .unwrap();
     let ran = run(&world, &["publish"]).exits(0);
+    assert!(
+        ran.stderr.contains("40000 targets such as 'package-000000' have no file here"),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("targets is "), "{}", ran.stderr);
     assert!(ran.stderr.contains("clients take 5000000"), "{}", ran.stderr);
     let verified = run(&world, &["--json", "verify", "--live"]).exits(0);
