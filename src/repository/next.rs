@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use chrono::TimeDelta;
 
 use super::Repository;
+use super::bins::BinSet;
 use super::error::RepositoryError;
 use super::follow::dirty;
 use super::keyring::policy_path;
-use super::sign::signing_order;
+use super::sign::{signing_order, signing_order_of};
 use super::staged::{AnyRole, Staged};
 use super::view::{Graph, View};
 use crate::crypto::{Fingerprint, fingerprint};
@@ -125,18 +126,23 @@ impl<'a> Planner<'a> {
         let mut steps = Vec::new();
         let mut made: Vec<PathBuf> = Vec::new();
         let mut used: Vec<&Key> = Vec::new();
-        for role in signing_order(&self.graph) {
+        // hash bins have the same keys: one stands for all
+        let order = signing_order_of(self.graph.representatives());
+        for role in order.clone() {
             used.extend(
                 self.authorities(&role).flat_map(|authority| authority.keys).filter_map(|(_, key)| key),
             );
         }
-        for role in signing_order(&self.graph) {
+        for role in order {
             let delegators = self.graph.delegators(&role);
             for (at, authority) in self.authorities(&role).enumerate() {
                 let lacking = authority.threshold.saturating_sub(authority.distinct_keys() as u64);
                 let delegator = delegators.get(at).filter(|_| delegators.len() > 1).cloned();
                 let add =
                     |key: PathBuf| Step::AddKey { role: role.clone(), key, delegator: delegator.clone() };
+                if lacking == 0 {
+                    continue;
+                }
                 let mut found = ring.meant_for(&role, &used).into_iter();
                 // a threshold that was typed wrongly is not met by a thousand keys
                 for _ in 0..lacking.min(16) {
@@ -162,6 +168,7 @@ impl<'a> Planner<'a> {
 
     /// Returns the steps for what has expired and would be refused by `write`.
     fn stale(&self, dirty: &[RoleName]) -> Vec<Step> {
+        let is_dirty: BTreeSet<&RoleName> = dirty.iter().collect();
         let mut steps = Vec::new();
         let mut again = Vec::new();
         for role in signing_order(&self.graph) {
@@ -174,7 +181,7 @@ impl<'a> Planner<'a> {
                     let lifetime = self.repository.policy.lifetime(&role);
                     steps.push(Step::Expire { role, lifetime });
                 }
-                None if !dirty.contains(&role) => again.push(role),
+                None if !is_dirty.contains(&role) => again.push(role),
                 _ => {}
             }
         }
@@ -208,7 +215,13 @@ impl<'a> Planner<'a> {
     /// the policy names them all.
     fn keys_for(&self, roles: &[RoleName]) -> Vec<KeyToUse> {
         let mut chosen: Vec<(Option<Fingerprint>, KeyToUse)> = Vec::new();
+        let mut sets: Vec<&BinSet> = Vec::new();
         for role in roles {
+            // of hash bins the first that lacks signatures stands for all
+            let set = self.graph.bins_of(role).map(|set| &set.bins);
+            if set.is_some_and(|set| sets.contains(&set)) {
+                continue;
+            }
             let fresh = self.staged.role(role).is_none_or(|state| state.draft_version().is_none());
             let (bytes, signatures) = match self.view.bytes(role).filter(|_| !fresh) {
                 Some((bytes, signatures, _)) => (bytes, signatures),
@@ -218,6 +231,9 @@ impl<'a> Planner<'a> {
             for (authority, _) in self.view.authorities(role, &self.graph) {
                 let result = authority.check(bytes, signatures);
                 let mut lacking = result.lacking();
+                if lacking > 0 {
+                    sets.extend(set);
+                }
                 let missing: Vec<&Key> = result.missing.iter().filter_map(|id| authority.key(id)).collect();
                 let identities: BTreeSet<Fingerprint> =
                     missing.iter().filter_map(|key| fingerprint(key)).collect();

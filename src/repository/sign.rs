@@ -8,7 +8,7 @@ use super::Repository;
 use super::error::{InputError, RepositoryError};
 use super::follow::{Extent, follow};
 use super::staged::Staged;
-use super::view::{Graph, View};
+use super::view::{DelegatedBins, Graph, View};
 use crate::crypto::{Occasion, SignError, Signer, fingerprint, verify_signature};
 use crate::metadata::{Key, KeyId, RoleName, Signature};
 
@@ -175,14 +175,31 @@ pub(super) fn sign_drafts(
     let graph = view.graph();
     let wanted: BTreeSet<&RoleName> = roles.iter().collect();
     let wanted = |role: &RoleName| (wanted.is_empty() || wanted.contains(role)) && view.takes(role);
+    // hash bins have the same keys: which of them sign is found out once for all
+    let first_ids = |set: &DelegatedBins| -> Vec<Vec<(KeyId, &Key)>> {
+        let own = |first: &RoleName| graph.delegators(first) == set.delegators.as_slice();
+        let Some(first) = set.bins.bin(0).filter(own) else { return Vec::new() };
+        keys.iter().map(|key| ids_for(&view, &graph, &first, key.signer.public_key())).collect()
+    };
+    let shared: Vec<Vec<Vec<(KeyId, &Key)>>> = graph.bins.iter().map(first_ids).collect();
+    let ids = |role: &RoleName, at: usize, key: &SigningKey<'_>| -> Vec<(KeyId, &Key)> {
+        let set = graph
+            .bins
+            .iter()
+            .position(|set| set.bins.contains(role) && graph.delegators(role) == set.delegators.as_slice());
+        match set.and_then(|set| shared[set].get(at)) {
+            Some(shared) => shared.clone(),
+            None => ids_for(&view, &graph, role, key.signer.public_key()),
+        }
+    };
     let sign = |role: &RoleName| -> Result<Option<(u64, Vec<Signature>)>, RepositoryError> {
         let Some(state) = staged.role(role).filter(|_| wanted(role)) else { return Ok(None) };
         let Some(((bytes, signatures), version)) = state.draft_bytes().zip(state.draft_version()) else {
             return Ok(None);
         };
         let mut new = Vec::new();
-        for key in keys {
-            for (id, public) in ids_for(&view, &graph, role, key.signer.public_key()) {
+        for (at, key) in keys.iter().enumerate() {
+            for (id, public) in ids(role, at, key) {
                 let present =
                     |signature: &Signature| signature.keyid == id && is_valid(public, bytes, signature);
                 if !signatures.iter().chain(&new).any(present) {
