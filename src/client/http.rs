@@ -15,6 +15,8 @@ use super::tls::{self, Authorities};
 
 /// How many redirects one request follows.
 const MOST_REDIRECTS: usize = 5;
+/// How long a body may drip before it breaks and still be asked for again.
+const GRACE: Duration = Duration::from_secs(3);
 /// The largest body of an error page that is read so that its connection can be used again.
 const ERROR_PAGE: u64 = 16 * 1024;
 
@@ -121,8 +123,15 @@ impl HttpFetcher {
             let asked = Instant::now();
             let chunk = timeout(self.options.silence, response.chunk()).await;
             let chunk = chunk.map_err(|_| FetchCause::Silent { seconds: self.options.silence.as_secs() })?;
-            let Some(chunk) = chunk.map_err(|error| self.cause(error))? else { return Ok(Fetched::Whole) };
             let waited = asked.elapsed();
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    pace.broke(waited)?;
+                    return Err(self.cause(error));
+                }
+            };
+            let Some(chunk) = chunk else { return Ok(Fetched::Whole) };
             if let Some(cut) = window.pass(&chunk, sink).map_err(FetchCause::Write)? {
                 return Ok(cut);
             }
@@ -183,12 +192,24 @@ impl Pace {
         if self.waited < self.stretch {
             return Ok(());
         }
+        self.judge()?;
+        (self.waited, self.bytes) = (Duration::ZERO, 0);
+        Ok(())
+    }
+
+    /// Judges a stretch that ended early: a server that drips, breaks, and is asked again uses nobody's patience up
+    /// several times.
+    fn broke(&mut self, waited: Duration) -> Result<(), FetchCause> {
+        self.waited += waited;
+        if self.waited < GRACE { Ok(()) } else { self.judge() }
+    }
+
+    fn judge(&self) -> Result<(), FetchCause> {
         let milliseconds = u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX).max(1);
         let bytes_per_second = self.bytes.saturating_mul(1000) / milliseconds;
         if bytes_per_second < self.minimum {
             return Err(FetchCause::Slow { bytes_per_second, minimum: self.minimum });
         }
-        (self.waited, self.bytes) = (Duration::ZERO, 0);
         Ok(())
     }
 }
@@ -235,6 +256,7 @@ fn deepest(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Retries;
     use super::*;
 
     #[test]
@@ -257,6 +279,26 @@ mod tests {
         // a body that drips is judged by the first byte after a stretch, which comes within a silence or never
         let longest = options.silence + options.stretch + options.silence;
         assert_eq!(longest, Duration::from_secs(45));
+        // one that breaks before it is judged is asked again
+        let retries = Retries::default();
+        let most = (options.silence + GRACE) * (retries.most + 1) + retries.pause * 3;
+        assert!(most < Duration::from_secs(60), "{most:?}");
+    }
+
+    #[test]
+    fn a_body_that_drips_and_breaks_is_slow_and_not_asked_for_again() {
+        let mut pace = Pace::new(&HttpOptions::default());
+        pace.came(10, Duration::from_secs(2)).unwrap();
+        assert!(matches!(
+            pace.broke(Duration::from_secs(2)),
+            Err(FetchCause::Slow { bytes_per_second: 2, minimum: 1024 })
+        ));
+        let mut early = Pace::new(&HttpOptions::default());
+        early.came(10, Duration::from_secs(2)).unwrap();
+        early.broke(Duration::from_millis(500)).unwrap();
+        let mut quick = Pace::new(&HttpOptions::default());
+        quick.came(1 << 20, Duration::from_secs(10)).unwrap();
+        quick.broke(Duration::from_secs(1)).unwrap();
     }
 
     #[test]

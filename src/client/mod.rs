@@ -6,6 +6,7 @@
 
 mod clean;
 pub mod confined;
+mod digesting;
 mod download;
 mod error;
 mod fetcher;

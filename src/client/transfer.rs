@@ -9,8 +9,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use url::Url;
 
+use super::digesting::Digesting;
 use super::{ClientError, FetchCause, FetchError, Repository, Sink, Updater, urls};
-use crate::metadata::{Hasher, Mismatch, TargetFile, TargetPath};
+use crate::metadata::{Mismatch, TargetFile, TargetPath};
 
 /// Hears how many more bytes of a target are there.
 pub type OnBytes<'a> = &'a (dyn Fn(u64) + Sync);
@@ -19,7 +20,7 @@ pub type OnBytes<'a> = &'a (dyn Fn(u64) + Sync);
 pub(super) struct Transfer<'a> {
     file: &'a mut File,
     info: &'a TargetFile,
-    hasher: Hasher,
+    digesting: Digesting,
     have: u64,
     /// At how many places bytes of different requests meet.
     joints: u32,
@@ -31,11 +32,11 @@ pub(super) struct Transfer<'a> {
 impl<'a> Transfer<'a> {
     /// Takes up what a file holds.
     pub fn new(file: &'a mut File, info: &'a TargetFile, progress: OnBytes<'a>) -> io::Result<Self> {
-        let mut hasher = Hasher::new(info.hashes.known());
+        let mut digesting = Digesting::of(info);
         file.seek(SeekFrom::Start(0))?;
-        let have = digest(file, &mut hasher)?;
+        let have = digest(file, &mut digesting)?;
         progress(have);
-        Ok(Self { file, info, hasher, have, joints: 0, told: have, progress })
+        Ok(Self { file, info, digesting, have, joints: 0, told: have, progress })
     }
 
     /// Downloads what is missing from one mirror, and judges the whole (5.7.3). Bytes that are refused are gone.
@@ -77,14 +78,13 @@ impl<'a> Transfer<'a> {
     }
 
     fn judge(&mut self) -> Result<(), Mismatch> {
-        let hasher = std::mem::replace(&mut self.hasher, Hasher::new([]));
-        judge(hasher, self.info)
+        judge(std::mem::replace(&mut self.digesting, Digesting::none()), self.info)
     }
 
     fn start_over(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.seek(SeekFrom::Start(0))?;
-        self.hasher = Hasher::new(self.info.hashes.known());
+        self.digesting = Digesting::of(self.info);
         (self.have, self.joints) = (0, 0);
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Sink for Transfer<'_> {
 
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
-        self.hasher.update(bytes);
+        self.digesting.update(bytes);
         self.have += bytes.len() as u64;
         // what is downloaded again has been told
         if let Some(more) = self.have.checked_sub(self.told) {
@@ -114,20 +114,20 @@ pub(super) fn holds(mut file: &File, info: &TargetFile) -> io::Result<bool> {
     if file.metadata()?.len() != info.length {
         return Ok(false);
     }
-    let mut hasher = Hasher::new(info.hashes.known());
-    digest(&mut file, &mut hasher)?;
-    Ok(judge(hasher, info).is_ok())
+    let mut digesting = Digesting::of(info);
+    digest(&mut file, &mut digesting)?;
+    Ok(judge(digesting, info).is_ok())
 }
 
 /// Digests the rest of a file, and returns how many bytes that was.
-fn digest(file: &mut impl Read, hasher: &mut Hasher) -> io::Result<u64> {
-    let mut buffer = [0; 16 * 1024];
+fn digest(file: &mut impl Read, digesting: &mut Digesting) -> io::Result<u64> {
+    let mut buffer = vec![0; 64 * 1024];
     let mut length = 0;
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok(length),
             Ok(count) => {
-                hasher.update(&buffer[..count]);
+                digesting.update(&buffer[..count]);
                 length += count as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -136,8 +136,8 @@ fn digest(file: &mut impl Read, hasher: &mut Hasher) -> io::Result<u64> {
     }
 }
 
-fn judge(hasher: Hasher, info: &TargetFile) -> Result<(), Mismatch> {
-    let (found, hashes) = hasher.finish();
+fn judge(digesting: Digesting, info: &TargetFile) -> Result<(), Mismatch> {
+    let (found, hashes) = digesting.finish();
     if found != info.length {
         return Err(Mismatch::Length { expected: info.length, found });
     }

@@ -28,7 +28,10 @@ pub fn is_private(contents: &[u8]) -> bool {
 /// Tells whether a file holds a private key that a password protects.
 pub fn is_encrypted(contents: &[u8]) -> bool {
     match Container::of(contents) {
-        Some(Container::Pem) => pem::envelopes(contents).any(|envelope| envelope.is_encrypted()),
+        // of several keys the first one is read
+        Some(Container::Pem) => pem::envelopes(contents)
+            .find(Envelope::is_private)
+            .is_some_and(|envelope| envelope.is_encrypted()),
         Some(Container::Der(form)) => form == DerForm::Pkcs8Encrypted,
         Some(Container::Sealed) => true,
         Some(Container::Json) | None => false,

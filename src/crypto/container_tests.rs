@@ -23,6 +23,21 @@ fn rsa_pkcs1() -> Vec<u8> {
     pkcs8::PrivateKeyInfoRef::from_der(&der).unwrap().private_key.as_bytes().to_vec()
 }
 
+/// Found by fuzzing: whether a password is asked for was told by any key of a file, and the first one is read.
+#[test]
+fn of_several_keys_in_a_file_the_first_one_counts() {
+    let encrypted = P256_ENCRYPTED_SCRYPT;
+    let both = |first: &str, second: &str| [first.as_bytes(), b"\n", second.as_bytes()].concat();
+    let plain_first = both(ED25519_PRIVATE, encrypted);
+    assert!(!is_encrypted(&plain_first));
+    assert_eq!(open(&plain_first, None).unwrap(), ED25519_ID);
+    let encrypted_first = both(encrypted, ED25519_PRIVATE);
+    assert!(is_encrypted(&encrypted_first));
+    assert!(matches!(open(&encrypted_first, None), Err(KeyError::PasswordNeeded)));
+    // a public key before them does not count
+    assert!(is_encrypted(&both(P256_PUBLIC, encrypted)));
+}
+
 /// Every private key that needs no password, with its id.
 fn plain() -> Vec<(Vec<u8>, &'static str)> {
     let mut all = vec![

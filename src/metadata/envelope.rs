@@ -1,9 +1,8 @@
 //! The envelope around signed metadata: reading bytes, keeping what was signed as it was received.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::{Extra, KeyId, Signed};
 use crate::canonical::{self, CanonicalError};
@@ -82,13 +81,12 @@ impl<T: Signed> Metadata<T> {
         let malformed = |reason: String| ParseError::Malformed { kind: T::TYPE, reason };
         let json = |error: serde_json::Error| malformed(error.to_string());
         // the whole is checked for duplicate keys, floats and depth before anything else reads it
-        let canonical = canonical::member_from_json(bytes, "signed")?;
-        let envelope: BTreeMap<&str, &RawValue> = serde_json::from_slice(bytes).map_err(json)?;
+        let envelope = canonical::members_from_json(bytes, ["signatures", "signed"])?;
         let missing = |name: &str| malformed(format!("'{name}' is missing"));
-        let member = |name: &str| envelope.get(name).map(|raw| raw.get()).ok_or_else(|| missing(name));
-        let raw = member("signed")?;
-        let canonical = canonical.ok_or_else(|| missing("signed"))?;
-        let signatures: Vec<Signature> = serde_json::from_str(member("signatures")?).map_err(json)?;
+        let raw = envelope.text("signed").ok_or_else(|| missing("signed"))?;
+        let signatures = envelope.text("signatures").ok_or_else(|| missing("signatures"))?;
+        let signatures: Vec<Signature> = serde_json::from_str(signatures).map_err(json)?;
+        let canonical = envelope.into_canonical("signed").ok_or_else(|| missing("signed"))?;
         let signed: T = match serde_json::from_str(raw) {
             Ok(signed) => signed,
             Err(error) => {

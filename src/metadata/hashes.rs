@@ -2,12 +2,12 @@
 
 use std::fmt;
 
+use ring::digest;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256, Sha512};
 
-use super::Extra;
+use super::{Extra, Text};
 
 /// A digest function that this crate computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,36 +38,103 @@ impl Algorithm {
 
 /// Digests of one file in lower-case hexadecimal, by the name of the algorithm; unknown algorithms are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Hashes(Vec<(Box<str>, Box<str>)>);
+pub struct Hashes(Digests);
+
+/// A repository lists a great many targets, and almost all of them with one digest: that one is kept in place.
+#[derive(Debug, Clone)]
+enum Digests {
+    One(Listed),
+    /// Sorted by the name.
+    Many(Vec<Listed>),
+}
+
+/// A digest as it is listed.
+type Listed = (Name, Box<str>);
+
+/// The name of an algorithm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    Known(Algorithm),
+    Other(Box<str>),
+}
+
+impl Name {
+    fn of(name: &str) -> Self {
+        Algorithm::from_name(name).map_or_else(|| Self::Other(name.into()), Self::Known)
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Known(algorithm) => algorithm.name(),
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl Digests {
+    fn listed(&self) -> &[Listed] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl Default for Digests {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl PartialEq for Digests {
+    fn eq(&self, other: &Self) -> bool {
+        self.listed() == other.listed()
+    }
+}
+
+impl Eq for Digests {}
 
 impl Hashes {
     /// Sets the digest of an algorithm.
     pub fn insert(&mut self, algorithm: &str, digest: &str) {
-        let digest = digest.to_ascii_lowercase().into_boxed_str();
-        match self.0.binary_search_by(|(name, _)| (**name).cmp(algorithm)) {
-            Ok(at) => self.0[at].1 = digest,
-            Err(at) => self.0.insert(at, (algorithm.into(), digest)),
+        let listed = (Name::of(algorithm), digest.to_ascii_lowercase().into_boxed_str());
+        let mut many = match std::mem::take(&mut self.0) {
+            Digests::Many(many) if many.is_empty() => {
+                self.0 = Digests::One(listed);
+                return;
+            }
+            Digests::One(one) => vec![one],
+            Digests::Many(many) => many,
+        };
+        match many.binary_search_by(|(name, _)| name.as_str().cmp(algorithm)) {
+            Ok(at) => many[at] = listed,
+            Err(at) => many.insert(at, listed),
         }
+        self.0 = Digests::Many(many);
     }
 
     /// Returns the digest of an algorithm.
     pub fn of(&self, algorithm: Algorithm) -> Option<&str> {
-        self.0.iter().find(|(name, _)| **name == *algorithm.name()).map(|(_, digest)| &**digest)
+        let listed = self.0.listed().iter().find(|(name, _)| *name == Name::Known(algorithm));
+        listed.map(|(_, digest)| &**digest)
     }
 
     /// Iterates over algorithm and digest, sorted by algorithm.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, digest)| (&**name, &**digest))
+        self.0.listed().iter().map(|(name, digest)| (name.as_str(), &**digest))
     }
 
     /// Iterates over the algorithms listed that this crate computes.
     pub fn known(&self) -> impl Iterator<Item = Algorithm> {
-        self.0.iter().filter_map(|(name, _)| Algorithm::from_name(name))
+        self.0.listed().iter().filter_map(|(name, _)| match name {
+            Name::Known(algorithm) => Some(*algorithm),
+            Name::Other(_) => None,
+        })
     }
 
     /// Tells whether no digest is listed.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.listed().is_empty()
     }
 }
 
@@ -83,8 +150,8 @@ impl FromIterator<(Algorithm, String)> for Hashes {
 
 impl Serialize for Hashes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, digest) in &self.0 {
+        let mut map = serializer.serialize_map(Some(self.0.listed().len()))?;
+        for (name, digest) in self.iter() {
             map.serialize_entry(name, digest)?;
         }
         map.end()
@@ -102,11 +169,9 @@ impl<'de> Deserialize<'de> for Hashes {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Hashes, A::Error> {
-                let mut hashes = Hashes(Vec::with_capacity(1));
-                while let Some((name, digest)) =
-                    map.next_entry::<std::borrow::Cow<'de, str>, std::borrow::Cow<'de, str>>()?
-                {
-                    hashes.insert(&name, &digest);
+                let mut hashes = Hashes::default();
+                while let Some((name, digest)) = map.next_entry::<Text<'de>, Text<'de>>()? {
+                    hashes.insert(&name.0, &digest.0);
                 }
                 Ok(hashes)
             }
@@ -117,40 +182,34 @@ impl<'de> Deserialize<'de> for Hashes {
 
 /// Computes the digests of one stream of bytes.
 pub struct Hasher {
-    sha256: Option<Sha256>,
-    sha512: Option<Sha512>,
+    contexts: Vec<(Algorithm, digest::Context)>,
     length: u64,
 }
 
 impl Hasher {
     /// Starts with the algorithms wanted.
     pub fn new(algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
-        let mut hasher = Self { sha256: None, sha512: None, length: 0 };
-        for algorithm in algorithms {
-            match algorithm {
-                Algorithm::Sha256 => hasher.sha256 = Some(Sha256::new()),
-                Algorithm::Sha512 => hasher.sha512 = Some(Sha512::new()),
-            }
-        }
-        hasher
+        let context = |algorithm| match algorithm {
+            Algorithm::Sha256 => digest::Context::new(&digest::SHA256),
+            Algorithm::Sha512 => digest::Context::new(&digest::SHA512),
+        };
+        let contexts = algorithms.into_iter().map(|algorithm| (algorithm, context(algorithm))).collect();
+        Self { contexts, length: 0 }
     }
 
     /// Takes more bytes in.
     pub fn update(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(bytes);
-        }
-        if let Some(sha512) = &mut self.sha512 {
-            sha512.update(bytes);
+        for (_, context) in &mut self.contexts {
+            context.update(bytes);
         }
     }
 
     /// Returns how many bytes went in, and their digests.
     pub fn finish(self) -> (u64, Hashes) {
-        let sha256 = self.sha256.map(|sha256| (Algorithm::Sha256, hex::encode(sha256.finalize())));
-        let sha512 = self.sha512.map(|sha512| (Algorithm::Sha512, hex::encode(sha512.finalize())));
-        (self.length, sha256.into_iter().chain(sha512).collect())
+        let finished =
+            |(algorithm, context): (_, digest::Context)| (algorithm, hex::encode(context.finish()));
+        (self.length, self.contexts.into_iter().map(finished).collect())
     }
 
     /// Digests bytes that are at hand.

@@ -31,6 +31,10 @@ pub type Extra = serde_json::Map<String, serde_json::Value>;
 /// have it, so that a next one always exists.
 pub const MAX_NUMBER: u64 = i64::MAX as u64;
 
+/// Text of a JSON file, copied only where it holds escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
+
 /// Reads a version or a threshold: an integer of at least 1.
 fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let number = u64::deserialize(deserializer)?;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::roles::{Signed, signed};
 use super::target_path::{path_hash, pattern_matches};
-use super::{Extra, Hashes, Key, KeyId, RoleName, SPEC_VERSION};
+use super::{Extra, Hashes, Key, KeyId, RoleName, SPEC_VERSION, Text};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum TargetsType {
@@ -230,6 +230,29 @@ fn unknown<'de, A: MapAccess<'de>>(extra: &mut Extra, name: String, map: &mut A)
     Ok(())
 }
 
+/// Reads target files by path. A map that is made of all its entries at once is made faster and takes less memory than
+/// one that they are put into one by one. Of two entries for one path the last one counts; a path stands only once in what
+/// was put into canonical form.
+fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, TargetFile>, D::Error> {
+    struct Entries;
+    impl<'de> Visitor<'de> for Entries {
+        type Value = BTreeMap<String, TargetFile>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("target files by path")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = map.next_entry()? {
+                entries.push(entry);
+            }
+            Ok(entries.into_iter().collect())
+        }
+    }
+    deserializer.deserialize_map(Entries)
+}
+
 // By hand and not derived: serde's flatten buffers everything it is given, which for a large `targets` object
 // costs several times the memory and the time.
 impl<'de> Deserialize<'de> for TargetFile {
@@ -244,12 +267,12 @@ impl<'de> Deserialize<'de> for TargetFile {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TargetFile, A::Error> {
                 let (mut length, mut hashes, mut custom, mut extra) = (None, None, None, Extra::new());
-                while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-                    match &*name {
+                while let Some(name) = map.next_key::<Text<'de>>()? {
+                    match &*name.0 {
                         "length" => length = Some(map.next_value()?),
                         "hashes" => hashes = Some(map.next_value::<Hashes>()?),
                         "custom" => custom = Some(map.next_value()?),
-                        _ => unknown(&mut extra, name.into_owned(), &mut map)?,
+                        _ => unknown(&mut extra, name.0.into_owned(), &mut map)?,
                     }
                 }
                 let missing = serde::de::Error::missing_field;
@@ -270,6 +293,8 @@ impl<'de> Deserialize<'de> for Targets {
         struct Time(#[serde(with = "super::time")] DateTime<Utc>);
         #[derive(Deserialize)]
         struct Positive(#[serde(deserialize_with = "super::positive")] u64);
+        #[derive(Deserialize)]
+        struct Files(#[serde(deserialize_with = "files")] BTreeMap<String, TargetFile>);
 
         struct Fields;
         impl<'de> Visitor<'de> for Fields {
@@ -282,15 +307,15 @@ impl<'de> Deserialize<'de> for Targets {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Targets, A::Error> {
                 let (mut kind, mut spec_version, mut version, mut expires) = (None, None, None, None);
                 let (mut targets, mut delegations, mut extra) = (None, None, Extra::new());
-                while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-                    match &*name {
+                while let Some(name) = map.next_key::<Text<'de>>()? {
+                    match &*name.0 {
                         "_type" => kind = Some(map.next_value::<TargetsType>()?),
                         "spec_version" => spec_version = Some(map.next_value()?),
                         "version" => version = Some(map.next_value::<Positive>()?.0),
                         "expires" => expires = Some(map.next_value::<Time>()?.0),
-                        "targets" => targets = Some(map.next_value()?),
+                        "targets" => targets = Some(map.next_value::<Files>()?.0),
                         "delegations" => delegations = Some(map.next_value()?),
-                        _ => unknown(&mut extra, name.into_owned(), &mut map)?,
+                        _ => unknown(&mut extra, name.0.into_owned(), &mut map)?,
                     }
                 }
                 let missing = serde::de::Error::missing_field;

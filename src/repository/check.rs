@@ -8,10 +8,13 @@ use rayon::prelude::*;
 
 use super::add_targets::trusts;
 use super::error::{AtPath, RepositoryError};
+use super::gate::check_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS};
 use super::policy::Policy;
 use super::scan::digest_file;
-use crate::metadata::{Algorithm, Delegations, RoleName, Signed, TargetFile, TargetPath, Targets, time};
+use crate::metadata::{
+    Algorithm, Delegations, Metadata, RoleName, Root, Signed, TargetFile, TargetPath, Targets, time,
+};
 use crate::storage::{Folder, ReadFiles};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 use crate::verify::Delegator;
@@ -119,7 +122,8 @@ impl Report {
     }
 }
 
-/// Checks the metadata of a repository folder as a client would that starts from the first root.
+/// Checks the metadata of a repository folder as a client would that starts from the first root; what is staged, also as
+/// one that stands on what is live.
 ///
 /// # Errors
 /// [`RepositoryError::Io`]; what a client would not accept is in the report.
@@ -132,6 +136,11 @@ pub fn check(
     let first_root = Policy::read(repository)?.first_root();
     let checked = check_metadata(&folder, options.side.folder(), first_root, options.expiry, now)?;
     let mut report = checked.report;
+    report.findings.extend(checked.strays);
+    if options.side == Side::Staged && report.ok() {
+        let live = Folder::new(repository.join(METADATA));
+        report.findings.extend(check_succession(&folder, &live, checked.layout, &checked.files)?);
+    }
     if options.targets != TargetBytes::Ignore {
         let targets = Folder::new(repository.join(TARGETS));
         report.findings.extend(check_target_files(
@@ -147,6 +156,8 @@ pub fn check(
 /// What a check of metadata found, with the metadata for further checks.
 pub(super) struct Checked {
     pub(super) report: Report,
+    /// The targets that no delegation trusts their role for: no client is harmed, and none finds them.
+    pub(super) strays: Vec<Finding>,
     pub(super) layout: Layout,
     pub(super) targets: BTreeMap<RoleName, Targets>,
     /// The files that clients ask for, in the order in which they are published, the timestamp last.
@@ -169,6 +180,7 @@ pub(super) fn check_metadata(
         expiry,
         now,
         report: Report::default(),
+        strays: Vec::new(),
         roots: Vec::new(),
         names: Vec::new(),
     };
@@ -181,7 +193,7 @@ pub(super) fn check_metadata(
         }
     }
     let files = checker.roots.into_iter().chain(checker.names.into_iter().rev()).collect();
-    Ok(Checked { report: checker.report, layout, targets, files })
+    Ok(Checked { report: checker.report, strays: checker.strays, layout, targets, files })
 }
 
 struct Checker<'a> {
@@ -191,6 +203,7 @@ struct Checker<'a> {
     expiry: Expiry,
     now: DateTime<Utc>,
     report: Report,
+    strays: Vec<Finding>,
     roots: Vec<String>,
     /// The other files, in the order in which a client asks for them.
     names: Vec<String>,
@@ -202,20 +215,10 @@ impl Checker<'_> {
         let Some(mut set) = self.roots()? else { return Ok(None) };
         let root = set.root().clone();
         let layout = Layout::of(root.consistent_snapshot);
-        self.judge(&RoleName::root(), &root);
-        for name in root.roles.keys() {
-            let Some(authority) = RoleName::new(name.clone()).ok().and_then(|role| root.authority(&role))
-            else {
-                continue;
-            };
-            if (authority.distinct_keys() as u64) < authority.threshold {
-                let message = format!(
-                    "'{name}' has {} keys for a threshold of {}",
-                    authority.distinct_keys(),
-                    authority.threshold
-                );
-                self.error(&RoleName::root(), None, message);
-            }
+        let name = Layout::Plain.metadata_name(&RoleName::root(), root.version);
+        self.judge(&RoleName::root(), &name, &root);
+        for message in root.roles.keys().filter_map(|role| out_of_reach(&root, role)) {
+            self.error(&RoleName::root(), Some(&name), message);
         }
         self.names.push("root.json".to_owned());
         let role = RoleName::timestamp();
@@ -254,7 +257,7 @@ impl Checker<'_> {
         let mut set = match set {
             Ok(set) => set,
             Err(error) => {
-                self.error(&role, Some(&first_name), error.to_string());
+                self.error(&role, Some(&first_name), irreplaceable(&first).unwrap_or(error.to_string()));
                 return Ok(None);
             }
         };
@@ -264,16 +267,25 @@ impl Checker<'_> {
             let name = format!("{}.root.json", set.root().version + 1);
             let Some(bytes) = self.read(&name)? else { break };
             if let Err(error) = set.update_root(&bytes) {
-                self.error(&role, Some(&name), error.to_string());
+                self.error(&role, Some(&name), irreplaceable(&bytes).unwrap_or(error.to_string()));
                 return Ok(None);
             }
             self.roots.push(name);
             last = bytes;
         }
         if newest != last {
-            let message =
-                format!("is not {}.root.json, the last of the roots without a gap", set.root().version);
-            self.error(&role, Some("root.json"), message);
+            let reached = set.root().version;
+            match Metadata::<Root>::from_bytes(&newest).map(|newest| newest.signed().version) {
+                Ok(version) if version > reached => {
+                    let name = format!("{}.root.json", reached + 1);
+                    let message = format!("missing: clients cannot go from root v{reached} to v{version}");
+                    self.error(&role, Some(&name), message);
+                }
+                _ => {
+                    let message = format!("is not {reached}.root.json, the last of the roots without a gap");
+                    self.error(&role, Some("root.json"), message);
+                }
+            }
         }
         Ok(Some(set))
     }
@@ -330,15 +342,16 @@ impl Checker<'_> {
             .cloned()
             .collect();
         for role in &reachable {
-            self.unreachable_targets(set, role, &delegating);
+            self.stray_targets(set, layout, role, &delegating);
         }
         Ok(())
     }
 
     /// Finds targets that no client can find, since no chain of delegations trusts the role for them.
-    fn unreachable_targets(
+    fn stray_targets(
         &mut self,
         set: &TrustedMetadataSet,
+        layout: Layout,
         role: &RoleName,
         delegating: &BTreeSet<RoleName>,
     ) {
@@ -349,11 +362,10 @@ impl Checker<'_> {
                 .iter()
                 .any(|chain| chain.iter().all(|(delegations, child)| trusts(delegations, child, path)));
             if !trusted {
-                // no client is harmed, and none finds it
-                self.report.findings.push(Finding {
-                    severity: Severity::Warning,
+                self.strays.push(Finding {
+                    severity: Severity::Error,
                     role: Some(role.clone()),
-                    file: None,
+                    file: Some(format!("{}/{}", self.prefix, layout.metadata_name(role, targets.version))),
                     message: format!("lists '{}', which no delegation trusts it for", path.escape_debug()),
                 });
             }
@@ -376,7 +388,7 @@ impl Checker<'_> {
     fn judged<T: Signed>(&mut self, role: &RoleName, name: &str, taken: Result<T, TrustError>) -> Option<T> {
         match taken {
             Ok(signed) => {
-                self.judge(role, &signed);
+                self.judge(role, name, &signed);
                 Some(signed)
             }
             Err(error) => {
@@ -386,14 +398,15 @@ impl Checker<'_> {
         }
     }
 
-    fn judge<T: Signed>(&mut self, role: &RoleName, signed: &T) {
+    fn judge<T: Signed>(&mut self, role: &RoleName, name: &str, signed: &T) {
         self.report.versions.insert(role.clone(), signed.version());
         if signed.expires() > self.now {
             return;
         }
         let severity = if self.expiry == Expiry::Enforce { Severity::Error } else { Severity::Warning };
         let message = format!("{role} v{} expired on {}", signed.version(), time::format(&signed.expires()));
-        self.report.findings.push(Finding { severity, role: Some(role.clone()), file: None, message });
+        let file = Some(format!("{}/{name}", self.prefix));
+        self.report.findings.push(Finding { severity, role: Some(role.clone()), file, message });
     }
 
     fn error(&mut self, role: &RoleName, file: Option<&str>, message: String) {
@@ -405,6 +418,20 @@ impl Checker<'_> {
             message,
         });
     }
+}
+
+/// Says that no keys could ever sign for a role as often as a root demands.
+fn out_of_reach(root: &Root, role: &str) -> Option<String> {
+    let authority = root.authority(&RoleName::new(role).ok()?)?;
+    let keys = authority.distinct_keys() as u64;
+    let never = if role == "root" { "can never be replaced: " } else { "" };
+    (keys < authority.threshold)
+        .then(|| format!("{never}'{role}' has {keys} keys for a threshold of {}", authority.threshold))
+}
+
+/// Says that a root that is not signed enough never can be, nor what would replace it.
+fn irreplaceable(bytes: &[u8]) -> Option<String> {
+    out_of_reach(Metadata::<Root>::from_bytes(bytes).ok()?.signed(), "root")
 }
 
 /// Returns the roles that delegations name; of hash bins those that the snapshot lists.

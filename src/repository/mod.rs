@@ -13,6 +13,7 @@ mod doctor;
 pub mod duration;
 mod error;
 mod follow;
+mod gate;
 mod gc;
 mod graph;
 mod init;

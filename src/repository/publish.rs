@@ -11,12 +11,12 @@ use rayon::prelude::*;
 use super::Repository;
 use super::check::{Expiry, Finding, Report, TargetBytes, check_metadata, check_target_files};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
+use super::gate::refuse_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned};
 use super::scan::{copy_digested, digest_file};
 use super::write::put_metadata;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
 use crate::storage::{Folder, Lock, ReadFiles};
-use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 
 /// Where a repository is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,7 @@ impl Repository {
         }
         let checked = check_metadata(staged, STAGED, self.policy.first_root(), expiry, self.now)?;
         refuse_errors(&checked.report)?;
+        refuse_errors(&Report { findings: checked.strays, ..Report::default() })?;
         let published = match live.read("root.json", MAX_METADATA).at(live.file("root.json"))? {
             None if live.names().at(live.path())?.is_empty() => BTreeMap::new(),
             // without it nobody can tell what the clients of this folder trust
@@ -100,8 +101,8 @@ impl Repository {
                 let file = format!("{METADATA}/root.json");
                 return Err(RepositoryError::Refused { file, reason: Refusal::Missing });
             }
-            Some(root) => {
-                old_client(staged, &live, &root, checked.layout)?;
+            Some(_) => {
+                refuse_succession(staged, &live, checked.layout, &checked.files)?;
                 check_metadata(&live, METADATA, self.policy.first_root(), Expiry::Allow, self.now)?.targets
             }
         };
@@ -278,71 +279,6 @@ fn plan_targets(
 fn same_bytes(place: &Path, file: &TargetFile) -> bool {
     let algorithms: Vec<Algorithm> = file.hashes.known().collect();
     digest_file(place, &algorithms).is_ok_and(|(_, hashes)| file.hashes.compare(&hashes).is_ok())
-}
-
-/// Follows the update of a client that stands on the present live state.
-fn old_client(staged: &Folder, live: &Folder, root: &[u8], layout: Layout) -> Result<(), RepositoryError> {
-    let refused = |name: &str, error: TrustError| RepositoryError::Refused {
-        file: format!("{STAGED}/{name}"),
-        reason: Refusal::Finding(format!("a client that stands on {METADATA} would refuse it: {error}")),
-    };
-    let unreadable = |error: TrustError| RepositoryError::Refused {
-        file: format!("{METADATA}/root.json"),
-        reason: error.into(),
-    };
-    let read = |folder: &Folder, name: &str| folder.read(name, MAX_METADATA).at(folder.file(name));
-    let now = chrono::DateTime::<chrono::Utc>::MIN_UTC;
-    let mut set = TrustedMetadataSet::new(root, now).map_err(unreadable)?;
-    refuse_root_fork(staged, live, set.root().version)?;
-    loop {
-        let name = format!("{}.root.json", set.root().version + 1);
-        let Some(bytes) = read(staged, &name)? else { break };
-        set.update_root(&bytes).map_err(|error| refused(&name, error))?;
-    }
-    // what the client has itself counts as far as it still verifies
-    if !set.keys_rotated() {
-        if let Some(bytes) = read(live, "timestamp.json")? {
-            let _ = set.update_timestamp(&bytes);
-        }
-        let listed = set.timestamp().and_then(|timestamp| timestamp.snapshot()).map(|listed| listed.version);
-        if let Some(version) = listed
-            && let Some(bytes) = read(live, &layout.metadata_name(&RoleName::snapshot(), version))?
-        {
-            let _ = set.update_snapshot(&bytes, Origin::Local);
-        }
-    }
-    let name = "timestamp.json";
-    let timestamp = read(staged, name)?.unwrap_or_default();
-    match set.update_timestamp(&timestamp) {
-        Ok(_) => {}
-        Err(TrustError::SameTimestamp { .. }) => {
-            if read(live, name)?.as_deref() != Some(timestamp.as_slice()) {
-                return Err(RepositoryError::Refused {
-                    file: format!("{METADATA}/{name}"),
-                    reason: Refusal::OtherBytes,
-                });
-            }
-        }
-        Err(error) => return Err(refused(name, error)),
-    }
-    let version =
-        set.timestamp().and_then(|timestamp| timestamp.snapshot()).map_or(0, |listed| listed.version);
-    let name = layout.metadata_name(&RoleName::snapshot(), version);
-    let snapshot = read(staged, &name)?.unwrap_or_default();
-    set.update_snapshot(&snapshot, Origin::Remote).map(drop).map_err(|error| refused(&name, error))
-}
-
-/// Refuses a staged history of roots that is not the live one's continuation.
-fn refuse_root_fork(staged: &Folder, live: &Folder, version: u64) -> Result<(), RepositoryError> {
-    let name = format!("{version}.root.json");
-    let read = |folder: &Folder| folder.read(&name, MAX_METADATA).at(folder.file(&name));
-    match (read(staged)?, read(live)?) {
-        (Some(ours), Some(theirs)) if ours == theirs => Ok(()),
-        (_, None) => Ok(()),
-        _ => {
-            Err(RepositoryError::Refused { file: format!("{METADATA}/{name}"), reason: Refusal::OtherBytes })
-        }
-    }
 }
 
 pub(super) fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {

@@ -5,6 +5,7 @@
 mod cli;
 mod disk;
 mod host;
+mod memory;
 mod network;
 mod scene;
 #[path = "../client/simulator.rs"]

@@ -11,6 +11,9 @@ mod cli;
 mod client;
 mod contract;
 mod crash;
+#[cfg(target_os = "linux")]
+mod faults;
+mod gate;
 mod model;
 mod rotations;
 #[path = "../support/mod.rs"]

@@ -344,10 +344,17 @@ fn a_role_below_another_lists_only_what_the_whole_chain_trusts_it_for() {
     assert!(matches!(refused, RepositoryError::Input(InputError::NotTrusted { .. })), "{refused}");
     world.add("lower", &["upper/inside"], Replace::Refuse).unwrap();
     world.write(&[1, 2, 3, 4, 5]).unwrap();
-    // narrowed later, the target is out of reach: worth a warning, no reason to serve nobody
+    // narrowed later, the target is out of reach: it goes before anything is published
     world.edit(|repository| repository.revoke(&role("upper"), None)).unwrap();
     world.delegate("targets", "upper", 4, &["other/*"]).unwrap();
     world.write(&[1, 2, 3]).unwrap();
+    let refused = world.publish().unwrap_err();
+    assert!(
+        refused.to_string().contains("lists 'upper/inside', which no delegation trusts it for"),
+        "{refused}"
+    );
+    world.edit(|repository| repository.remove_targets(&["upper/inside".into()], None)).unwrap();
+    world.write(&[2, 3, 5]).unwrap();
     new_client(&world.dir(), Side::Staged, Layout::Consistent).unwrap();
     world.publish().unwrap();
 }

@@ -70,6 +70,9 @@ fn refusal_hint(reason: &Refusal) -> Option<String> {
         Refusal::Finding(message) if message.contains("expired") => {
             Some("tuf-repo bump ROLE, then write; or publish --allow-expired".to_owned())
         }
+        Refusal::Finding(message) if message.contains("which no delegation trusts it for") => Some(
+            "tuf-repo remove-targets PATH --role ROLE, or tuf-repo delegate with wider --paths".to_owned(),
+        ),
         Refusal::Untrusted(_) | Refusal::Unreadable(_) | Refusal::Missing | Refusal::Finding(_) => {
             Some("tuf-repo verify lists all that is wrong".to_owned())
         }

@@ -3,9 +3,10 @@
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::one_line;
-use tuf::repository::{CheckOptions, Expiry, Finding, Severity, Side, TargetBytes, check};
+use tuf::repository::{
+    CheckOptions, Expiry, Finding, InputError, STAGED, Severity, Side, TargetBytes, check,
+};
 
-use super::edit::open;
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -22,16 +23,18 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let repository = open(context)?;
     let side = if args.live { Side::Live } else { Side::Staged };
     let targets = if args.targets { TargetBytes::Digest } else { TargetBytes::Present };
     let options = CheckOptions { side, expiry: Expiry::Enforce, targets };
-    if !repository.dir().join(side.folder()).join("root.json").exists() {
+    if !context.repo.join(STAGED).is_dir() {
+        return Err(failure(InputError::NotARepository(context.repo.clone()).into()));
+    }
+    if !context.repo.join(side.folder()).join("root.json").exists() {
         let nothing = format!("there is no metadata in {} yet", side.folder());
         let next = if args.live { "tuf-repo publish" } else { "tuf-repo write --key KEY" };
         return Err(Failure::attention(nothing).with_hint(next));
     }
-    let report = check(repository.dir(), options, context.now).map_err(failure)?;
+    let report = check(&context.repo, options, context.now).map_err(failure)?;
     let findings: Vec<_> = report.findings.iter().map(finding_json).collect();
     let versions: Vec<String> =
         report.versions.iter().map(|(role, version)| format!("{role} v{version}")).collect();

@@ -1,0 +1,305 @@
+//! Reads JSON text and writes canonical text, in one pass.
+
+use std::ops::Range;
+
+use super::{CanonicalError, MAX_DEPTH, Member, plain_run};
+
+/// One member of an object while it is written: where its key and the whole of it stand in the output.
+struct Entry {
+    key: Range<usize>,
+    whole: Range<usize>,
+}
+
+/// Where reading and writing have come to.
+pub(super) struct Encoder<'a, 'm> {
+    text: &'a [u8],
+    at: usize,
+    out: Vec<u8>,
+    /// The members of all objects that are open, innermost last.
+    entries: Vec<Entry>,
+    /// The members of the outermost object whose places are asked for.
+    wanted: &'m mut [Member<'a>],
+}
+
+impl<'a, 'm> Encoder<'a, 'm> {
+    /// Returns the canonical form of a text; notes where wanted members of the object that it is stand.
+    pub fn encode(text: &'a str, wanted: &'m mut [Member<'a>]) -> Result<Vec<u8>, CanonicalError> {
+        let out = Vec::with_capacity(text.len());
+        let mut encoder = Self { text: text.as_bytes(), at: 0, out, entries: Vec::new(), wanted };
+        encoder.value(0)?;
+        encoder.white_space();
+        if encoder.at != encoder.text.len() {
+            return Err(encoder.expected("the end of the text"));
+        }
+        Ok(encoder.out)
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn expected(&self, expected: &'static str) -> CanonicalError {
+        CanonicalError::Syntax { offset: self.at, expected }
+    }
+
+    fn white_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<(), CanonicalError> {
+        if depth > MAX_DEPTH {
+            return Err(CanonicalError::TooDeep { offset: self.at });
+        }
+        self.white_space();
+        match self.peek() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => self.string(),
+            Some(b'-' | b'0'..=b'9') => self.integer(),
+            Some(b't') => self.literal(b"true"),
+            Some(b'f') => self.literal(b"false"),
+            Some(b'n') => self.literal(b"null"),
+            _ => Err(self.expected("a value")),
+        }
+    }
+
+    fn literal(&mut self, word: &'static [u8]) -> Result<(), CanonicalError> {
+        if !self.text[self.at..].starts_with(word) {
+            return Err(self.expected("true, false or null"));
+        }
+        self.at += word.len();
+        self.out.extend_from_slice(word);
+        Ok(())
+    }
+
+    fn array(&mut self, depth: usize) -> Result<(), CanonicalError> {
+        self.at += 1;
+        self.out.push(b'[');
+        self.white_space();
+        if self.peek() != Some(b']') {
+            loop {
+                self.value(depth + 1)?;
+                self.white_space();
+                match self.peek() {
+                    Some(b',') => {
+                        self.at += 1;
+                        self.out.push(b',');
+                    }
+                    Some(b']') => break,
+                    _ => return Err(self.expected("',' or ']'")),
+                }
+            }
+        }
+        self.at += 1;
+        self.out.push(b']');
+        Ok(())
+    }
+
+    fn object(&mut self, depth: usize) -> Result<(), CanonicalError> {
+        let mine = self.entries.len();
+        self.at += 1;
+        self.out.push(b'{');
+        let start = self.out.len();
+        self.white_space();
+        if self.peek() != Some(b'}') {
+            loop {
+                self.white_space();
+                if self.peek() != Some(b'"') {
+                    return Err(self.expected("a key in quotes"));
+                }
+                let from = self.out.len();
+                self.string()?;
+                let key = from + 1..self.out.len() - 1;
+                self.white_space();
+                if self.peek() != Some(b':') {
+                    return Err(self.expected("':'"));
+                }
+                self.at += 1;
+                self.out.push(b':');
+                self.white_space();
+                let read = self.at;
+                self.value(depth + 1)?;
+                if depth == 0 {
+                    let name = &self.out[key.clone()];
+                    let wanted = self.wanted.iter_mut().find(|member| member.name.as_bytes() == name);
+                    if let Some(member) = wanted {
+                        member.read = Some(read..self.at);
+                    }
+                }
+                self.entries.push(Entry { key, whole: from..self.out.len() });
+                self.white_space();
+                match self.peek() {
+                    Some(b',') => {
+                        self.at += 1;
+                        self.out.push(b',');
+                    }
+                    Some(b'}') => break,
+                    _ => return Err(self.expected("',' or '}'")),
+                }
+            }
+        }
+        self.at += 1;
+        self.sort_members(mine, start)?;
+        if depth == 0 {
+            for member in self.wanted.iter_mut() {
+                let is_it = |entry: &&Entry| self.out[entry.key.clone()] == *member.name.as_bytes();
+                let entry = self.entries[mine..].iter().find(is_it);
+                // after the key its quote and the colon
+                member.written = entry.map(|entry| entry.key.end + 2..entry.whole.end);
+            }
+        }
+        self.entries.truncate(mine);
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    /// Puts the members written since `start` into the order of their keys; their entries say where they stand then.
+    fn sort_members(&mut self, mine: usize, start: usize) -> Result<(), CanonicalError> {
+        let out = &self.out;
+        let order = |a: &Entry, b: &Entry| compare_keys(&out[a.key.clone()], &out[b.key.clone()]);
+        let members = &mut self.entries[mine..];
+        let sorted = members.is_sorted_by(|a, b| order(a, b).is_lt());
+        if !sorted {
+            members.sort_by(order);
+            if let Some(twice) = members.windows(2).find(|pair| order(&pair[0], &pair[1]).is_eq()) {
+                let key = String::from_utf8_lossy(&out[twice[0].key.clone()]).escape_debug().to_string();
+                return Err(CanonicalError::DuplicateKey { key });
+            }
+            let mut text = Vec::with_capacity(out.len() - start);
+            for (index, member) in members.iter_mut().enumerate() {
+                if index > 0 {
+                    text.push(b',');
+                }
+                let to = start + text.len();
+                text.extend_from_slice(&out[member.whole.clone()]);
+                let Entry { key, whole } = member;
+                (*key, *whole) = (to + 1..to + 1 + key.len(), to..to + whole.len());
+            }
+            self.out.truncate(start);
+            self.out.extend_from_slice(&text);
+        }
+        Ok(())
+    }
+
+    fn integer(&mut self) -> Result<(), CanonicalError> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        let digits = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == digits {
+            return Err(self.expected("a digit"));
+        }
+        let refused = CanonicalError::NotAnInteger { offset: start };
+        if matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
+            return Err(refused);
+        }
+        if self.text[digits] == b'0' && self.at > digits + 1 {
+            self.at = digits + 1;
+            return Err(self.expected("no digit after a leading zero"));
+        }
+        let text = std::str::from_utf8(&self.text[start..self.at]).unwrap_or_default();
+        if text.parse::<i64>().is_err() && text.parse::<u64>().is_err() {
+            return Err(refused);
+        }
+        // "-0" is the integer 0
+        let text = if text == "-0" { "0" } else { text };
+        self.out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    fn string(&mut self) -> Result<(), CanonicalError> {
+        self.at += 1;
+        self.out.push(b'"');
+        loop {
+            let rest = &self.text[self.at..];
+            let plain = plain_run(rest);
+            self.out.extend_from_slice(&rest[..plain]);
+            self.at += plain;
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => self.escape()?,
+                _ => return Err(self.expected("the end of the string")),
+            }
+        }
+        self.at += 1;
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    fn escape(&mut self) -> Result<(), CanonicalError> {
+        let byte = self.text.get(self.at + 1).copied();
+        let plain = match byte {
+            Some(b'"') => return self.escaped(b"\\\""),
+            Some(b'\\') => return self.escaped(b"\\\\"),
+            Some(b'/') => b"/",
+            Some(b'b') => b"\x08",
+            Some(b'f') => b"\x0c",
+            Some(b'n') => b"\n",
+            Some(b'r') => b"\r",
+            Some(b't') => b"\t",
+            Some(b'u') => return self.unicode_escape(),
+            _ => return Err(self.expected("a known escape")),
+        };
+        self.escaped(plain)
+    }
+
+    fn escaped(&mut self, bytes: &[u8]) -> Result<(), CanonicalError> {
+        self.at += 2;
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn unicode_escape(&mut self) -> Result<(), CanonicalError> {
+        let high = self.code_unit(self.at)?;
+        let mut length = 6;
+        let code = match high {
+            0xd800..=0xdbff => {
+                let low = self.code_unit(self.at + 6)?;
+                if !(0xdc00..=0xdfff).contains(&low) {
+                    return Err(self.expected("the second half of a surrogate pair"));
+                }
+                length = 12;
+                0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)
+            }
+            unit => unit,
+        };
+        let Some(character) = char::from_u32(code) else {
+            return Err(self.expected("a character, not half of a surrogate pair"));
+        };
+        self.at += length;
+        match character {
+            '"' => self.out.extend_from_slice(b"\\\""),
+            '\\' => self.out.extend_from_slice(b"\\\\"),
+            _ => self.out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+        Ok(())
+    }
+
+    /// Reads `\uXXXX` that starts at `at`.
+    fn code_unit(&self, at: usize) -> Result<u32, CanonicalError> {
+        let four = self.text.get(at..at + 6).filter(|text| text.starts_with(b"\\u")).map(|text| &text[2..]);
+        four.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+            .ok_or(CanonicalError::Syntax { offset: at, expected: "\\u and four hexadecimal digits" })
+    }
+}
+
+/// Compares two keys as they stand in canonical text, by the characters they mean.
+fn compare_keys(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+    if a.contains(&b'\\') || b.contains(&b'\\') { meant(a).cmp(meant(b)) } else { a.cmp(b) }
+}
+
+fn meant(key: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let mut bytes = key.iter().copied();
+    std::iter::from_fn(move || match bytes.next() {
+        Some(b'\\') => bytes.next(),
+        byte => byte,
+    })
+}

@@ -1,0 +1,79 @@
+//! Canonical text laid out for people and version control.
+
+use super::plain_run;
+
+/// Lays canonical text out for people and version control: one member a line, indented by one space, a
+/// newline at the end, control characters escaped as JSON wants them.
+///
+/// The text must come from [`from_json`](super::from_json) or [`from_value`](super::from_value).
+pub fn pretty(canonical: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(canonical.len() + canonical.len() / 4);
+    let mut depth = 0;
+    let mut rest = canonical;
+    let newline = |out: &mut Vec<u8>, depth: usize| {
+        out.push(b'\n');
+        out.resize(out.len() + depth, b' ');
+    };
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        match byte {
+            b'"' => rest = string(after, &mut out),
+            b'{' | b'[' => {
+                out.push(*byte);
+                if let [close @ (b'}' | b']'), after @ ..] = rest {
+                    out.push(*close);
+                    rest = after;
+                } else {
+                    depth += 1;
+                    newline(&mut out, depth);
+                }
+            }
+            b'}' | b']' => {
+                depth -= 1;
+                newline(&mut out, depth);
+                out.push(*byte);
+            }
+            b',' => {
+                out.push(b',');
+                newline(&mut out, depth);
+            }
+            b':' => out.extend_from_slice(b": "),
+            _ => out.push(*byte),
+        }
+    }
+    out.push(b'\n');
+    out
+}
+
+/// Writes a string, from behind its first quote on, and returns what follows it.
+fn string<'a>(mut rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    loop {
+        let (plain, after) = rest.split_at(plain_run(rest));
+        out.extend_from_slice(plain);
+        let [byte, after @ ..] = after else { return after };
+        rest = after;
+        match byte {
+            b'"' => {
+                out.push(b'"');
+                return rest;
+            }
+            b'\\' => {
+                out.push(b'\\');
+                if let [escaped, after @ ..] = rest {
+                    out.push(*escaped);
+                    rest = after;
+                }
+            }
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                out.extend_from_slice(b"\\u00");
+                out.push(HEX[usize::from(byte >> 4)]);
+                out.push(HEX[usize::from(byte & 15)]);
+            }
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! The built program with a fault at each system call by which it changes the disk: killed there, or told that the disk
+//! is full, broken or read-only, once or from there on. Clients look at what is left, and the command is given again.
+//!
+//! `strace` injects the faults (Debian's package of that name). Where it is missing, or may not trace, the tests say so
+//! and pass. A run takes a sample of the calls; `TUF_FAULTS=all` takes every one, as `.ci/run` does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tuf::repository::{Layout, Replace};
+
+use crate::cli::NOW;
+use crate::client::Standing;
+use crate::world::{World, contents, difference, pem, public, role};
+
+/// The calls that change a disk or make a change durable. Of `openat` those count that may create, of `write` those to
+/// files.
+const CHANGES: [&str; 24] = [
+    "chmod",
+    "copy_file_range",
+    "fallocate",
+    "fchmod",
+    "fdatasync",
+    "fsync",
+    "ftruncate",
+    "link",
+    "linkat",
+    "mkdir",
+    "mkdirat",
+    "openat",
+    "pwrite64",
+    "rename",
+    "renameat",
+    "renameat2",
+    "rmdir",
+    "sendfile",
+    "symlinkat",
+    "syncfs",
+    "unlink",
+    "unlinkat",
+    "utimensat",
+    "write",
+];
+
+const ERRORS: [&str; 3] = ["ENOSPC", "EIO", "EROFS"];
+
+/// A call that changes the disk.
+#[derive(Debug, Clone)]
+struct Call {
+    name: String,
+    /// Which of the calls of that name in its thread it is, from 1; of its path where it is not the first thread's.
+    ordinal: usize,
+    /// The path, for calls of other threads than the first: those `strace` is told by their path.
+    path: Option<String>,
+    /// As `strace` wrote it.
+    line: String,
+}
+
+/// Tells whether `strace` is here and may trace; says why not.
+fn can_trace() -> bool {
+    match Command::new("strace").args(["-o", "/dev/null", "true"]).output() {
+        Ok(output) if output.status.success() => true,
+        Ok(output) => {
+            eprintln!("skipped: strace may not trace here: {}", String::from_utf8_lossy(&output.stderr));
+            false
+        }
+        Err(error) => {
+            eprintln!("skipped: no strace here ({error}); apt-get install strace");
+            false
+        }
+    }
+}
+
+/// A command on trial.
+struct Trial<'a> {
+    world: &'a World,
+    args: &'a [&'a str],
+    /// What clients download from, and whether they may find the new state there after the command.
+    serving: &'a [&'a str],
+    layout: Layout,
+}
+
+impl Trial<'_> {
+    fn command(&self, world: &World, strace: &[String]) -> Command {
+        let program = env!("CARGO_BIN_EXE_tuf-repo");
+        let mut command = match strace {
+            [] => Command::new(program),
+            _ => {
+                let mut command = Command::new("strace");
+                command.args(strace).arg(program);
+                command
+            }
+        };
+        command.args(self.args).args(["--time", NOW, "--wait", "20s"]).current_dir(world.dir());
+        command.env_remove("TUF_REPO").env("RAYON_NUM_THREADS", "1");
+        command
+    }
+
+    fn run(&self, world: &World, strace: &[String]) -> Output {
+        self.command(world, strace).output().unwrap()
+    }
+
+    /// Runs the command to its end and returns the calls by which it changes the disk, in their order.
+    fn calls(&self, world: &World) -> Vec<Call> {
+        let file = world.dir().with_extension("trace");
+        let trace = format!("trace=execve,{}", CHANGES.join(","));
+        let args = ["-f", "-o", file.to_str().unwrap(), "-s", "0", "-e", &trace].map(str::to_owned);
+        let output = self.run(world, &args);
+        assert!(output.status.success(), "{:?}: {output:?}", self.args);
+        let text = fs::read_to_string(file).unwrap();
+        let first = text.split_whitespace().next().unwrap().to_owned();
+        let mut counts: BTreeMap<(String, String, Option<String>), usize> = BTreeMap::new();
+        let mut calls = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let Some((thread, call)) = line.split_once(char::is_whitespace) else { continue };
+            let Some((name, rest)) = call.trim_start().split_once('(') else { continue };
+            let is_first = thread == first;
+            // a descriptor is told by the file that was opened last: one file at a time is filled in another thread
+            let path = if is_first { None } else { opened(&text, thread, index, rest) };
+            let count = counts.entry((thread.to_owned(), name.to_owned(), path.clone())).or_default();
+            *count += 1;
+            let changes = match name {
+                "openat" => rest.contains("O_CREAT"),
+                "write" => !rest.starts_with("1,") && !rest.starts_with("2,"),
+                _ => CHANGES.contains(&name),
+            };
+            if changes && (is_first || path.is_some()) {
+                calls.push(Call {
+                    name: name.to_owned(),
+                    ordinal: *count,
+                    path,
+                    line: call.trim_start().to_owned(),
+                });
+            }
+        }
+        calls
+    }
+
+    /// What must hold after any fault: clients find the old state or the new one, whole.
+    fn look(&self, state: &World, outcomes: &[Standing], why: &str) {
+        if self.layout == Layout::Plain {
+            return;
+        }
+        for folder in self.serving {
+            let folder = state.path(folder);
+            for client in [&outcomes[0], &Standing { root: first_root(&folder), ..bare() }] {
+                let (reached, _) = client
+                    .update(&folder)
+                    .unwrap_or_else(|error| panic!("{why}: {}: {error}", folder.display()));
+                let seen = (&reached.timestamp, &reached.snapshot);
+                let known = outcomes.iter().any(|known| seen == (&known.timestamp, &known.snapshot));
+                assert!(known, "{why}: a client of {} sees neither the old nor the new", folder.display());
+                served(&folder, &folder.join("../targets"), &reached, why);
+            }
+        }
+    }
+
+    /// Gives the command once more: it ends where one without a fault does.
+    fn finish(&self, state: &World, end: &BTreeMap<String, Vec<u8>>, why: &str) {
+        let again = self.run(state, &[]);
+        assert!(again.status.success(), "{why}: {again:?}");
+        let differs = difference(end, &contents(&state.dir()));
+        assert!(differs.is_empty(), "{why}: {differs:?}");
+    }
+
+    /// Puts a fault at every call, or at a sample of them.
+    fn all(&self) {
+        if !can_trace() {
+            return;
+        }
+        let clean = self.world.twin();
+        let calls = self.calls(&clean);
+        assert!(calls.len() >= 5, "{calls:?}");
+        let end = contents(&clean.dir());
+        let step = if std::env::var_os("TUF_FAULTS").is_some_and(|value| value == "all") { 1 } else { 7 };
+        let start = self.world.path(self.serving[0]);
+        let old = Standing { root: first_root(&start), ..bare() }.update(&start).unwrap().0;
+        let new = old.update(&clean.path(self.serving[0])).unwrap().0;
+        let outcomes = [old, new];
+        for at in (0..calls.len()).step_by(step) {
+            self.kill(&calls[at], &outcomes, &end);
+        }
+        for at in (3 % step..calls.len()).step_by(step) {
+            for (number, error) in ERRORS.iter().enumerate() {
+                if step == 1 || at % ERRORS.len() == number {
+                    self.fail(&calls[at], error, &outcomes, &end);
+                }
+            }
+        }
+        for at in (5 % step..calls.len()).step_by(step) {
+            self.fail_from(&calls, at, &outcomes, &end);
+        }
+    }
+
+    fn kill(&self, call: &Call, outcomes: &[Standing], end: &BTreeMap<String, Vec<u8>>) {
+        let state = self.world.twin();
+        let why = format!("{:?} killed at {}", self.args, call.line);
+        let output = self.run(&state, &call.inject(&state, "signal=KILL"));
+        assert_eq!(output.status.signal(), Some(9), "{why}: {output:?}");
+        self.look(&state, outcomes, &why);
+        self.finish(&state, end, &why);
+    }
+
+    fn fail(&self, call: &Call, error: &str, outcomes: &[Standing], end: &BTreeMap<String, Vec<u8>>) {
+        let state = self.world.twin();
+        let why = format!("{:?}, {error} at {}", self.args, call.line);
+        let output = self.run(&state, &call.inject(&state, &format!("error={error}")));
+        self.judge(&output, &state, outcomes, end, &why);
+    }
+
+    /// From one call on, each that changes the disk is refused.
+    fn fail_from(&self, calls: &[Call], at: usize, outcomes: &[Standing], end: &BTreeMap<String, Vec<u8>>) {
+        let error = ERRORS[at % 2 * 2];
+        let state = self.world.twin();
+        let why = format!("{:?}, {error} from {} on", self.args, calls[at].line);
+        let mut options: Vec<String> = ["-f", "-o", "/dev/null"].map(str::to_owned).to_vec();
+        let mut named = BTreeSet::new();
+        for call in calls[at..].iter().filter(|call| call.path.is_none()) {
+            // to read must be possible, and to say what is wrong
+            if !matches!(call.name.as_str(), "openat" | "write") && named.insert(&call.name) {
+                options.extend([
+                    "-e".to_owned(),
+                    format!("inject={}:error={error}:when={}+", call.name, call.ordinal),
+                ]);
+            }
+        }
+        if named.is_empty() {
+            return;
+        }
+        let output = self.run(&state, &options);
+        self.judge(&output, &state, outcomes, end, &why);
+    }
+
+    fn judge(
+        &self,
+        output: &Output,
+        state: &World,
+        outcomes: &[Standing],
+        end: &BTreeMap<String, Vec<u8>>,
+        why: &str,
+    ) {
+        let words = String::from_utf8_lossy(&output.stderr);
+        let words: String = words
+            .lines()
+            .filter(|line| !line.starts_with("strace: "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        self.look(state, outcomes, why);
+        match output.status.code() {
+            Some(1) => {
+                // what was said before is talk; the failure itself is one line, and a hint perhaps
+                let end: Vec<&str> = words.lines().skip_while(|line| !line.starts_with("error: ")).collect();
+                let errors = end.iter().filter(|line| !line.starts_with("hint: ")).count();
+                assert_eq!(errors, 1, "{why}: {words}");
+            }
+            // what failed was to tidy up: all is done, and the next run tidies up
+            Some(0) => {
+                let done: BTreeMap<String, Vec<u8>> = contents(&state.dir())
+                    .into_iter()
+                    .filter(|(name, _)| !name.contains(".tuf-tmp"))
+                    .collect();
+                let differs = difference(end, &done);
+                assert!(differs.is_empty(), "{why} and said nothing of it: {differs:?}");
+            }
+            _ => panic!("{why}: {output:?}"),
+        }
+        self.finish(state, end, why);
+    }
+}
+
+impl Call {
+    fn inject(&self, state: &World, fault: &str) -> Vec<String> {
+        let mut options = vec!["-o".to_owned(), "/dev/null".to_owned()];
+        if let Some(path) = &self.path {
+            // as it is typed, and as a descriptor is told
+            let full = state.dir().join(path.trim_start_matches("./"));
+            options.extend(["-f", "-P", path, "-P", full.to_str().unwrap()].map(str::to_owned));
+        }
+        options.extend(["-e".to_owned(), format!("trace={}", self.name)]);
+        options.extend(["-e".to_owned(), format!("inject={}:{fault}:when={}", self.name, self.ordinal)]);
+        options
+    }
+}
+
+/// Returns the path that a call of another thread is about: its own, or that of the file that the thread created last.
+fn opened(text: &str, thread: &str, until: usize, rest: &str) -> Option<String> {
+    let quoted = |rest: &str| rest.split('"').nth(1).filter(|path| !path.is_empty()).map(str::to_owned);
+    if let Some(path) = quoted(rest) {
+        return Some(path);
+    }
+    let before = text.lines().take(until);
+    let created = before.filter(|line| line.starts_with(thread) && line.contains("O_CREAT")).last()?;
+    quoted(created)
+}
+
+fn bare() -> Standing {
+    Standing { root: Vec::new(), timestamp: None, snapshot: None }
+}
+
+fn first_root(folder: &Path) -> Vec<u8> {
+    fs::read(folder.join("1.root.json")).unwrap()
+}
+
+/// Asserts that every target of what a client trusts can be had.
+fn served(metadata: &Path, targets: &Path, client: &Standing, why: &str) {
+    let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+    let snapshot = json(client.snapshot.as_ref().unwrap());
+    for (name, listed) in snapshot["signed"]["meta"].as_object().unwrap() {
+        let role = json(&fs::read(metadata.join(format!("{}.{name}", listed["version"]))).unwrap());
+        for (path, file) in role["signed"]["targets"].as_object().unwrap() {
+            let hash = file["hashes"]["sha256"].as_str().unwrap();
+            let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
+            let place = targets.join(folder).join(format!("{hash}.{name}"));
+            let bytes =
+                fs::read(&place).unwrap_or_else(|error| panic!("{why}: {}: {error}", place.display()));
+            assert_eq!(hex::encode(Sha256::digest(&bytes)), hash, "{why}: {}", place.display());
+        }
+    }
+}
+
+/// A repository that is live, with its keys in it.
+fn live(layout: Layout) -> World {
+    let world = World::written(layout);
+    fs::create_dir(world.path("keystore")).unwrap();
+    for number in 0..7 {
+        let path = world.path("keystore").join(format!("key-{number}"));
+        fs::write(&path, pem(number)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let text = tuf::crypto::public_key_to_pem(public(number)).unwrap();
+        fs::write(path.with_extension("pub"), text).unwrap();
+    }
+    world.put("a", b"first");
+    world.put("dir/b", b"second");
+    world.add("targets", &["a", "dir/b"], Replace::Refuse).unwrap();
+    world.delegate("targets", "django", 4, &["django/*/*"]).unwrap();
+    world.write(&[1, 2, 3, 4]).unwrap();
+    world.publish().unwrap();
+    world
+}
+
+/// The same with a draft of every role: new targets and replaced ones, a new root.
+fn drafted(layout: Layout) -> World {
+    let world = live(layout);
+    world.put("a", b"first, and better");
+    world.put("django/new/c", b"third");
+    world.add("targets", &["a"], Replace::Allow).unwrap();
+    world.add("django", &["django/new/c"], Replace::Refuse).unwrap();
+    world.edit(|repository| repository.add_key(&role("root"), public(5), None)).unwrap();
+    world
+}
+
+/// The same with all of that written.
+fn written(layout: Layout) -> World {
+    let world = drafted(layout);
+    world.write(&[0, 1, 2, 3, 4, 5]).unwrap();
+    world
+}
+
+const BOTH: [&str; 2] = ["metadata.staged", "metadata"];
+const WRITE: [&str; 7] = [
+    "write",
+    "--key=keystore/key-0",
+    "--key=keystore/key-1",
+    "--key=keystore/key-2",
+    "--key=keystore/key-3",
+    "--key=keystore/key-4",
+    "--key=keystore/key-5",
+];
+
+#[test]
+fn a_fault_anywhere_in_write_costs_nothing() {
+    let layout = Layout::Consistent;
+    Trial { world: &drafted(layout), args: &WRITE, serving: &BOTH, layout }.all();
+}
+
+#[test]
+fn a_fault_anywhere_in_write_of_plain_names_is_made_good_by_the_next() {
+    let layout = Layout::Plain;
+    Trial { world: &drafted(layout), args: &WRITE, serving: &BOTH, layout }.all();
+}
+
+#[test]
+fn a_fault_anywhere_in_publish_costs_nothing() {
+    let layout = Layout::Consistent;
+    Trial { world: &written(layout), args: &["publish"], serving: &["metadata"], layout }.all();
+}
+
+#[test]
+fn a_fault_anywhere_in_publish_of_plain_names_is_made_good_by_the_next() {
+    let layout = Layout::Plain;
+    Trial { world: &written(layout), args: &["publish"], serving: &["metadata"], layout }.all();
+}
+
+#[test]
+fn a_fault_anywhere_in_publish_to_a_folder_costs_nothing() {
+    let layout = Layout::Consistent;
+    let world = live(layout);
+    let first = ["publish", "--to", "www"];
+    let trial = Trial { world: &world, args: &first, serving: &["metadata"], layout };
+    assert!(trial.run(&world, &[]).status.success());
+    // from here on the folder is what clients download from, beside the repository's own
+    let world = {
+        world.put("e", b"fifth");
+        world
+    };
+    world.add("targets", &["e"], Replace::Refuse).unwrap();
+    world.write(&[1, 2, 3]).unwrap();
+    Trial { world: &world, args: &first, serving: &["www/metadata"], layout }.all();
+}
+
+#[test]
+fn a_fault_anywhere_in_gc_costs_nothing() {
+    let layout = Layout::Consistent;
+    let world = written(layout);
+    world.publish().unwrap();
+    for args in [&["gc", "--keep", "1"][..], &["gc", "--keep", "1", "--archive", "archive"]] {
+        Trial { world: &world, args, serving: &BOTH, layout }.all();
+    }
+}
+
+#[test]
+fn a_fault_anywhere_in_an_edit_of_keys_costs_nothing() {
+    let layout = Layout::Consistent;
+    let args = ["add-key", "targets", "keystore/key-6.pub"];
+    Trial { world: &live(layout), args: &args, serving: &BOTH, layout }.all();
+}
+
+#[test]
+fn a_fault_anywhere_in_an_edit_of_targets_costs_nothing() {
+    let layout = Layout::Consistent;
+    let world = live(layout);
+    let outside = world.path("outside/new/folder");
+    fs::create_dir_all(&outside).unwrap();
+    fs::write(outside.join("e"), b"fifth").unwrap();
+    fs::write(outside.join("f"), b"sixth").unwrap();
+    let args = ["add-targets", "-R", "outside", "--base", "outside"];
+    Trial { world: &world, args: &args, serving: &BOTH, layout }.all();
+}
