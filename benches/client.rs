@@ -1,4 +1,5 @@
-//! `tuf-fetch` beside python-tuf's client and curl, over nginx on loopback: whole processes, in one run.
+//! `tuf-fetch` beside python-tuf's client and curl, over nginx on loopback: whole processes, in one run; beside the large
+//! target also what its digest alone takes.
 //!
 //! `cargo bench --bench client` prints a table. `TUF_BENCH_RUNS` (default 5) is the number of runs, `TUF_BENCH_BIG`
 //! (default 1 GiB) the length of the large target, `TUF_BENCH_DIR` where everything lies (default: the temporary folder;
@@ -85,8 +86,8 @@ impl Bench {
     }
 
     fn compare(&self, runs: usize, title: &str, repository: &str, work: Work) -> Result<(), Failure> {
-        let mut rows: [(&str, Vec<Measured>); 3] =
-            [("tuf-fetch", vec![]), ("python-tuf", vec![]), ("curl", vec![])];
+        let mut rows: [(&str, Vec<Measured>); 4] =
+            [("tuf-fetch", vec![]), ("python-tuf", vec![]), ("curl", vec![]), ("openssl dgst", vec![])];
         for _ in 0..runs {
             rows[0].1.push(self.own(repository, work)?);
             if let Some(python) = env::var_os("TUF_BENCH_PYTHON") {
@@ -95,8 +96,14 @@ impl Bench {
             if work != Work::NothingNew && present("curl") {
                 rows[2].1.push(self.curl(repository, work)?);
             }
+            if repository == "big" && present("openssl") {
+                rows[3].1.push(self.digest(repository)?);
+            }
         }
         for (program, mut all) in rows {
+            if program == "openssl dgst" && repository != "big" {
+                continue;
+            }
             if all.is_empty() {
                 println!("| {title} | {program} | left out | | |");
                 continue;
@@ -183,6 +190,14 @@ impl Bench {
         fs::write(client.join("config"), config)?;
         let mut command = Command::new("curl");
         command.current_dir(&client).args(["-s", "-S", "-f", "-K", "config"]);
+        measure(&self.dir, command, 1)
+    }
+
+    /// One SHA-256 over a target where the server has it: less than that no client takes that verifies it.
+    fn digest(&self, repository: &str) -> Result<Measured, Failure> {
+        let copy = fs::read_to_string(self.dir.join(repository).join("copies"))?;
+        let mut command = Command::new("openssl");
+        command.args(["dgst", "-sha256"]).arg(self.dir.join(repository).join("targets").join(copy.trim()));
         measure(&self.dir, command, 1)
     }
 
@@ -300,7 +315,8 @@ fn wait_for(address: &str) -> Result<(), Failure> {
 }
 
 fn present(program: &str) -> bool {
-    let found = Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let version = if program == "openssl" { "version" } else { "-V" };
+    let found = Command::new(program).arg(version).stdout(Stdio::null()).stderr(Stdio::null()).status();
     found.is_ok_and(|status| status.success())
 }
 

@@ -207,8 +207,10 @@ impl<'a, 'm> Encoder<'a, 'm> {
         if text.parse::<i64>().is_err() && text.parse::<u64>().is_err() {
             return Err(refused);
         }
-        // "-0" is the integer 0
-        let text = if text == "-0" { "0" } else { text };
+        // the integer 0 to some readers, a float to others
+        if text == "-0" {
+            return Err(refused);
+        }
         self.out.extend_from_slice(text.as_bytes());
         Ok(())
     }

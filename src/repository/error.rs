@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::canonical::CanonicalError;
 use crate::crypto::SignError;
 use crate::metadata::{KeyId, ParseError, RoleName, RoleNameError, TargetPathError};
+use crate::storage::Holder;
 use crate::trusted_set::TrustError;
 
 /// Any failure of a repository operation. Nothing has changed on disk when one is returned, except that an
@@ -68,8 +69,8 @@ pub enum RepositoryError {
     Locked {
         /// The folder that is locked.
         folder: PathBuf,
-        /// The process, where the system tells.
-        holder: Option<u32>,
+        /// Who that is, where the system tells.
+        holder: Option<Holder>,
     },
 }
 
@@ -113,8 +114,12 @@ fn target(role: &Option<RoleName>) -> String {
     role.as_ref().map_or_else(|| "any role".to_owned(), |role| format!("'{role}'"))
 }
 
-fn process(holder: &Option<u32>) -> String {
-    holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+fn process(holder: &Option<Holder>) -> String {
+    match holder {
+        None => "another process".to_owned(),
+        Some(Holder { process, command: None }) => format!("process {process}"),
+        Some(Holder { process, command: Some(command) }) => format!("process {process} ({command})"),
+    }
 }
 
 /// Why metadata or a target on disk is refused.

@@ -341,19 +341,21 @@ impl Held {
                     continue;
                 }
                 let name = layout.metadata_name(&role, listed.version);
-                match parsed::<Targets>(folder, prefix, &name)? {
-                    Some(targets) => {
-                        self.hold_targets(&targets, layout, &Holder::Version(role, listed.version))
+                let lost = match parsed::<Targets>(folder, prefix, &name) {
+                    Ok(Some(targets)) => {
+                        self.hold_targets(&targets, layout, &Holder::Version(role, listed.version));
+                        continue;
                     }
-                    None => {
-                        // the file of a revoked role may be gone; one that clients reach may not
-                        if living.is_none() {
-                            living = Some(living_roles(folder, prefix, layout, &snapshot)?);
-                        }
-                        if living.as_ref().is_some_and(|living| living.contains(&role)) {
-                            return Err(missing(prefix, &name));
-                        }
-                    }
+                    Ok(None) => missing(prefix, &name),
+                    Err(unreadable @ RepositoryError::Refused { .. }) => unreadable,
+                    Err(error) => return Err(error),
+                };
+                // the file of a revoked role may be gone or anything at all; one that clients reach may not
+                if living.is_none() {
+                    living = Some(living_roles(folder, prefix, layout, &snapshot)?);
+                }
+                if living.as_ref().is_some_and(|living| living.contains(&role)) {
+                    return Err(lost);
                 }
             }
         }

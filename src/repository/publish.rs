@@ -1,7 +1,7 @@
 //! Staged metadata goes live: checked as a new client and as an old one, target files first, the timestamp last. Nothing
 //! is ever deleted, and a run that was killed is finished by the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -68,7 +68,7 @@ impl PublishPlan {
 }
 
 impl Repository {
-    /// Checks what would be live and plans how it gets there. With a destination folder, holds that folder's lock too.
+    /// Checks what would be live and plans how it gets there. Holds the lock of the live folder.
     ///
     /// # Errors
     /// [`RepositoryError::NothingWritten`]; [`RepositoryError::Refused`] with the first reason why clients would fail.
@@ -83,10 +83,8 @@ impl Repository {
             Destination::Folder(folder) => folder.clone(),
         };
         let (live, live_targets) = (Folder::new(base.join(METADATA)), Folder::new(base.join(TARGETS)));
-        let lock = match destination {
-            Destination::Folder(_) if live.exists() => Some(super::lock(&live, wait)?),
-            _ => None,
-        };
+        // another repository may publish here as well
+        let lock = if live.exists() { Some(super::lock(&live, wait)?) } else { None };
         let staged = self.staged.folder();
         if self.staged.timestamp.written.is_none() {
             return Err(RepositoryError::NothingWritten { folder: staged.path().to_owned() });
@@ -181,7 +179,8 @@ impl Repository {
         let files = listed.filter_map(|(path, file)| {
             Some(layout.metadata_name(&RoleName::from_metapath(path)?, file.version))
         });
-        let revoked = files.filter(|name| !names.contains(name));
+        let known: BTreeSet<&String> = names.iter().collect();
+        let revoked = files.filter(|name| !known.contains(name));
         Ok(revoked.chain(names.iter().cloned()).collect())
     }
 
@@ -193,27 +192,26 @@ impl Repository {
         layout: Layout,
     ) -> Result<(), RepositoryError> {
         let folder = self.targets_folder();
-        let is_old = |path: &String, file: &TargetFile| {
-            published.values().any(|role| {
-                role.targets
-                    .get(path)
-                    .is_some_and(|old| old.hashes == file.hashes && old.length == file.length)
+        let mut known: HashMap<&str, Vec<&TargetFile>> = HashMap::new();
+        for (path, file) in published.values().flat_map(|role| &role.targets) {
+            known.entry(path).or_default().push(file);
+        }
+        let is_old = |path: &str, file: &TargetFile| {
+            let live = known.get(path);
+            live.is_some_and(|live| {
+                live.iter().any(|old| old.length == file.length && old.hashes == file.hashes)
             })
         };
-        let split = |old: bool| -> BTreeMap<RoleName, Targets> {
+        let part = |old: bool| -> BTreeMap<RoleName, Targets> {
             let filtered = targets.iter().map(|(role, targets)| {
                 let mut part = Targets::new(targets.expires);
-                part.targets = targets
-                    .targets
-                    .iter()
-                    .filter(|(path, file)| is_old(path, file) == old)
-                    .map(|(p, f)| (p.clone(), f.clone()))
-                    .collect();
+                let chosen = targets.targets.iter().filter(|(path, file)| is_old(path, file) == old);
+                part.targets = chosen.map(|(path, file)| (path.clone(), file.clone())).collect();
                 (role.clone(), part)
             });
             filtered.collect()
         };
-        for (part, how) in [(split(false), TargetBytes::Digest), (split(true), TargetBytes::Present)] {
+        for (part, how) in [(part(false), TargetBytes::Digest), (part(true), TargetBytes::Present)] {
             let findings = check_target_files(&folder, layout, &part, how)?;
             refuse_errors(&Report { findings, ..Report::default() })?;
         }
@@ -257,11 +255,11 @@ fn plan_targets(
     layout: Layout,
     roles: &BTreeMap<RoleName, Targets>,
 ) -> Result<(), RepositoryError> {
-    let mut seen: BTreeMap<String, ()> = BTreeMap::new();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
     for (path, file) in roles.values().flat_map(|targets| &targets.targets) {
         let path = TargetPath::parse(path).map_err(InputError::from)?;
         for name in layout.target_names(&path, file) {
-            if seen.insert(name.clone(), ()).is_some() {
+            if !seen.insert(name.clone()) {
                 continue;
             }
             let place = plan.live_targets.file(&name);

@@ -172,33 +172,58 @@ pub enum LockError {
     /// Another process holds it.
     #[error("another process holds the lock")]
     Held {
-        /// Its process id, where the system tells.
-        holder: Option<u32>,
+        /// Who that is, where the system tells.
+        holder: Option<Holder>,
     },
     /// The folder cannot be locked.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
+/// The process that holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id.
+    pub process: u32,
+    /// The program and its command, such as `tuf-repo write`, without any other argument.
+    pub command: Option<String>,
+}
+
 /// Finds who holds the lock on an open folder, from the kernel's list of locks.
-fn holder(folder: &File) -> Option<u32> {
+fn holder(folder: &File) -> Option<Holder> {
     #[cfg(target_os = "linux")]
     {
         use std::os::unix::fs::MetadataExt;
         let inode = folder.metadata().ok()?.ino().to_string();
         let locks = fs::read_to_string("/proc/locks").ok()?;
         // a line is "1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF"
-        locks.lines().find_map(|line| {
+        let process = locks.lines().find_map(|line| {
             let mut fields = line.split_whitespace().skip(1);
             let (kind, pid, place) = (fields.next()?, fields.nth(2)?, fields.next()?);
             (kind == "FLOCK" && place.rsplit(':').next()? == inode).then(|| pid.parse().ok())?
-        })
+        })?;
+        let arguments = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        Some(Holder { process, command: command(&arguments) })
     }
     #[cfg(not(target_os = "linux"))]
     {
         let _ = folder;
         None
     }
+}
+
+/// Names the program of an argument list and the word that follows it: nothing that somebody typed as a value.
+#[cfg(target_os = "linux")]
+fn command(arguments: &[u8]) -> Option<String> {
+    let mut arguments = arguments.split(|byte| *byte == 0).map(|word| std::str::from_utf8(word).ok());
+    let program = arguments.next()??.rsplit('/').next().filter(|name| !name.is_empty())?;
+    let is_word = |word: &&str| {
+        word.starts_with(|first: char| first.is_ascii_lowercase())
+            && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    };
+    let word = arguments.next().flatten().filter(is_word);
+    let all = program.to_owned() + &word.map(|word| format!(" {word}")).unwrap_or_default();
+    Some(all.chars().filter(|letter| !letter.is_control()).take(64).collect())
 }
 
 /// New files that appear together: written aside, made durable, then renamed into their places in order.
@@ -256,6 +281,9 @@ impl Batch<'_> {
             if let Err(error) = fs::rename(path, &place) {
                 let parent =
                     place.parent().filter(|_| error.kind() == io::ErrorKind::NotFound).ok_or(error)?;
+                // each new folder is an entry in the one above it, which has to be durable too
+                let made = parent.ancestors().take_while(|folder| !folder.exists());
+                folders.extend(made.filter_map(Path::parent).map(Path::to_owned));
                 fs::create_dir_all(parent)?;
                 fs::rename(path, &place)?;
             }
@@ -342,6 +370,17 @@ mod tests {
         assert_eq!(folder.read("a/b", 4).unwrap(), None);
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_holder_is_named_by_its_program_and_command_alone() {
+        let named = |words: &str| command(words.replace(' ', "\0").as_bytes());
+        assert_eq!(named("/usr/bin/tuf-repo write --key ../key").as_deref(), Some("tuf-repo write"));
+        assert_eq!(named("tuf-repo add-key root").as_deref(), Some("tuf-repo add-key"));
+        assert_eq!(named("tuf-repo --repo secret write").as_deref(), Some("tuf-repo"));
+        assert_eq!(named("program ../Some/Path").as_deref(), Some("program"));
+        assert_eq!(named(""), None);
+    }
+
     #[test]
     fn a_second_lock_is_refused_and_names_its_holder() {
         let (_dir, folder) = folder();
@@ -349,7 +388,7 @@ mod tests {
         match folder.lock(Duration::ZERO) {
             Err(LockError::Held { holder }) => {
                 if cfg!(target_os = "linux") {
-                    assert_eq!(holder, Some(std::process::id()));
+                    assert_eq!(holder.unwrap().process, std::process::id());
                 }
             }
             other => panic!("{other:?}"),

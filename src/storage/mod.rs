@@ -3,7 +3,7 @@
 mod local;
 mod overlay;
 
-pub use local::{Batch, Folder, Lock, LockError};
+pub use local::{Batch, Folder, Holder, Lock, LockError};
 pub use overlay::Overlay;
 
 use std::io;

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tuf::metadata::RoleName;
 use tuf::repository::{CheckOptions, Expiry, Layout, Side, TargetBytes, check};
 use tuf::trusted_set::{Origin, TrustError, TrustedMetadataSet};
@@ -73,6 +75,27 @@ impl Standing {
         let version = set.root().version;
         Ok((Self { root, timestamp: Some(timestamp), snapshot: Some(snapshot) }, version))
     }
+}
+
+/// Asserts that every target of the snapshot that a client trusts can be had, in the consistent layout. Returns how many
+/// there are.
+pub fn served(metadata: &Path, targets: &Path, client: &Standing, why: &str) -> usize {
+    let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+    let mut count = 0;
+    let snapshot = json(client.snapshot.as_ref().unwrap());
+    for (name, listed) in snapshot["signed"]["meta"].as_object().unwrap() {
+        let role = json(&fs::read(metadata.join(format!("{}.{name}", listed["version"]))).unwrap());
+        for (path, file) in role["signed"]["targets"].as_object().unwrap() {
+            let hash = file["hashes"]["sha256"].as_str().unwrap();
+            let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
+            let place = targets.join(folder).join(format!("{hash}.{name}"));
+            let bytes =
+                fs::read(&place).unwrap_or_else(|error| panic!("{why}: {}: {error}", place.display()));
+            assert_eq!(hex::encode(Sha256::digest(&bytes)), hash, "{why}: {}", place.display());
+            count += 1;
+        }
+    }
+    count
 }
 
 /// Checks one side of a repository as a new client does, target files too where their names hold digests.

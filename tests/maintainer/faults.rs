@@ -11,12 +11,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tuf::repository::{Layout, Replace};
 
 use crate::cli::NOW;
-use crate::client::Standing;
+use crate::client::{Standing, served};
 use crate::world::{World, contents, difference, pem, public, role};
 
 /// The calls that change a disk or make a change durable. Of `openat` those count that may create, of `write` those to
@@ -305,23 +303,6 @@ fn bare() -> Standing {
 
 fn first_root(folder: &Path) -> Vec<u8> {
     fs::read(folder.join("1.root.json")).unwrap()
-}
-
-/// Asserts that every target of what a client trusts can be had.
-fn served(metadata: &Path, targets: &Path, client: &Standing, why: &str) {
-    let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
-    let snapshot = json(client.snapshot.as_ref().unwrap());
-    for (name, listed) in snapshot["signed"]["meta"].as_object().unwrap() {
-        let role = json(&fs::read(metadata.join(format!("{}.{name}", listed["version"]))).unwrap());
-        for (path, file) in role["signed"]["targets"].as_object().unwrap() {
-            let hash = file["hashes"]["sha256"].as_str().unwrap();
-            let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
-            let place = targets.join(folder).join(format!("{hash}.{name}"));
-            let bytes =
-                fs::read(&place).unwrap_or_else(|error| panic!("{why}: {}: {error}", place.display()));
-            assert_eq!(hex::encode(Sha256::digest(&bytes)), hash, "{why}: {}", place.display());
-        }
-    }
 }
 
 /// A repository that is live, with its keys in it.

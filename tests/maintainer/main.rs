@@ -6,9 +6,11 @@
     reason = "a test ends where it cannot go on"
 )]
 
+mod at_once;
 mod bad_input;
 mod cli;
 mod client;
+mod collect;
 mod contract;
 mod crash;
 #[cfg(target_os = "linux")]

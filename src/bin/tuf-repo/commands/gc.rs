@@ -7,7 +7,7 @@ use serde_json::json;
 use tuf::cli::clock::parse_duration;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::{one_line, quoted};
-use tuf::repository::{GcPlan, Repository, Retention, lock_published};
+use tuf::repository::{GcPlan, METADATA, Repository, Retention, lock_published};
 
 use super::common::DryRun;
 use super::edit::{count, open_locked};
@@ -51,8 +51,11 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     };
     let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or_default();
     // a publisher must not put what is collected at the same time
-    let folder = args.to.as_ref().filter(|to| !to.contains("://"));
-    let _lock = folder.map(|to| lock_published(Path::new(to), wait)).transpose().map_err(failure)?;
+    let folder = match &args.to {
+        Some(to) => Some(Path::new(to)).filter(|_| !to.contains("://")),
+        None => Some(repository.dir()).filter(|dir| dir.join(METADATA).is_dir()),
+    };
+    let _lock = folder.map(|folder| lock_published(folder, wait)).transpose().map_err(failure)?;
     let plan = planned(&args, &repository, retention)?;
     if let Some(file) = &args.explain {
         return explain(&plan, file, &repository, context);
