@@ -3,13 +3,24 @@
 No atomic replacement, no fsync, no check of the outcome: what a release script of a few lines would do.
 """
 
+import json
 import os
 import shutil
 import sys
 from datetime import datetime, timedelta, timezone
 
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import (
+    Delegations,
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    SuccinctRoles,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
 from tuf.api.serialization.json import JSONSerializer
 
 TARGETS = "repository/targets"
@@ -74,4 +85,54 @@ def one_more() -> None:
     publish(Metadata(Timestamp(2, expires=EXPIRES, snapshot_meta=MetaFile(2))), "timestamp", "timestamp.json")
 
 
-{"create": create, "one-more": one_more}[sys.argv[1]]()
+def bins(bits: int) -> None:
+    """Lists the targets of a manifest in hash bins (TAP 15)."""
+    os.makedirs(os.path.join(OUT, "metadata"))
+    root = Root(expires=EXPIRES)
+    for role in ("root", "targets", "snapshot", "timestamp"):
+        root.add_key(signer(role).public_key, role)
+    key = signer("bins")
+    roles = SuccinctRoles([key.public_key.keyid], 1, bits, "bin")
+    targets = Targets(expires=EXPIRES, delegations=Delegations({key.public_key.keyid: key.public_key}, None, roles))
+    filled = {name: Targets(expires=EXPIRES) for name in roles.get_roles()}
+    with open("manifest", "rb") as lines:
+        for line in lines:
+            entry = json.loads(line)
+            path = entry["path"]
+            filled[roles.get_role_for_target(path)].targets[path] = TargetFile(entry["length"], entry["hashes"], path)
+    meta = {"targets.json": MetaFile(1)}
+    for name, signed in filled.items():
+        metadata = Metadata(signed)
+        metadata.sign(key)
+        metadata.to_file(os.path.join(OUT, "metadata", f"1.{name}.json"), JSONSerializer(compact=True))
+        meta[f"{name}.json"] = MetaFile(1)
+    publish(Metadata(root), "root", "1.root.json")
+    publish(Metadata(targets), "targets", "1.targets.json")
+    publish(Metadata(Snapshot(expires=EXPIRES, meta=meta)), "snapshot", "1.snapshot.json")
+    publish(Metadata(Timestamp(expires=EXPIRES)), "timestamp", "timestamp.json")
+
+
+def one_more_in_bins() -> None:
+    folder = os.path.join(OUT, "metadata")
+    targets = Metadata[Targets].from_file(os.path.join(folder, "1.targets.json")).signed
+    snapshot = Metadata[Snapshot].from_file(os.path.join(folder, "1.snapshot.json"))
+    path = "another"
+    name = targets.delegations.succinct_roles.get_role_for_target(path)
+    metadata = Metadata[Targets].from_file(os.path.join(folder, f"1.{name}.json"))
+    metadata.signed.targets[path] = TargetFile.from_data(path, b"another", ["sha256"])
+    metadata.signed.version = 2
+    metadata.sign(signer("bins"))
+    metadata.to_file(os.path.join(folder, f"2.{name}.json"), JSONSerializer(compact=True))
+    snapshot.signed.meta[f"{name}.json"].version = 2
+    snapshot.signed.version = 2
+    publish(snapshot, "snapshot", "2.snapshot.json")
+    publish(Metadata(Timestamp(2, expires=EXPIRES, snapshot_meta=MetaFile(2))), "timestamp", "timestamp.json")
+
+
+WORK = {
+    "create": create,
+    "one-more": one_more,
+    "bins": lambda: bins(int(sys.argv[2])),
+    "one-more-in-bins": one_more_in_bins,
+}
+WORK[sys.argv[1]]()

@@ -13,7 +13,9 @@ use crate::metadata::{
     Delegations, MetaFile, Metadata, Mismatch, ParseError, RoleName, Root, Signed, Snapshot, TargetFile,
     Targets, Timestamp, time,
 };
-use crate::verify::{Delegator, Unsigned, Verified, verify_delegate, verify_self_signed, verify_successor};
+use crate::verify::{
+    Authority, Delegator, Unsigned, Verified, verify_delegate, verify_self_signed, verify_successor,
+};
 
 /// Why metadata is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -289,6 +291,26 @@ impl TrustedMetadataSet {
         role: &RoleName,
         delegator: &RoleName,
     ) -> Result<&Targets, TrustError> {
+        let targets = self.verify_targets(bytes, role, delegator)?;
+        Ok(self.keep_targets(role, targets))
+    }
+
+    /// Keeps what [`Self::verify_targets`] has let through, as [`Self::update_targets`] does.
+    pub fn keep_targets(&mut self, role: &RoleName, targets: Verified<Targets>) -> &Targets {
+        self.targets.remove(role);
+        self.targets.entry(role.clone()).or_insert(targets).signed()
+    }
+
+    /// Judges targets metadata as [`Self::update_targets`] does, and keeps nothing: many may be judged at a time.
+    ///
+    /// # Errors
+    /// As [`Self::update_targets`].
+    pub fn verify_targets(
+        &self,
+        bytes: &[u8],
+        role: &RoleName,
+        delegator: &RoleName,
+    ) -> Result<Verified<Targets>, TrustError> {
         let snapshot = self.current_snapshot()?;
         let listed = snapshot
             .role(role)
@@ -302,8 +324,7 @@ impl TrustedMetadataSet {
             return Err(TrustError::Version { role: role.clone(), expected, found });
         }
         self.unexpired(role, targets.signed())?;
-        self.targets.insert(role.clone(), targets);
-        self.targets(role).ok_or(TrustError::OutOfOrder { missing: role.clone() })
+        Ok(targets)
     }
 
     /// Checks a role that has been taken through one delegator again for another one.
@@ -312,8 +333,13 @@ impl TrustedMetadataSet {
     /// [`TrustError::Unsigned`], [`TrustError::NotDelegated`], [`TrustError::OutOfOrder`].
     pub fn verify_again(&self, role: &RoleName, delegator: &RoleName) -> Result<&Targets, TrustError> {
         let targets = self.targets.get(role).ok_or(TrustError::OutOfOrder { missing: role.clone() })?;
-        self.verified_by(delegator, role, targets.metadata().clone())?;
-        Ok(targets.signed())
+        let authority = self.authority(delegator, role)?;
+        let metadata = targets.metadata();
+        let result = authority.check(metadata.signed_bytes(), &metadata.signatures);
+        match result.is_verified() {
+            true => Ok(targets.signed()),
+            false => Err(Unsigned { role: role.clone(), version: targets.signed().version, result }.into()),
+        }
     }
 
     fn verified_by(
@@ -322,6 +348,11 @@ impl TrustedMetadataSet {
         role: &RoleName,
         metadata: Metadata<Targets>,
     ) -> Result<Verified<Targets>, TrustError> {
+        Ok(verify_delegate(&self.authority(delegator, role)?, metadata)?)
+    }
+
+    /// Returns the keys that a delegator trusts for a role.
+    fn authority(&self, delegator: &RoleName, role: &RoleName) -> Result<Authority<'_>, TrustError> {
         let authority = if delegator.as_str() == "root" {
             self.root.signed().authority(role)
         } else {
@@ -330,7 +361,12 @@ impl TrustedMetadataSet {
             trusted.authority(role)
         };
         let not_delegated = || TrustError::NotDelegated { role: role.clone(), delegator: delegator.clone() };
-        Ok(verify_delegate(&authority.ok_or_else(not_delegated)?, metadata)?)
+        authority.ok_or_else(not_delegated)
+    }
+
+    /// Gives up everything but the metadata that lists targets.
+    pub fn into_targets(self) -> BTreeMap<RoleName, Targets> {
+        self.targets.into_iter().map(|(role, targets)| (role, targets.into_signed())).collect()
     }
 
     fn verified_by_root<T: Signed>(&self, role: &RoleName, bytes: &[u8]) -> Result<Verified<T>, TrustError> {

@@ -134,6 +134,11 @@ impl<T: Signed> Verified<T> {
         self.0.signed()
     }
 
+    /// Gives up the signatures.
+    pub fn into_signed(self) -> T {
+        self.0.into_signed()
+    }
+
     /// Returns the metadata with its signatures.
     pub fn metadata(&self) -> &Metadata<T> {
         &self.0

@@ -97,6 +97,10 @@ fn generate_rsa(bits: usize) -> Result<RsaPrivateKey, KeyError> {
 }
 
 impl Signer for PrivateKey {
+    fn is_concurrent(&self) -> bool {
+        true
+    }
+
     fn public_key(&self) -> &Key {
         &self.public
     }

@@ -7,6 +7,12 @@ pub trait Signer: Send + Sync {
     /// Returns the public half, with the default scheme of its type.
     fn public_key(&self) -> &Key;
 
+    /// Tells whether many signatures may be asked for at a time, from many threads: not so where a device or a program makes
+    /// them.
+    fn is_concurrent(&self) -> bool {
+        false
+    }
+
     /// Signs bytes by a scheme, named as the metadata's key names it.
     ///
     /// # Errors

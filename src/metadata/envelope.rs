@@ -141,20 +141,32 @@ impl<T: Signed> Metadata<T> {
     /// # Errors
     /// As [`Metadata::to_bytes`].
     pub fn to_bytes_with(&self, note: Option<(&str, &serde_json::Value)>) -> Result<Vec<u8>, CanonicalError> {
-        let mut text = b"{".to_vec();
-        if let Some((name, value)) = note {
-            text.extend_from_slice(&canonical::from_value(name)?);
-            text.push(b':');
-            text.extend_from_slice(&canonical::from_value(value)?);
-            text.push(b',');
-        }
-        text.extend_from_slice(b"\"signatures\":");
-        text.extend_from_slice(&canonical::from_value(&self.signatures)?);
-        text.extend_from_slice(b",\"signed\":");
-        text.extend_from_slice(&self.canonical);
-        text.push(b'}');
-        Ok(canonical::pretty(&text))
+        file_bytes(&self.signatures, &self.canonical, note)
     }
+}
+
+/// Writes the file of metadata from its parts: the signatures, the bytes that they cover, and one more member.
+///
+/// # Errors
+/// As [`Metadata::to_bytes`].
+pub fn file_bytes(
+    signatures: &[Signature],
+    signed: &[u8],
+    note: Option<(&str, &serde_json::Value)>,
+) -> Result<Vec<u8>, CanonicalError> {
+    let mut text = b"{".to_vec();
+    if let Some((name, value)) = note {
+        text.extend_from_slice(&canonical::from_value(name)?);
+        text.push(b':');
+        text.extend_from_slice(&canonical::from_value(value)?);
+        text.push(b',');
+    }
+    text.extend_from_slice(b"\"signatures\":");
+    text.extend_from_slice(&canonical::from_value(signatures)?);
+    text.extend_from_slice(b",\"signed\":");
+    text.extend_from_slice(signed);
+    text.push(b'}');
+    Ok(canonical::pretty(&text))
 }
 
 /// Reads `spec_version` alone.

@@ -13,7 +13,7 @@ pub mod time;
 
 use serde::{Deserialize, Deserializer};
 
-pub use envelope::{Metadata, ParseError, Signature};
+pub use envelope::{Metadata, ParseError, Signature, file_bytes};
 pub use hashes::{Algorithm, Hasher, Hashes, MetaFile, Mismatch};
 pub use key::{Key, KeyId};
 pub use role_name::{RoleName, RoleNameError, TOP_LEVEL};

@@ -1,7 +1,8 @@
 //! Targets metadata and delegations (specification 4.5, TAP 15 for hash bins).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -92,7 +93,36 @@ pub struct Delegations {
     /// Members this crate does not know.
     #[serde(flatten)]
     pub extra: Extra,
+    /// Where each role stands, for look-ups.
+    #[serde(skip)]
+    pub places: Places,
 }
+
+/// Where in a long list of delegations each role stands, found out when it is first asked for. The list may have been
+/// edited since: what is found is checked, and what is not is searched for.
+#[derive(Default)]
+pub struct Places(OnceLock<HashMap<RoleName, usize>>);
+
+impl Clone for Places {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Places")
+    }
+}
+
+/// Up to this many delegations are searched one by one.
+const FEW_DELEGATIONS: usize = 16;
 
 impl Delegations {
     /// No delegation yet.
@@ -107,7 +137,17 @@ impl Delegations {
 
     /// Finds a delegated role by name.
     pub fn role(&self, name: &RoleName) -> Option<&DelegatedRole> {
-        self.roles().iter().find(|role| role.name == *name)
+        let roles = self.roles();
+        if roles.len() > FEW_DELEGATIONS {
+            let places = self.places.0.get_or_init(|| {
+                roles.iter().enumerate().map(|(place, role)| (role.name.clone(), place)).collect()
+            });
+            let found = places.get(name).and_then(|place| roles.get(*place));
+            if let Some(role) = found.filter(|role| role.name == *name) {
+                return Some(role);
+            }
+        }
+        roles.iter().find(|role| role.name == *name)
     }
 
     fn check(&self) -> Result<(), String> {

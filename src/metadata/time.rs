@@ -13,7 +13,7 @@ pub(super) fn serialize<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> R
 }
 
 /// Reads RFC 3339 with any offset and with fractions, as old repositories wrote them.
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
     let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
     DateTime::parse_from_rfc3339(&text)
         .map(|time| time.with_timezone(&Utc))

@@ -7,12 +7,12 @@ use base64ct::{Base64, Encoding};
 use serde::{Deserialize, Serialize};
 
 use super::Repository;
-use super::diff::{from_signed_bytes, words_of};
+use super::diff::words_of;
 use super::error::{InputError, Refusal, RepositoryError};
 use super::follow::{Extent, follow};
 use super::keyring::KeyNames;
 use super::sign::SigningKey;
-use super::staged::{AnyRole, DraftPlan, Pins};
+use super::staged::{AnyRole, DraftPlan, Pins, from_signed_bytes};
 use crate::canonical;
 use crate::crypto::{fingerprint, verify_signature};
 use crate::metadata::{
@@ -332,6 +332,9 @@ impl Repository {
     pub fn import(&mut self, bundle: &Bundle, imported: &mut Imported) -> Result<(), RepositoryError> {
         let payload = bundle.payload()?;
         let (role, version) = (bundle.role.clone(), bundle.version);
+        if self.staged.graph().contains(&role) {
+            self.staged.read_bin(&role)?;
+        }
         if self.staged.role(&role).is_none() {
             imported.refused.push(format!("there is no role '{role}' here"));
             return Ok(());
@@ -468,7 +471,7 @@ impl Repository {
         }
         let keyids = metadata.signatures.iter().map(|signature| signature.keyid.clone());
         imported.taken.extend(keyids.map(|keyid| (role.clone(), version, keyid)));
-        let pins = Pins { version: true, expires: true };
+        let pins = Pins { version: true, expires: true, ..Pins::default() };
         state.draft = Some(super::staged::Draft { metadata, pins });
         Ok(())
     }

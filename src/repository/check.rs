@@ -1,23 +1,23 @@
 //! A full client's check of metadata on a disk: every role, every delegation, and what a client could never reach.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
-use super::add_targets::trusts;
+use super::bins::{BinSet, Delegatee, delegatees};
 use super::error::{AtPath, RepositoryError};
 use super::gate::check_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS};
+use super::listing::is_covered;
 use super::policy::Policy;
 use super::scan::digest_file;
-use crate::metadata::{
-    Algorithm, Delegations, Metadata, RoleName, Root, Signed, TargetFile, TargetPath, Targets, time,
-};
+use crate::metadata::{Algorithm, Metadata, RoleName, Root, Signed, TargetFile, TargetPath, Targets, time};
 use crate::storage::{Folder, ReadFiles};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
-use crate::verify::Delegator;
+use crate::verify::{Delegator, Verified};
 
 /// Which metadata of a repository is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,9 +188,7 @@ pub(super) fn check_metadata(
     let mut targets = BTreeMap::new();
     if let Some(set) = checker.run()? {
         layout = Layout::of(set.root().consistent_snapshot);
-        for role in checker.report.versions.keys() {
-            targets.extend(set.targets(role).map(|found| (role.clone(), found.clone())));
-        }
+        targets = set.into_targets();
     }
     let files = checker.roots.into_iter().chain(checker.names.into_iter().rev()).collect();
     Ok(Checked { report: checker.report, strays: checker.strays, layout, targets, files })
@@ -299,75 +297,138 @@ impl Checker<'_> {
     ) -> Result<(), RepositoryError> {
         let mut pending = vec![(RoleName::targets(), RoleName::root())];
         let mut seen: BTreeSet<(RoleName, RoleName)> = BTreeSet::new();
+        let mut delegators: BTreeMap<RoleName, Vec<RoleName>> = BTreeMap::new();
         let mut reachable: BTreeSet<RoleName> = BTreeSet::new();
+        let mut bins: Vec<(RoleName, RoleName)> = Vec::new();
         while let Some((role, delegator)) = pending.pop() {
             if !seen.insert((role.clone(), delegator.clone())) {
                 continue;
             }
-            let Some(file) = listed.get(&role.metapath()) else {
-                self.error(
-                    &role,
-                    None,
-                    format!("'{delegator}' delegates to it, and the snapshot does not list it"),
-                );
-                continue;
-            };
-            let name = layout.metadata_name(&role, file.version);
-            let again = set.targets(&role).is_some();
-            let taken = if again {
-                set.verify_again(&role, &delegator).cloned()
-            } else {
-                let Some(bytes) = self.required(&role, &name)? else { continue };
-                set.update_targets(&bytes, &role, &delegator).cloned()
-            };
-            if again {
-                if let Err(error) = taken {
+            let Some(name) = self.listed_name(&role, &delegator, layout, listed) else { continue };
+            delegators.entry(role.clone()).or_default().push(delegator.clone());
+            if set.targets(&role).is_some() {
+                if let Err(error) = set.verify_again(&role, &delegator) {
                     self.error(&role, Some(&name), format!("delegated by '{delegator}': {error}"));
                 }
                 continue;
             }
-            let Some(targets) = self.judged(&role, &name, taken) else { continue };
-            self.names.push(name);
+            let Some(bytes) = self.required(&role, &name)? else { continue };
+            let taken = set.verify_targets(&bytes, &role, &delegator);
+            let Some(targets) = self.taken(set, &role, name, taken) else { continue };
             reachable.insert(role.clone());
-            pending.extend(
-                children(targets.delegations.as_ref(), listed)
-                    .into_iter()
-                    .rev()
-                    .map(|child| (child, role.clone())),
-            );
+            let found = targets.delegations.as_ref().map(delegatees).unwrap_or_default();
+            for delegatee in found.into_iter().rev() {
+                match delegatee {
+                    Delegatee::Role(child) => pending.push((child, role.clone())),
+                    Delegatee::Bins(set) => {
+                        let found: Vec<RoleName> = bins_listed(&set, listed).collect();
+                        if found.len() as u64 != set.number() {
+                            let message = format!(
+                                "'{role}' delegates to {} hash bins named '{}', and the snapshot lists {} of them",
+                                set.number(),
+                                set.prefix().escape_debug(),
+                                found.len()
+                            );
+                            self.error(&role, None, message);
+                        }
+                        bins.extend(found.into_iter().map(|child| (child, role.clone())));
+                    }
+                }
+            }
         }
-        let delegating: BTreeSet<RoleName> = reachable
-            .iter()
-            .filter(|role| set.targets(role).is_some_and(|targets| targets.delegations.is_some()))
-            .cloned()
-            .collect();
-        for role in &reachable {
-            self.stray_targets(set, layout, role, &delegating);
+        self.bins(set, layout, listed, bins, &mut delegators, &mut reachable)?;
+        let paths: Vec<Vec<String>> = {
+            let roles: Vec<&RoleName> = reachable.iter().collect();
+            roles.par_iter().map(|role| unreachable_targets(set, &delegators, role)).collect()
+        };
+        for (role, paths) in reachable.iter().zip(paths) {
+            let version = set.targets(role).map_or(0, |targets| targets.version);
+            for path in paths {
+                self.strays.push(Finding {
+                    severity: Severity::Error,
+                    role: Some(role.clone()),
+                    file: Some(format!("{}/{}", self.prefix, layout.metadata_name(role, version))),
+                    message: format!("lists '{}', which no delegation trusts it for", path.escape_debug()),
+                });
+            }
         }
         Ok(())
     }
 
-    /// Finds targets that no client can find, since no chain of delegations trusts the role for them.
-    fn stray_targets(
+    /// Takes hash bins, on all cores: there may be many, and none leads to another role.
+    fn bins(
         &mut self,
-        set: &TrustedMetadataSet,
+        set: &mut TrustedMetadataSet,
         layout: Layout,
+        listed: &BTreeMap<String, crate::metadata::MetaFile>,
+        bins: Vec<(RoleName, RoleName)>,
+        delegators: &mut BTreeMap<RoleName, Vec<RoleName>>,
+        reachable: &mut BTreeSet<RoleName>,
+    ) -> Result<(), RepositoryError> {
+        type Taken = Result<Verified<Targets>, TrustError>;
+        let judge = |(role, delegator): &(RoleName, RoleName)| -> Result<Option<Taken>, RepositoryError> {
+            let version = listed.get(&role.metapath()).map_or(0, |file| file.version);
+            let bytes = self.read(&layout.metadata_name(role, version))?;
+            Ok(bytes.map(|bytes| set.verify_targets(&bytes, role, delegator)))
+        };
+        let judged: Vec<Option<Taken>> = bins.par_iter().map(judge).collect::<Result<_, _>>()?;
+        for ((role, delegator), taken) in bins.into_iter().zip(judged) {
+            let Some(name) = self.listed_name(&role, &delegator, layout, listed) else { continue };
+            let Some(taken) = taken else {
+                self.error(&role, Some(&name), "missing".to_owned());
+                continue;
+            };
+            delegators.entry(role.clone()).or_default().push(delegator.clone());
+            if set.targets(&role).is_some() {
+                if let Err(error) = taken {
+                    self.error(&role, Some(&name), format!("delegated by '{delegator}': {error}"));
+                }
+            } else if let Some(targets) = self.taken(set, &role, name, taken) {
+                if targets.delegations.is_some() {
+                    let message = "is a hash bin and delegates further, which is not followed".to_owned();
+                    self.error(&role, None, message);
+                }
+                reachable.insert(role);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the name of a role's file; notes a role that the snapshot does not list.
+    fn listed_name(
+        &mut self,
         role: &RoleName,
-        delegating: &BTreeSet<RoleName>,
-    ) {
-        let Some(targets) = set.targets(role) else { return };
-        let chains = chains(set, role, delegating);
-        for path in targets.targets.keys() {
-            let trusted = chains
-                .iter()
-                .any(|chain| chain.iter().all(|(delegations, child)| trusts(delegations, child, path)));
-            if !trusted {
-                self.strays.push(Finding {
-                    severity: Severity::Error,
-                    role: Some(role.clone()),
-                    file: Some(format!("{}/{}", self.prefix, layout.metadata_name(role, targets.version))),
-                    message: format!("lists '{}', which no delegation trusts it for", path.escape_debug()),
-                });
+        delegator: &RoleName,
+        layout: Layout,
+        listed: &BTreeMap<String, crate::metadata::MetaFile>,
+    ) -> Option<String> {
+        match listed.get(&role.metapath()) {
+            Some(file) => Some(layout.metadata_name(role, file.version)),
+            None => {
+                let message = format!("'{delegator}' delegates to it, and the snapshot does not list it");
+                self.error(role, None, message);
+                None
+            }
+        }
+    }
+
+    /// Keeps a role that was taken, or notes why it was not.
+    fn taken<'s>(
+        &mut self,
+        set: &'s mut TrustedMetadataSet,
+        role: &RoleName,
+        name: String,
+        taken: Result<Verified<Targets>, TrustError>,
+    ) -> Option<&'s Targets> {
+        match taken {
+            Ok(targets) => {
+                self.judge(role, &name, targets.signed());
+                self.names.push(name);
+                Some(set.keep_targets(role, targets))
+            }
+            Err(error) => {
+                self.error(role, Some(&name), error.to_string());
+                None
             }
         }
     }
@@ -434,55 +495,29 @@ fn irreplaceable(bytes: &[u8]) -> Option<String> {
     out_of_reach(Metadata::<Root>::from_bytes(bytes).ok()?.signed(), "root")
 }
 
-/// Returns the roles that delegations name; of hash bins those that the snapshot lists.
-fn children(
-    delegations: Option<&Delegations>,
+/// Returns the bins of a set that a snapshot lists.
+fn bins_listed(
+    bins: &BinSet,
     listed: &BTreeMap<String, crate::metadata::MetaFile>,
-) -> Vec<RoleName> {
-    let Some(delegations) = delegations else { return Vec::new() };
-    match &delegations.succinct_roles {
-        None => delegations.roles().iter().map(|role| role.name.clone()).collect(),
-        Some(bins) => listed
-            .keys()
-            .filter_map(|path| RoleName::from_metapath(path))
-            .filter(|role| bins.is_bin(role.as_str()))
-            .collect(),
-    }
+) -> impl Iterator<Item = RoleName> {
+    let from = listed.range::<str, _>((Bound::Included(bins.prefix()), Bound::Unbounded));
+    from.map(|(path, _)| path)
+        .take_while(|path| path.starts_with(bins.prefix()))
+        .filter_map(|path| RoleName::from_metapath(path))
+        .filter(|role| bins.contains(role))
 }
 
-/// A chain of delegations from the top-level targets role: each delegator's delegations and the role they lead to.
-type Chain<'a> = Vec<(&'a Delegations, RoleName)>;
-
-/// Returns the chains of delegations that lead to a role.
-fn chains<'a>(
-    set: &'a TrustedMetadataSet,
+/// Finds targets that no client can find, since no chain of delegations from the top trusts the role for them.
+fn unreachable_targets(
+    set: &TrustedMetadataSet,
+    delegators: &BTreeMap<RoleName, Vec<RoleName>>,
     role: &RoleName,
-    delegating: &BTreeSet<RoleName>,
-) -> Vec<Chain<'a>> {
-    if role.as_str() == "targets" {
-        return vec![Vec::new()];
-    }
-    let mut found = Vec::new();
-    let mut pending: Vec<(RoleName, Chain<'a>)> = vec![(role.clone(), Vec::new())];
-    while let Some((child, chain)) = pending.pop() {
-        for delegator in delegating {
-            let delegations = set.targets(delegator).and_then(|targets| targets.delegations.as_ref());
-            let Some(delegations) = delegations.filter(|all| all.authority(&child).is_some()) else {
-                continue;
-            };
-            if chain.iter().any(|(_, seen)| seen == delegator) || *delegator == child {
-                continue;
-            }
-            let mut longer = chain.clone();
-            longer.push((delegations, child.clone()));
-            if delegator.as_str() == "targets" {
-                found.push(longer);
-            } else {
-                pending.push((delegator.clone(), longer));
-            }
-        }
-    }
-    found
+) -> Vec<String> {
+    let Some(targets) = set.targets(role) else { return Vec::new() };
+    let delegators = |role: &RoleName| delegators.get(role).map(Vec::as_slice).unwrap_or_default();
+    let delegations = |role: &RoleName| set.targets(role).and_then(|targets| targets.delegations.as_ref());
+    let trusted = |path: &String| is_covered(role, path, &delegators, &delegations);
+    targets.targets.keys().filter(|path| !trusted(path)).cloned().collect()
 }
 
 /// Looks at the target files that metadata lists.

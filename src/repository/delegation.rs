@@ -1,9 +1,11 @@
 //! Delegations: made and revoked.
 
 use super::Repository;
+use super::bins::{BinSet, MOST_BINS};
 use super::error::{InputError, RepositoryError};
 use super::keys::{id_for, prune};
-use crate::metadata::{DelegatedRole, Delegations, Extra, Key, RoleName};
+use super::view::DelegatedBins;
+use crate::metadata::{DelegatedRole, Delegations, Extra, Key, RoleName, SuccinctRoles, Targets};
 
 /// What a delegated role is trusted for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +14,22 @@ pub enum Trust {
     Paths(Vec<String>),
     /// Prefixes of the SHA-256 of target paths, in hexadecimal.
     PathHashPrefixes(Vec<String>),
+    /// All paths, shared out among hash bins whose names start with that of the delegation.
+    Bins {
+        /// How many: a power of two.
+        number: u64,
+        /// How they are stated.
+        kind: BinKind,
+    },
+}
+
+/// How a delegation to hash bins is stated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BinKind {
+    /// In one member, `succinct_roles` (TAP 15).
+    Succinct,
+    /// Role by role with `path_hash_prefixes`, for clients that do not know TAP 15.
+    Classic,
 }
 
 /// A delegation to be made.
@@ -44,6 +62,11 @@ impl Repository {
         if !from.lists_targets() {
             return Err(InputError::ListsNoTargets { role: from }.into());
         }
+        self.refuse_bins(&name, &from, &trust)?;
+        let bins = match &trust {
+            Trust::Bins { number, kind } => Some((bin_set(&name, *number)?, *kind)),
+            _ => None,
+        };
         check_trust(&trust)?;
         if threshold == 0 {
             return Err(InputError::ZeroThreshold(name).into());
@@ -61,6 +84,13 @@ impl Repository {
         if delegations.is_some_and(|delegations| delegations.succinct_roles.is_some()) {
             return Err(InputError::Delegation(format!(
                 "'{from}' delegates to hash bins, and cannot delegate otherwise too"
+            ))
+            .into());
+        }
+        let succinct = matches!(bins, Some((_, BinKind::Succinct)));
+        if succinct && (before.is_some() || delegations.is_some_and(|all| !all.roles().is_empty())) {
+            return Err(InputError::Delegation(format!(
+                "'{from}' has other delegations, and succinct hash bins take the place of all: --classic, or another --from"
             ))
             .into());
         }
@@ -83,30 +113,47 @@ impl Repository {
                     keyids.push(id);
                 }
             }
-            let (paths, path_hash_prefixes) = match trust {
-                Trust::Paths(paths) => (Some(paths), None),
-                Trust::PathHashPrefixes(prefixes) => (None, Some(prefixes)),
-            };
-            let extra = Extra::new();
-            let role = DelegatedRole {
-                name: name.clone(),
-                keyids,
+            if let Some((set, BinKind::Succinct)) = &bins {
+                delegations.roles = None;
+                delegations.succinct_roles = Some(SuccinctRoles {
+                    keyids,
+                    threshold,
+                    bit_length: set.bits(),
+                    name_prefix: set.prefix().to_owned(),
+                    extra: Extra::new(),
+                });
+                return;
+            }
+            let role = |name: RoleName, paths, path_hash_prefixes| DelegatedRole {
+                name,
+                keyids: keyids.clone(),
                 threshold,
                 terminating,
                 paths,
                 path_hash_prefixes,
-                extra,
+                extra: Extra::new(),
+            };
+            let new: Vec<DelegatedRole> = match (trust, &bins) {
+                (Trust::Paths(paths), _) => vec![role(name.clone(), Some(paths), None)],
+                (Trust::PathHashPrefixes(prefixes), _) => vec![role(name.clone(), None, Some(prefixes))],
+                (Trust::Bins { .. }, Some((set, _))) => (0..set.number())
+                    .filter_map(|index| {
+                        Some(role(set.bin(index)?, None, Some(set.path_hash_prefixes(index))))
+                    })
+                    .collect(),
+                (Trust::Bins { .. }, None) => Vec::new(),
             };
             let roles = delegations.roles.get_or_insert_default();
             let last = roles.len();
             let place =
                 before.and_then(|before| roles.iter().position(|role| role.name == before)).unwrap_or(last);
-            roles.insert(place, role);
+            roles.splice(place..place, new);
         });
         edited.map_err(|reason| InputError::Canonical { what: from.to_string(), reason })?;
-        let added = self.staged.add_targets_role(&name, child_expires);
-        added.map_err(|reason| InputError::Canonical { what: name.to_string(), reason })?;
-        Ok(())
+        match bins {
+            Some((set, _)) => self.staged.add_bins(&set, child_expires),
+            None => self.staged.add_targets_role(&name, child_expires),
+        }
     }
 
     /// Takes a delegation back. Returns the roles that nobody delegates to any more; their drafts go with the plan of the
@@ -124,6 +171,10 @@ impl Repository {
                 InputError::RoleName(crate::metadata::RoleNameError::TopLevel(name.to_string())).into()
             );
         }
+        if let Some(set) = self.staged.graph().bins_of(name) {
+            let bins = set.bins.prefix().to_owned();
+            return Err(InputError::HashBin { bin: name.clone(), bins }.into());
+        }
         let from = self.delegator_of(name, from)?;
         let expires = self.expiry(&from)?;
         let before = self.staged.graph();
@@ -135,17 +186,69 @@ impl Repository {
             {
                 roles.retain(|role| role.name != *name);
             }
-            prune(targets);
-            // an empty list says no more than none at all, which is what a role without delegations has
-            if targets.delegations.as_ref().is_some_and(|all| {
-                all.roles().is_empty() && all.succinct_roles.is_none() && all.extra.is_empty()
-            }) {
-                targets.delegations = None;
-            }
+            drop_empty(targets);
         });
         edited.map_err(|reason| InputError::Canonical { what: from.to_string(), reason })?;
         let after = self.staged.graph();
         Ok(before.order.into_iter().filter(|role| !after.contains(role)).collect())
+    }
+
+    /// Takes the delegation to hash bins back. Returns the bins.
+    ///
+    /// # Errors
+    /// As [`Repository::revoke`].
+    pub fn revoke_bins(
+        &mut self,
+        set: &DelegatedBins,
+        from: Option<&RoleName>,
+    ) -> Result<Vec<RoleName>, RepositoryError> {
+        let delegators = set.delegators.clone();
+        let first = set.bins.bin(0).unwrap_or_else(RoleName::targets);
+        let from = match from {
+            Some(from) if delegators.contains(from) => from.clone(),
+            Some(from) => {
+                return Err(InputError::NotDelegatedBy { role: first, delegator: from.clone() }.into());
+            }
+            None if delegators.len() > 1 => {
+                return Err(InputError::AmbiguousDelegator { role: first, delegators }.into());
+            }
+            None => delegators[0].clone(),
+        };
+        let expires = self.expiry(&from)?;
+        let state =
+            self.staged.targets_mut(&from).ok_or_else(|| InputError::UnknownRole(from.to_string()))?;
+        let edited = state.edit(expires, |targets| {
+            if let Some(delegations) = &mut targets.delegations {
+                delegations.succinct_roles = None;
+                let roles = delegations.roles.get_or_insert_default();
+                roles.retain(|role| !set.bins.contains(&role.name));
+            }
+            drop_empty(targets);
+        });
+        edited.map_err(|reason| InputError::Canonical { what: from.to_string(), reason })?;
+        let after = self.staged.graph();
+        Ok(set.bins.all().filter(|role| !after.contains(role)).collect())
+    }
+
+    /// Refuses what would make a hash bin a role like any other, or a role a hash bin.
+    fn refuse_bins(&self, name: &RoleName, from: &RoleName, trust: &Trust) -> Result<(), InputError> {
+        let graph = self.staged.graph();
+        for role in [from, name] {
+            if let Some(set) = graph.bins_of(role) {
+                let bins = set.bins.prefix().to_owned();
+                return Err(InputError::HashBin { bin: role.clone(), bins });
+            }
+        }
+        if graph.bins.iter().any(|set| set.bins.prefix() == name.as_str()) {
+            return Err(InputError::DelegationThere { name: name.clone(), delegator: from.clone() });
+        }
+        if let Trust::Bins { number, .. } = trust {
+            let set = bin_set(name, *number)?;
+            if let Some(role) = graph.order.iter().find(|role| set.contains(role) || *role == name) {
+                return Err(InputError::Delegation(format!("there is a role '{role}' already")));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a delegation that would lead back to the role that makes it: no client would follow it.
@@ -168,6 +271,26 @@ impl Repository {
     }
 }
 
+/// Drops keys that no delegation uses any more, and delegations that name nobody.
+fn drop_empty(targets: &mut Targets) {
+    prune(targets);
+    // an empty list says no more than none at all, which is what a role without delegations has
+    let empty =
+        |all: &Delegations| all.roles().is_empty() && all.succinct_roles.is_none() && all.extra.is_empty();
+    if targets.delegations.as_ref().is_some_and(empty) {
+        targets.delegations = None;
+    }
+}
+
+/// Names the bins of a new delegation.
+fn bin_set(name: &RoleName, number: u64) -> Result<BinSet, InputError> {
+    let refused = || InputError::Delegation(format!("{number} is no power of two from 2 to {MOST_BINS}"));
+    let set = BinSet::new(name.as_str(), number).ok_or_else(refused)?;
+    // the longest name stands for all
+    RoleName::parse(&set.name(number - 1))?;
+    Ok(set)
+}
+
 fn check_trust(trust: &Trust) -> Result<(), InputError> {
     let refused = |reason: String| Err(InputError::Delegation(reason));
     match trust {
@@ -184,6 +307,7 @@ fn check_trust(trust: &Trust) -> Result<(), InputError> {
                 }
             }
         }
+        Trust::Bins { .. } => {}
         Trust::PathHashPrefixes(prefixes) => {
             for prefix in prefixes {
                 let digits =

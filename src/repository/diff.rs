@@ -6,7 +6,7 @@ use super::Repository;
 use super::error::RepositoryError;
 use super::keyring::KeyNames;
 use super::layout::{Layout, MAX_METADATA};
-use super::staged::RoleState;
+use super::staged::{RoleState, from_signed_bytes};
 use super::status::Live;
 use crate::crypto::fingerprint;
 use crate::metadata::{
@@ -33,13 +33,28 @@ pub struct RoleDiff {
 }
 
 impl Repository {
+    /// Reads the hash bins that clients do not see as they are written.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] for files that are no metadata or missing.
+    pub fn read_unpublished(&mut self) -> Result<(), RepositoryError> {
+        let live = Live::read(&self.live_folder())?;
+        for set in self.staged.graph().bins {
+            let mut bins = self.staged.listed_bins(&set.bins);
+            bins.retain(|bin| live.version(bin) != Some(self.staged.listed_version(bin)));
+            self.staged.read_packed(bins)?;
+        }
+        Ok(())
+    }
+
     /// Compares drafts with what is written, and what is written with what is live, for the roles named or all.
     ///
     /// # Errors
     /// [`RepositoryError`] for a role that is not there.
     pub fn diff(&self, roles: &[RoleName]) -> Result<Vec<RoleDiff>, RepositoryError> {
         let derived = self.derived()?;
-        let live = self.published_folder();
+        let folder = self.published_folder();
+        let live = Published { versions: Live::read(&folder)?, folder };
         let names = self.keyring().names();
         let root = |old: Option<&Root>, new: &Root| root_differences(names, old, new);
         let targets = |old: Option<&Targets>, new: &Targets| targets_differences(names, old, new);
@@ -66,8 +81,8 @@ impl Repository {
                     &mut diffs,
                 ),
                 _ => {
-                    if let Some(state) = derived.targets(role) {
-                        role_diff(role, state, &live, layout, targets, &mut diffs);
+                    if let Some(state) = derived.content(role)? {
+                        role_diff(role, &state, &live, layout, targets, &mut diffs);
                     }
                 }
             }
@@ -112,7 +127,7 @@ impl Repository {
 fn role_diff<T: Signed>(
     role: &RoleName,
     state: &RoleState<T>,
-    live: &Folder,
+    live: &Published,
     layout: Layout,
     differences: impl Fn(Option<&T>, &T) -> Vec<String>,
     diffs: &mut Vec<RoleDiff>,
@@ -188,25 +203,19 @@ fn parsed_words<T: Signed>(
     Ok(sentences(old.as_ref().map(Metadata::signed), new.signed(), differences))
 }
 
-/// Reads metadata from the bytes that signatures cover.
-///
-/// # Errors
-/// [`ParseError`].
-pub(super) fn from_signed_bytes<T: Signed>(signed: &[u8]) -> Result<Metadata<T>, ParseError> {
-    // canonical text becomes JSON by its control characters being escaped
-    let mut json = b"{\"signatures\":[],\"signed\":".to_vec();
-    json.extend_from_slice(&crate::canonical::pretty(signed));
-    json.push(b'}');
-    Metadata::from_bytes(&json)
+/// What clients see.
+struct Published {
+    folder: Folder,
+    versions: Live,
 }
 
 /// Reads what clients see of a role.
-fn published<T: Signed>(role: &RoleName, live: &Folder, layout: Layout) -> Option<T> {
+fn published<T: Signed>(role: &RoleName, live: &Published, layout: Layout) -> Option<T> {
     let name = match role.as_str() {
         "root" => "root.json".to_owned(),
-        _ => layout.metadata_name(role, Live::read(live).ok()?.version(role)?),
+        _ => layout.metadata_name(role, live.versions.version(role)?),
     };
-    let bytes = live.read(&name, MAX_METADATA).ok()??;
+    let bytes = live.folder.read(&name, MAX_METADATA).ok()??;
     Metadata::from_bytes(&bytes).ok().map(Metadata::into_signed)
 }
 

@@ -6,7 +6,7 @@ use super::Repository;
 use super::check::{Finding, Severity};
 use super::error::{AtPath, RepositoryError};
 use super::layout::{Layout, STAGED, parse_plain, parse_versioned};
-use super::sign::signing_order;
+use super::sign::signing_order_of;
 use super::view::View;
 use crate::crypto::{Fingerprint, fingerprint, rsa_bits};
 use crate::metadata::{Key, KeyId, RoleName, Targets, pattern_matches};
@@ -46,7 +46,7 @@ impl<'a> Doctor<'a> {
         let graph = self.view.graph();
         let mut holders: BTreeMap<Fingerprint, BTreeSet<RoleName>> = BTreeMap::new();
         let mut names: BTreeMap<Fingerprint, KeyId> = BTreeMap::new();
-        for role in signing_order(&graph) {
+        for role in signing_order_of(graph.representatives()) {
             let current =
                 self.view.authorities(&role, &graph).into_iter().filter(|(_, old_root)| old_root.is_none());
             for (authority, _) in current {

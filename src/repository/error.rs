@@ -95,6 +95,9 @@ pub struct Lacking {
     pub old_root: Option<u64>,
 }
 
+/// How many roles a sentence names.
+const MOST_NAMED: usize = 20;
+
 fn lacking_words(roles: &[Lacking]) -> String {
     let words = |lacking: &Lacking| {
         let Lacking { role, version, signed, threshold, keys, .. } = lacking;
@@ -107,7 +110,12 @@ fn lacking_words(roles: &[Lacking]) -> String {
         let keyids = keyids.collect::<Vec<_>>().join(", ");
         format!("{role} v{version} has {signed} of {threshold} required signatures{whose}, missing {keyids}")
     };
-    roles.iter().map(words).collect::<Vec<_>>().join("; ")
+    // hash bins lack the same by the thousand
+    let rest = match roles.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    roles.iter().take(MOST_NAMED).map(words).collect::<Vec<_>>().join("; ") + &rest
 }
 
 fn target(role: &Option<RoleName>) -> String {
@@ -312,6 +320,22 @@ pub enum InputError {
     /// A delegation that trusts nothing, or in a wrong spelling.
     #[error("{0}")]
     Delegation(String),
+    /// A line of a manifest.
+    #[error("line {line} of the manifest: {reason}")]
+    Manifest {
+        /// Its number, from 1.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A hash bin where a role of its own belongs.
+    #[error("'{bin}' is one of the hash bins '{bins}'")]
+    HashBin {
+        /// The bin.
+        bin: RoleName,
+        /// The prefix of the bins.
+        bins: String,
+    },
     /// Not a name for a role.
     #[error(transparent)]
     RoleName(#[from] RoleNameError),

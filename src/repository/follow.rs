@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::error::{InputError, RepositoryError};
+use super::layout::Layout;
 use super::policy::Policy;
 use super::staged::{AnyRole, Draft, Pins, RoleState, Staged};
 use super::view::{Graph, View};
 use crate::canonical::CanonicalError;
 use crate::metadata::{MetaFile, Metadata, RoleName, Signed, Snapshot, Timestamp};
+use crate::verify::Delegator;
 
 /// Why a role is dirty.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,7 +88,7 @@ fn own_reason(view: &View<'_>, staged: &Staged, role: &RoleName, graph: &Graph) 
 /// Tells whether what is written would no longer verify under the keys in force.
 pub fn keys_changed(view: &View<'_>, staged: &Staged, role: &RoleName, graph: &Graph) -> bool {
     let Some((bytes, signatures)) = staged.role(role).and_then(AnyRole::written_bytes) else { return false };
-    if role.as_str() == "root" {
+    if role.as_str() == "root" || trust_is_as_written(view, staged, role, graph) {
         return false;
     }
     view.authorities(role, graph)
@@ -94,12 +96,33 @@ pub fn keys_changed(view: &View<'_>, staged: &Staged, role: &RoleName, graph: &G
         .any(|(authority, _)| !authority.check(bytes, signatures).is_verified())
 }
 
+/// Tells whether nothing has changed in who must sign a delegated role: what is written verified when it was written.
+/// In the plain layout a killed `write` may have left files that do not fit, so that nothing is taken for granted there.
+fn trust_is_as_written(view: &View<'_>, staged: &Staged, role: &RoleName, graph: &Graph) -> bool {
+    let as_written = |delegator: &RoleName| {
+        let Some(state) = staged.targets(delegator) else { return false };
+        let Some(written) = state.written.as_ref() else { return false };
+        let draft = state.draft.as_ref().filter(|_| view.takes(delegator));
+        let authority = written.signed().authority(role);
+        authority.is_some()
+            && draft.is_none_or(|draft| {
+                draft.metadata.signed().delegations == written.signed().delegations
+                    || draft.metadata.signed().authority(role) == authority
+            })
+    };
+    staged.layout() == Layout::Consistent
+        && !role.is_top_level()
+        && graph.delegators(role).iter().all(as_written)
+}
+
 /// Tells whether the written snapshot lists other versions than those in force.
 fn meta_is_stale(view: &View<'_>, staged: &Staged, graph: &Graph) -> bool {
-    match &staged.snapshot.written {
-        Some(written) => snapshot_meta(view, staged, graph) != written.signed().meta,
-        None => staged.snapshot.draft.is_none(),
+    if staged.snapshot.written.is_none() {
+        return staged.snapshot.draft.is_none();
     }
+    let differs =
+        |role: &RoleName| view.version(role).is_some_and(|version| version != staged.listed_version(role));
+    graph.order.iter().any(differs)
 }
 
 /// Returns what the snapshot must list: the roles in force, and the revoked ones at the versions that old clients know

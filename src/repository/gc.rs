@@ -133,8 +133,8 @@ impl Repository {
         let folders = [(self.live_folder(), METADATA), (self.staged.folder().clone(), STAGED)];
         let mut held = Held::default();
         for role in self.staged.graph().order {
-            let drafted = self.staged.targets(&role).and_then(|state| state.draft.as_ref());
-            if let Some(draft) = drafted {
+            let state = self.staged.content(&role)?;
+            if let Some(draft) = state.as_ref().and_then(|state| state.draft.as_ref()) {
                 held.hold_targets(draft.metadata.signed(), self.staged.layout(), &Holder::Draft(role));
             }
         }

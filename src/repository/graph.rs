@@ -10,6 +10,7 @@ use crate::metadata::{DelegatedRole, KeyId, RoleName};
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Node {
     role: RoleName,
+    label: String,
     /// How far from the root it is drawn.
     depth: usize,
     threshold: u64,
@@ -38,7 +39,7 @@ impl Repository {
         let graph = view.graph();
         let mut nodes: Vec<Node> = Vec::new();
         let mut index: BTreeMap<RoleName, usize> = BTreeMap::new();
-        for role in super::sign::signing_order(&graph) {
+        for role in super::sign::signing_order_of(graph.representatives()) {
             let current =
                 view.authorities(&role, &graph).into_iter().filter(|(_, old_root)| old_root.is_none());
             let (mut threshold, mut keys) = (0, Vec::new());
@@ -60,7 +61,11 @@ impl Repository {
                 .map(|at: &usize| nodes[*at].depth);
             let depth = if role.as_str() == "root" { 0 } else { above.min().unwrap_or(0) + 1 };
             index.insert(role.clone(), nodes.len());
-            nodes.push(Node { role, depth, threshold, keys });
+            let label = match graph.bins_of(&role) {
+                Some(set) => format!("{} ({} hash bins)", set.bins.prefix(), set.bins.number()),
+                None => role.to_string(),
+            };
+            nodes.push(Node { role, label, depth, threshold, keys });
         }
         let mut edges = Vec::new();
         for (to, node) in nodes.iter().enumerate().filter(|(_, node)| node.role.as_str() != "root") {
@@ -72,8 +77,10 @@ impl Repository {
                 let Some(from) = index.get(&delegator).copied() else { continue };
                 let delegations = view.targets(&delegator).and_then(|targets| targets.delegations.as_ref());
                 let label = match delegations.and_then(|delegations| delegations.role(&node.role)) {
+                    Some(_) if graph.bins_of(&node.role).is_some() => "by path hash".to_owned(),
                     Some(delegated) => trust(delegated),
-                    None => String::new(),
+                    None if node.role.is_top_level() => String::new(),
+                    None => "by path hash".to_owned(),
                 };
                 edges.push(Edge { from, to, label });
             }
@@ -122,7 +129,7 @@ impl Picture {
             let _ = writeln!(
                 text,
                 "  n{at}[\"{}<br/>{}\"]",
-                escaped(&printable(node.role.as_str())),
+                escaped(&printable(&node.label)),
                 escaped(&node.keys())
             );
         }
@@ -143,7 +150,7 @@ impl Picture {
             let _ = writeln!(
                 text,
                 "  n{at} [label=\"{}\\n{}\"];",
-                escaped(&printable(node.role.as_str())),
+                escaped(&printable(&node.label)),
                 escaped(&node.keys())
             );
         }
@@ -208,7 +215,7 @@ impl Picture {
                  <text x=\"{0}\" y=\"{3}\" text-anchor=\"middle\" font-size=\"11\">{4}</text>",
                 x + WIDTH / 2,
                 y + 23,
-                escaped(&short(node.role.as_str(), 30)),
+                escaped(&short(&node.label, 30)),
                 y + 43,
                 escaped(&short(&node.keys(), 42)),
             );

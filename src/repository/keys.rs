@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Repository;
 use super::error::{InputError, RepositoryError};
 use crate::crypto::fingerprint;
-use crate::metadata::{Delegations, Key, KeyId, RoleKeys, RoleName, Root, Targets};
+use crate::metadata::{DelegatedRole, Delegations, Key, KeyId, RoleKeys, RoleName, Root, Targets};
 
 /// What a key argument for removal is: a key, or the start of an id.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,6 +120,19 @@ impl Repository {
         Ok(changed.1)
     }
 
+    /// Finds the role whose keys a user means: a role, or for the prefix of hash bins the first of them, whose keys are
+    /// those of all.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`].
+    pub fn find_trusted(&mut self, name: &str) -> Result<RoleName, RepositoryError> {
+        let set = RoleName::new(name).ok().and_then(|prefix| self.find_bins(&prefix));
+        match set.and_then(|set| set.bins.bin(0)) {
+            Some(bin) => Ok(bin),
+            None => self.find_role(name),
+        }
+    }
+
     /// Finds who delegates to a role: the root to the top-level roles; of several the one named.
     ///
     /// # Errors
@@ -160,6 +173,7 @@ impl Repository {
         let delegator = self.delegator_of(role, delegator)?;
         let expires = self.expiry(&delegator)?;
         let mut result = Err(InputError::UnknownRole(role.to_string()));
+        let set = self.staged.graph().bins_of(role).cloned();
         let edit = |keys: &mut BTreeMap<KeyId, Key>, role_keys: &mut dyn EditKeys| match dead_end {
             DeadEnd::Allow => edit(keys, role_keys),
             DeadEnd::Refuse => unless_dead_end(role, keys, role_keys, edit),
@@ -180,9 +194,18 @@ impl Repository {
             state.edit(expires, |targets| {
                 let Some(delegations) = &mut targets.delegations else { return };
                 let Delegations { keys, roles, succinct_roles, .. } = delegations;
-                let delegated = roles.iter_mut().flatten().find(|delegated| delegated.name == *role);
-                if let Some(delegated) = delegated {
-                    result = edit(keys, delegated);
+                let at = roles.iter().flatten().position(|delegated| delegated.name == *role);
+                if let Some((at, roles)) = at.zip(roles.as_mut()) {
+                    result = edit(keys, &mut roles[at]);
+                    let (keyids, threshold) = (roles[at].keyids.clone(), roles[at].threshold);
+                    // the bins of a set have the same keys
+                    let same = |other: &&mut DelegatedRole| {
+                        set.as_ref().is_some_and(|set| set.bins.contains(&other.name))
+                    };
+                    for other in roles.iter_mut().filter(same) {
+                        other.keyids.clone_from(&keyids);
+                        other.threshold = threshold;
+                    }
                 } else if let Some(bins) = succinct_roles {
                     result = edit(keys, bins);
                 }

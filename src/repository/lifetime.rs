@@ -24,6 +24,9 @@ impl Repository {
         if expires <= self.now {
             return Err(InputError::PastExpiry { role: role.clone(), expires: time::format(&expires) }.into());
         }
+        if self.staged.role(role).is_none() {
+            self.staged.read_bin(role)?;
+        }
         let state = self.staged.known_role(role)?;
         let changed = state.pin_expiry(expires);
         Ok(changed.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?)
@@ -35,6 +38,9 @@ impl Repository {
     /// [`InputError::VersionNotHigher`], [`InputError::UnknownRole`].
     pub fn bump(&mut self, role: &RoleName, version: Option<u64>) -> Result<u64, RepositoryError> {
         let expires = self.expiry(role)?;
+        if self.staged.role(role).is_none() {
+            self.staged.read_bin(role)?;
+        }
         let state = self.staged.known_role(role)?;
         let (next, written) = (state.next_version(), state.next_version() - 1);
         if let Some(version) = version.filter(|version| *version < next) {
@@ -50,7 +56,7 @@ impl Repository {
             let version = version.unwrap_or_default();
             return Err(InputError::RootVersion { version, next }.into());
         }
-        let pins = Pins { version: true, expires: false };
+        let pins = Pins { version: true, ..Pins::default() };
         state
             .bump(expires, version, pins)
             .map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
@@ -106,8 +112,7 @@ impl Repository {
         }
         if role.lists_targets() && self.staged.graph().contains(role) {
             let expires = self.expiry(role)?;
-            let added = self.staged.add_targets_role(role, expires);
-            return Ok(added.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?);
+            return self.staged.add_targets_role(role, expires);
         }
         self.start_over(role, layout)
     }
@@ -121,7 +126,7 @@ impl Repository {
             "root" => self.staged.root.set_draft(Root::new(consistent, expires), pins),
             "snapshot" => self.staged.snapshot.set_draft(Snapshot::new(BTreeMap::new(), expires), pins),
             "timestamp" => self.staged.timestamp.set_draft(Timestamp::new(MetaFile::new(1), expires), pins),
-            _ => match self.staged.targets_mut(role) {
+            _ => match self.staged.read_bin(role).map(|_| self.staged.targets_mut(role))? {
                 Some(state) => {
                     let mut targets = Targets::new(expires);
                     targets.version = state.floor + 1;

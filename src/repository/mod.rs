@@ -5,10 +5,12 @@
 
 mod add_targets;
 mod adopt;
+pub mod bins;
 mod ceremony;
 mod check;
 mod delegation;
 mod diff;
+mod digest_cache;
 mod doctor;
 pub mod duration;
 mod error;
@@ -21,8 +23,11 @@ mod keyring;
 mod keys;
 mod layout;
 mod lifetime;
+mod listing;
+mod manifest;
 mod next;
 mod policy;
+mod presence;
 mod publish;
 mod refresh;
 mod scan;
@@ -42,11 +47,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-pub use add_targets::{AddTargets, Added, NewTarget, Replace};
+pub use add_targets::{AddTargets, Added, Paths, Replace, Tally};
 pub use adopt::{Adopted, FolderSource, Source, adopt};
 pub use ceremony::{Bundle, BundleThreshold, Imported};
 pub use check::{CheckOptions, Expiry, Finding, Report, Severity, Side, TargetBytes, check};
-pub use delegation::{Delegation, Trust};
+pub use delegation::{BinKind, Delegation, Trust};
 pub use diff::{Difference, RoleDiff};
 pub use error::{InputError, Lacking, Refusal, RepositoryError};
 pub use follow::Reason;
@@ -56,6 +61,7 @@ pub use init::{Execution, init};
 pub use keyring::{KeyNames, Keyring, KnownKey, policy_path, short_words};
 pub use keys::{DeadEnd, KeyChoice};
 pub use layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS, parse_hash_named};
+pub use manifest::Manifest;
 pub use next::{KeyToUse, Step};
 pub use policy::Policy;
 pub use publish::{Destination, PublishPlan};
@@ -64,7 +70,7 @@ pub use sign::{SignReport, SigningKey};
 pub use staged::{AnyRole, DraftPlan, Staged, draft_of};
 pub use status::{KeyStatus, RoleStatus, Status, ThresholdStatus};
 pub use targets::Listed;
-pub use view::{Graph, View};
+pub use view::{DelegatedBins, Graph, View};
 pub use write::{Selection, Written};
 
 use crate::metadata::RoleName;
@@ -199,6 +205,7 @@ impl Repository {
     /// # Errors
     /// [`InputError::Canonical`], [`InputError::FarExpiry`].
     pub fn plan_edit(&mut self) -> Result<DraftPlan, RepositoryError> {
+        self.staged.settle()?;
         self.staged.drop_unreachable();
         follow::follow(&mut self.staged, None, Extent::Present, &self.policy, self.now)?;
         self.staged.plan_drafts()
@@ -225,10 +232,59 @@ impl Repository {
     ///
     /// # Errors
     /// [`InputError::UnknownRole`].
-    pub fn find_role(&self, name: &str) -> Result<RoleName, RepositoryError> {
+    pub fn find_role(&mut self, name: &str) -> Result<RoleName, RepositoryError> {
         match self.unreadable.keys().find(|role| role.as_str() == name) {
             Some(role) => Ok(role.clone()),
-            None => Ok(self.staged.find_role(name)?),
+            None => self.staged.find_role(name),
+        }
+    }
+
+    /// Reads all hash bins, for what looks at every role.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Refused`] for files that are no metadata or missing.
+    pub fn read_all(&mut self) -> Result<(), RepositoryError> {
+        self.staged.read_all_bins()
+    }
+
+    /// Finds the roles that a user named; the prefix of hash bins stands for those that have a draft.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`].
+    pub fn find_roles(&mut self, names: &[String]) -> Result<Vec<RoleName>, RepositoryError> {
+        let mut found = Vec::new();
+        for name in names {
+            match RoleName::new(name.as_str()).ok().and_then(|prefix| self.find_bins(&prefix)) {
+                Some(set) => {
+                    let mut bins = self.staged.bins_read(&set.bins);
+                    bins.retain(|bin| {
+                        self.staged.role(bin).is_some_and(|state| state.draft_version().is_some())
+                    });
+                    if bins.is_empty() {
+                        // one of them stands for all, and none of them means every role
+                        let first = set.bins.bin(0).unwrap_or_else(RoleName::targets);
+                        self.staged.read_packed(vec![first.clone()])?;
+                        bins.push(first);
+                    }
+                    found.extend(bins);
+                }
+                None => found.push(self.find_role(name)?),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Finds the role that a user named; the prefix of hash bins stands for all of them.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`].
+    pub fn find_members(&mut self, name: &str) -> Result<Vec<RoleName>, RepositoryError> {
+        match RoleName::new(name).ok().and_then(|prefix| self.find_bins(&prefix)) {
+            Some(set) => {
+                self.staged.read_bins(&set.bins)?;
+                Ok(self.staged.bins_read(&set.bins))
+            }
+            None => Ok(vec![self.find_role(name)?]),
         }
     }
 
@@ -238,9 +294,15 @@ impl Repository {
     }
 
     fn sweep(&self) -> Result<(), RepositoryError> {
-        for folder in
-            [self.staged.folder(), self.staged.drafts_folder(), &self.targets_folder(), &self.live_folder()]
-        {
+        let own = Folder::new(&self.dir);
+        let folders = [
+            self.staged.folder(),
+            self.staged.drafts_folder(),
+            &self.targets_folder(),
+            &self.live_folder(),
+            &own,
+        ];
+        for folder in folders {
             folder.sweep().at(folder.path())?;
         }
         Ok(())

@@ -147,7 +147,7 @@ impl Policy {
     /// Returns how long new metadata of a role is valid.
     pub fn lifetime(&self, role: &RoleName) -> TimeDelta {
         let listed = |name: &str| self.roles.get(name).and_then(|role| role.expires);
-        let name = if role.is_top_level() { None } else { listed(role.as_str()) };
+        let name = if role.is_top_level() { None } else { listed(self.entry_for(role)) };
         let top = if role.lists_targets() { "targets" } else { role.as_str() };
         // the original tool's: one year, three months, one week, one day
         name.or_else(|| listed(top)).unwrap_or_else(|| match top {
@@ -158,13 +158,24 @@ impl Policy {
         })
     }
 
+    /// Returns the name of the entry for a role: its own, or for a hash bin that of its prefix where it has none itself.
+    fn entry_for<'r>(&self, role: &'r RoleName) -> &'r str {
+        let own = role.as_str();
+        let is_index = |index: &str| index.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let prefix = own.rsplit_once('-').filter(|(_, index)| !index.is_empty() && is_index(index));
+        match prefix {
+            Some((prefix, _)) if !self.roles.contains_key(own) => prefix,
+            _ => own,
+        }
+    }
+
     /// Returns how long before its expiry `refresh` signs a role again. Without an entry half a lifetime for snapshot and
     /// timestamp, whose keys are online; the others only once they have expired, so that a cron job without their keys
     /// goes on.
     pub fn refresh_window(&self, role: &RoleName) -> TimeDelta {
         let listed = |name: &str| self.roles.get(name).and_then(|role| role.refresh);
         let top = if role.lists_targets() { "targets" } else { role.as_str() };
-        listed(role.as_str()).or_else(|| listed(top)).unwrap_or_else(|| match top {
+        listed(self.entry_for(role)).or_else(|| listed(top)).unwrap_or_else(|| match top {
             "snapshot" | "timestamp" => self.lifetime(role) / 2,
             _ => TimeDelta::zero(),
         })
@@ -174,7 +185,7 @@ impl Policy {
     pub fn asks_for_refresh(&self, role: &RoleName) -> bool {
         let listed = |name: &str| self.roles.get(name).is_some_and(|role| role.refresh.is_some());
         let top = if role.lists_targets() { "targets" } else { role.as_str() };
-        matches!(role.as_str(), "snapshot" | "timestamp") || listed(role.as_str()) || listed(top)
+        matches!(role.as_str(), "snapshot" | "timestamp") || listed(self.entry_for(role)) || listed(top)
     }
 
     /// Returns the references of the keys that sign a role by default; all roles' where none is named.

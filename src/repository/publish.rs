@@ -1,6 +1,7 @@
 //! Staged metadata goes live: checked as a new client and as an old one, target files first, the timestamp last. Nothing
 //! is ever deleted, and a run that was killed is finished by the next.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,10 +10,11 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::Repository;
-use super::check::{Expiry, Finding, Report, TargetBytes, check_metadata, check_target_files};
+use super::check::{Expiry, Finding, Report, Severity, TargetBytes, check_metadata, check_target_files};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::gate::refuse_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned};
+use super::presence::Presence;
 use super::scan::{copy_digested, digest_file};
 use super::write::put_metadata;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
@@ -89,9 +91,9 @@ impl Repository {
         if self.staged.timestamp.written.is_none() {
             return Err(RepositoryError::NothingWritten { folder: staged.path().to_owned() });
         }
-        let checked = check_metadata(staged, STAGED, self.policy.first_root(), expiry, self.now)?;
+        let mut checked = check_metadata(staged, STAGED, self.policy.first_root(), expiry, self.now)?;
         refuse_errors(&checked.report)?;
-        refuse_errors(&Report { findings: checked.strays, ..Report::default() })?;
+        refuse_errors(&Report { findings: std::mem::take(&mut checked.strays), ..Report::default() })?;
         let published = match live.read("root.json", MAX_METADATA).at(live.file("root.json"))? {
             None if live.names().at(live.path())?.is_empty() => BTreeMap::new(),
             // without it nobody can tell what the clients of this folder trust
@@ -104,11 +106,14 @@ impl Repository {
                 check_metadata(&live, METADATA, self.policy.first_root(), Expiry::Allow, self.now)?.targets
             }
         };
+        let elsewhere = self.set_aside_elsewhere(&mut checked.targets)?;
         self.check_targets(&checked.targets, &published, checked.layout)?;
+        let mut warnings = checked.report.findings;
+        warnings.extend(elsewhere);
         let mut plan = PublishPlan {
             roles: checked.report.versions.clone(),
             kept: 0,
-            warnings: checked.report.findings,
+            warnings,
             metadata: Vec::new(),
             targets: Vec::new(),
             live,
@@ -145,7 +150,7 @@ impl Repository {
             folder.sweep().at(folder.path())?;
         }
         self.copy_published(plan, progress)?;
-        put_metadata(&plan.live, &plan.metadata, METADATA)
+        put_metadata(&plan.live, &plan.metadata, METADATA, &|bytes: &Vec<u8>| Ok(Cow::Borrowed(bytes)))
     }
 
     /// Plans which metadata files are put. A versioned one that is there with other bytes is refused.
@@ -182,6 +187,40 @@ impl Repository {
         let known: BTreeSet<&String> = names.iter().collect();
         let revoked = files.filter(|name| !known.contains(name));
         Ok(revoked.chain(names.iter().cloned()).collect())
+    }
+
+    /// Leaves out the targets of which nothing is in the repository: their bytes must be hosted elsewhere, as a manifest
+    /// wants it. Returns a word about them.
+    fn set_aside_elsewhere(
+        &self,
+        targets: &mut BTreeMap<RoleName, Targets>,
+    ) -> Result<Option<Finding>, RepositoryError> {
+        let folder = self.targets_folder();
+        let presence = Presence::of(&folder, targets.values().map(|role| role.targets.len()).sum())?;
+        let (mut number, mut first) = (0_usize, None);
+        for role in targets.values_mut() {
+            let is_elsewhere = |(path, file): (&String, &TargetFile)| -> Result<bool, RepositoryError> {
+                TargetPath::parse(path).map_or(Ok(false), |path| presence.is_elsewhere(&path, file))
+            };
+            let gone: Vec<bool> = role.targets.par_iter().map(is_elsewhere).collect::<Result<_, _>>()?;
+            let mut gone = gone.into_iter();
+            role.targets.retain(|path, _| {
+                let gone = gone.next().unwrap_or(false);
+                if gone {
+                    number += 1;
+                    first.get_or_insert_with(|| path.escape_debug().to_string());
+                }
+                !gone
+            });
+        }
+        Ok(first.map(|path| Finding {
+            severity: Severity::Warning,
+            role: None,
+            file: None,
+            message: format!(
+                "{number} targets such as '{path}' have no file here: clients must find them where they are hosted"
+            ),
+        }))
     }
 
     /// Checks the target files in the repository: new ones by their digests, those that are live already by their length.

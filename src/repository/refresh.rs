@@ -1,6 +1,6 @@
 //! The cron job: roles that are about to expire are signed again, and nothing else is touched.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Repository;
 use super::error::{InputError, RepositoryError};
@@ -10,7 +10,8 @@ use super::write::{Selection, Written};
 use crate::metadata::RoleName;
 
 impl Repository {
-    /// Returns the roles whose written metadata expires within their window: the one given, or the policy's.
+    /// Returns the roles whose written metadata expires within their window: the one given, or the policy's. Of hash bins
+    /// those that have been read.
     pub fn due(&self, within: Option<TimeDelta>) -> Vec<RoleName> {
         let due = |role: &RoleName| {
             let window = within.unwrap_or_else(|| self.policy.refresh_window(role));
@@ -19,6 +20,18 @@ impl Repository {
             written.is_some_and(|expires| horizon.is_none_or(|horizon| expires <= horizon))
         };
         signing_order(&self.staged.graph()).into_iter().filter(due).collect()
+    }
+
+    /// Reads the hash bins that are due: the expiry of all, and the rest of those.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Refused`] for files that are no metadata or missing.
+    pub fn read_due_bins(&mut self, within: Option<TimeDelta>) -> Result<(), RepositoryError> {
+        let horizon = |role: &RoleName| {
+            let window = within.unwrap_or_else(|| self.policy.refresh_window(role));
+            self.now.checked_add_signed(window).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        };
+        self.staged.read_expiring_bins(&horizon)
     }
 
     /// Plans the next versions of the roles that are due, saying what is written now, for longer. Drafts of other roles
@@ -31,6 +44,7 @@ impl Repository {
         within: Option<TimeDelta>,
         keys: &[SigningKey<'_>],
     ) -> Result<Written, RepositoryError> {
+        self.read_due_bins(within)?;
         let mut due = self.due(within);
         // what nobody asked to be refreshed must not keep the rest from it: a role of somebody else's may expire
         due.retain(|role| {
@@ -52,7 +66,7 @@ impl Repository {
         self.staged.set_drafts_aside();
         for role in &due {
             let expires = self.expiry(role)?;
-            let pins = Pins { version: true, expires: false };
+            let pins = Pins { version: true, ..Pins::default() };
             let bumped = self.staged.known_role(role)?.bump(expires, None, pins);
             bumped.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::digest_cache::DigestCache;
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::parse_hash_named;
 use crate::metadata::{Algorithm, Hasher, Hashes, TargetPath};
@@ -108,7 +109,10 @@ impl Finder<'_> {
         if !metadata.is_file() {
             return Err(no_file("is not a regular file").into());
         }
-        found.extend(self.target(self.typed)?);
+        // the folder is resolved, not the file: a link that is followed is named by its own place
+        let parent = self.typed.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = parent.unwrap_or(Path::new("."));
+        found.extend(self.target(self.typed, &fs::canonicalize(folder).at(folder)?)?);
         Ok(())
     }
 
@@ -123,7 +127,7 @@ impl Finder<'_> {
         if above.contains(&canonical) {
             return Ok(());
         }
-        above.push(canonical);
+        above.push(canonical.clone());
         let entries: Vec<_> = fs::read_dir(folder).and_then(Iterator::collect).at(folder)?;
         for entry in entries {
             let entry: fs::DirEntry = entry;
@@ -141,19 +145,17 @@ impl Finder<'_> {
             {
                 self.walk(&path, found, above)?;
             } else if kind.is_file() {
-                found.extend(self.target(&path)?);
+                found.extend(self.target(&path, &canonical)?);
             }
         }
         above.pop();
         Ok(())
     }
 
-    /// Names a file as a target.
-    fn target(&self, file: &Path) -> Result<Option<FoundTarget>, RepositoryError> {
-        // the folder is resolved, not the file: a link that is followed is named by its own place
-        let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    /// Names a file as a target; `folder` is the canonical place of its folder.
+    fn target(&self, file: &Path, folder: &Path) -> Result<Option<FoundTarget>, RepositoryError> {
         let name = file.file_name().unwrap_or_default();
-        let place = fs::canonicalize(folder).at(folder)?.join(name);
+        let place = folder.join(name);
         let inside = place.strip_prefix(self.targets).ok().map(Path::to_owned);
         let in_place = inside.is_some() && self.source.base.is_none() && self.source.prefix.is_none();
         let relative = match inside.filter(|_| in_place) {
@@ -234,17 +236,18 @@ pub fn copy_digested(
     }
 }
 
-/// Digests many files on all cores, in the order given. `done` is told the bytes of each file as it is finished.
+/// Digests many files on all cores, in the order given; those whose digests are known are not read. `done` is told the bytes of each file as it is finished.
 ///
 /// # Errors
 /// [`RepositoryError::Io`] for the first file that cannot be read.
 pub fn digest_all(
     found: &[FoundTarget],
     algorithms: &[Algorithm],
+    cache: &DigestCache,
     done: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<(u64, Hashes)>, RepositoryError> {
     let digest = |target: &FoundTarget| {
-        let digested = digest_file(&target.file, algorithms).at(&target.file)?;
+        let digested = cache.digest(&target.file, algorithms).at(&target.file)?;
         done(digested.0);
         Ok(digested)
     };

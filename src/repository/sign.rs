@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use rayon::prelude::*;
+
 use super::Repository;
 use super::error::{InputError, RepositoryError};
 use super::follow::{Extent, follow};
@@ -60,14 +62,21 @@ impl Repository {
         keys: &[SigningKey<'_>],
     ) -> Result<SignReport, RepositoryError> {
         for role in roles {
+            if self.staged.role(role).is_none() {
+                self.staged.read_bin(role)?;
+            }
             self.staged.known_role(role)?;
         }
         self.refuse_strangers(roles, keys)?;
-        let before = self.staged.clone();
+        self.staged.settle()?;
+        let mut before = self.staged.clone();
         follow(&mut self.staged, None, Extent::All, &self.policy, self.now)?;
+        let derived = derived(&before, &self.staged);
+        // what is signed and shared would be copied first
+        before.keep_only(|role| derived.contains(role));
         let report = sign_drafts(&mut self.staged, None, roles, keys)?;
         // what was derived and not signed is left as it was: it will be derived again
-        for role in derived(&before, &self.staged) {
+        for role in derived {
             if !report.signed.iter().any(|(signed, ..)| *signed == role) {
                 self.staged.restore(&role, &before);
             }
@@ -79,7 +88,7 @@ impl Repository {
     pub fn may_sign(&self, key: &Key, roles: &[RoleName]) -> bool {
         let view = self.staged.effective();
         let graph = view.graph();
-        let all = signing_order(&graph);
+        let all = signing_order_of(graph.representatives());
         let roles = if roles.is_empty() { &all } else { roles };
         roles.iter().any(|role| !ids_for(&view, &graph, role, key).is_empty())
     }
@@ -122,7 +131,7 @@ impl Repository {
                     .flat_map(|(authority, _)| authority.keys.iter().map(|(id, _)| (*id).clone()));
                 return refused(Some(role), may.collect());
             }
-            let mut all = signing_order(&graph).into_iter();
+            let mut all = signing_order_of(graph.representatives()).into_iter();
             if roles.is_empty() && !all.any(|role| may_sign(&role)) {
                 return refused(None, Vec::new());
             }
@@ -132,21 +141,23 @@ impl Repository {
 }
 
 /// Returns the roles whose drafts differ.
-fn derived(before: &Staged, after: &Staged) -> Vec<RoleName> {
-    let view = after.effective();
-    let differs = |role: &RoleName| {
-        let draft = |staged: &Staged| {
-            staged.role(role).and_then(|state| state.draft_bytes().map(|(bytes, _)| bytes.to_vec()))
-        };
-        draft(before) != draft(after)
-    };
-    signing_order(&view.graph()).into_iter().filter(differs).collect()
+fn derived(before: &Staged, after: &Staged) -> BTreeSet<RoleName> {
+    fn draft<'a>(staged: &'a Staged, role: &RoleName) -> Option<&'a [u8]> {
+        Some(staged.role(role)?.draft_bytes()?.0)
+    }
+    let differs = |role: &RoleName| draft(before, role) != draft(after, role);
+    signing_order(&after.graph()).into_iter().filter(differs).collect()
 }
 
 /// Returns all roles in the order in which they are signed.
 pub(super) fn signing_order(graph: &Graph) -> Vec<RoleName> {
+    signing_order_of(graph.order.clone())
+}
+
+/// Puts the other top-level roles around roles that list targets.
+pub(super) fn signing_order_of(roles: Vec<RoleName>) -> Vec<RoleName> {
     let tail = [RoleName::snapshot(), RoleName::timestamp()];
-    std::iter::once(RoleName::root()).chain(graph.order.iter().cloned()).chain(tail).collect()
+    std::iter::once(RoleName::root()).chain(roles).chain(tail).collect()
 }
 
 /// Adds to the drafts in force the signatures that the keys may make and that are not there yet.
@@ -162,33 +173,35 @@ pub(super) fn sign_drafts(
         Some(taken) => View::of(staged, taken.clone()),
     };
     let graph = view.graph();
-    let mut made = Vec::new();
-    for role in signing_order(&graph) {
-        let wanted = roles.is_empty() || roles.contains(&role);
-        let Some(state) = staged.role(&role).filter(|_| wanted && view.takes(&role)) else { continue };
+    let wanted: BTreeSet<&RoleName> = roles.iter().collect();
+    let wanted = |role: &RoleName| (wanted.is_empty() || wanted.contains(role)) && view.takes(role);
+    let sign = |role: &RoleName| -> Result<Option<(u64, Vec<Signature>)>, RepositoryError> {
+        let Some(state) = staged.role(role).filter(|_| wanted(role)) else { return Ok(None) };
         let Some(((bytes, signatures), version)) = state.draft_bytes().zip(state.draft_version()) else {
-            continue;
+            return Ok(None);
         };
         let mut new = Vec::new();
         for key in keys {
-            for (id, public) in ids_for(&view, &graph, &role, key.signer.public_key()) {
+            for (id, public) in ids_for(&view, &graph, role, key.signer.public_key()) {
                 let present =
                     |signature: &Signature| signature.keyid == id && is_valid(public, bytes, signature);
                 if !signatures.iter().chain(&new).any(present) {
-                    new.push(key.sign(&role, &id, public, bytes)?);
+                    new.push(key.sign(role, &id, public, bytes)?);
                 }
             }
         }
-        if !new.is_empty() {
-            report.signed.push((
-                role.clone(),
-                version,
-                new.iter().map(|signature| signature.keyid.clone()).collect(),
-            ));
-            made.push((role, new));
-        }
-    }
-    for (role, signatures) in made {
+        Ok(Some((version, new)))
+    };
+    let order = signing_order(&graph);
+    // keys in memory sign on all cores; what is a device, an agent or a program is asked one thing at a time
+    let made: Vec<_> = match keys.iter().all(|key| key.signer.is_concurrent()) {
+        true => order.par_iter().map(sign).collect::<Result<_, _>>()?,
+        false => order.iter().map(sign).collect::<Result<_, _>>()?,
+    };
+    for (role, made) in order.into_iter().zip(made) {
+        let Some((version, signatures)) = made.filter(|(_, new)| !new.is_empty()) else { continue };
+        let ids = signatures.iter().map(|signature| signature.keyid.clone()).collect();
+        report.signed.push((role.clone(), version, ids));
         let state = staged.role_mut(&role).ok_or_else(|| InputError::UnknownRole(role.to_string()))?;
         state.add_signatures(signatures);
     }

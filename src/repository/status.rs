@@ -1,8 +1,12 @@
 //! What a maintainer wants to know at a glance: what is dirty and why, what is missing, what expires, what to type next.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
+use rayon::prelude::*;
 
 use super::Repository;
+use super::bins::BinSet;
 use super::error::{Lacking, RepositoryError};
 use super::follow::{Extent, Reason, dirty, follow};
 use super::keyring::short_words;
@@ -68,6 +72,8 @@ pub struct RoleStatus {
     pub reasons: Vec<Reason>,
 }
 
+/// Up to this many dirty hash bins are named one by one.
+const MOST_BINS_NAMED: usize = 8;
 impl RoleStatus {
     /// Returns what a key of the role is called and the start of its id.
     pub fn key_words(&self, id: &KeyId) -> String {
@@ -81,6 +87,8 @@ impl RoleStatus {
 pub struct Status {
     /// The roles in the order in which they are signed.
     pub roles: Vec<RoleStatus>,
+    /// The sets of hash bins.
+    pub bins: Vec<BinSet>,
     /// Whether files are named with versions and hashes.
     pub consistent_snapshot: bool,
     /// Whether everything written is live.
@@ -106,7 +114,45 @@ impl Status {
             (!role.reasons.is_empty() && *missing > 0)
                 .then(|| format!("'{name}' role contains {have} / {threshold} signatures."))
         };
-        self.roles.iter().filter_map(words).collect()
+        let folded = self.folded();
+        let is_folded = |role: &&RoleStatus| folded.iter().any(|set| set.contains(&role.role));
+        let (bins, others): (Vec<&RoleStatus>, Vec<&RoleStatus>) = self.roles.iter().partition(is_folded);
+        let mut all: Vec<String> = others.into_iter().filter_map(words).collect();
+        for set in folded {
+            let lacking =
+                bins.iter().filter(|role| set.contains(&role.role) && words(role).is_some()).count();
+            if lacking > 0 {
+                all.push(format!("{lacking} of the hash bins '{}' lack signatures or keys.", set.prefix()));
+            }
+        }
+        all
+    }
+
+    /// Returns the sets of hash bins of which too many are dirty to be named one by one.
+    fn folded(&self) -> Vec<&BinSet> {
+        let many = |set: &&BinSet| {
+            let dirty = self.roles.iter().filter(|role| !role.reasons.is_empty() && set.contains(&role.role));
+            dirty.count() > MOST_BINS_NAMED
+        };
+        self.bins.iter().filter(many).collect()
+    }
+
+    /// Returns the dirty roles in words; of hash bins that are many the number.
+    pub fn dirty_words(&self) -> Vec<String> {
+        let mut words: Vec<(Option<&BinSet>, String, usize)> = Vec::new();
+        let folded = self.folded();
+        for role in self.dirty() {
+            let set = folded.iter().find(|set| set.contains(role)).copied();
+            match words.iter_mut().find(|(known, ..)| set.is_some() && *known == set) {
+                Some((_, _, number)) => *number += 1,
+                None => words.push((set, role.to_string(), 1)),
+            }
+        }
+        let told = |(set, role, number): (Option<&BinSet>, String, usize)| match set {
+            Some(set) => format!("{} ({number} of {} hash bins)", set.prefix(), set.number()),
+            None => role,
+        };
+        words.into_iter().map(told).collect()
     }
 
     /// Returns both thresholds of a root change, in words: `root v7: v6 keys 2 of 2 (…), v7 keys 1 of 3, missing …`.
@@ -158,29 +204,41 @@ impl Repository {
     pub fn status(&self) -> Result<Status, RepositoryError> {
         let view = self.staged.effective();
         let graph = view.graph();
-        let dirty = dirty(&view, &self.staged);
+        let mut dirty: BTreeMap<RoleName, Vec<Reason>> = dirty(&view, &self.staged).into_iter().collect();
         let live = Live::read(&self.published_folder())?;
         let names = self.keyring().names();
-        let mut roles = Vec::new();
-        for role in signing_order(&graph) {
-            let mut reasons = dirty
-                .iter()
-                .find(|(name, _)| *name == role)
-                .map(|(_, reasons)| reasons.clone())
-                .unwrap_or_default();
-            reasons.extend(self.unreadable.get(&role).cloned().map(Reason::Unreadable));
+        let order: Vec<(RoleName, Vec<Reason>)> = signing_order(&graph)
+            .into_iter()
+            .map(|role| {
+                let mut reasons = dirty.remove(&role).unwrap_or_default();
+                reasons.extend(self.unreadable.get(&role).cloned().map(Reason::Unreadable));
+                (role, reasons)
+            })
+            .collect();
+        let look = |(role, reasons): (RoleName, Vec<Reason>)| {
             let mut status = role_status(&self.staged, &view, &graph, &live, role, reasons);
+            let listed = view.authorities(&status.role, &graph);
             for key in &mut status.keys {
-                let listed = view.authorities(&status.role, &graph);
                 let mut listed = listed.iter().rev().filter_map(|(authority, _)| authority.key(&key.keyid));
                 key.name = listed.next().and_then(|key| names.of(key));
             }
-            roles.push(status);
-        }
-        let published = roles.iter().all(|role| role.written == role.live);
+            status
+        };
+        let roles: Vec<RoleStatus> = order.into_par_iter().map(look).collect();
+        let published =
+            roles.iter().all(|role| role.written == role.live) && self.bins_are_live(&graph, &live);
         let consistent_snapshot = view.root().is_some_and(|root| root.consistent_snapshot);
+        let bins = graph.bins.iter().map(|set| set.bins.clone()).collect();
         let steps = self.next_steps(published)?;
-        Ok(Status { roles, consistent_snapshot, published, steps })
+        Ok(Status { roles, bins, consistent_snapshot, published, steps })
+    }
+
+    /// Tells whether clients see the hash bins that have not been read.
+    fn bins_are_live(&self, graph: &Graph, live: &Live) -> bool {
+        graph.bins.iter().all(|set| {
+            let bins = self.staged.listed_bins(&set.bins);
+            bins.iter().all(|bin| live.version(bin) == Some(self.staged.listed_version(bin)))
+        })
     }
 
     /// Returns the folder of metadata that clients see: that of the policy's destination, where it is a folder.
@@ -245,6 +303,7 @@ fn role_status(
             }
         }
     }
+    let lacking = if missing > 0 { view.lacking(&role, graph) } else { None };
     let last = authorities.iter().filter(|(_, old_root)| old_root.is_none()).map(|(authority, _)| authority);
     RoleStatus {
         written,
@@ -255,7 +314,7 @@ fn role_status(
         distinct_keys: last.map(Authority::distinct_keys).min().unwrap_or(0),
         missing,
         thresholds,
-        lacking: view.lacking(&role, graph),
+        lacking,
         keys,
         reasons,
         role,

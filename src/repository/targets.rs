@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Repository;
 use super::error::{InputError, RepositoryError};
+use super::listing::Lister;
 use crate::metadata::{RoleName, TargetFile, pattern_matches};
 
 /// A target and the role that lists it.
@@ -25,9 +26,8 @@ impl Repository {
         let mut listed = BTreeMap::new();
         let mut matched = vec![false; patterns.len()];
         for role in self.staged.graph().order {
-            let Some(targets) = self.staged.targets(&role).and_then(|state| state.effective()) else {
-                continue;
-            };
+            let state = self.staged.content(&role)?;
+            let Some(targets) = state.as_ref().and_then(|state| state.effective()) else { continue };
             for (path, file) in &targets.targets {
                 let hits = hits(patterns, path, &mut matched);
                 if hits || patterns.is_empty() {
@@ -50,19 +50,12 @@ impl Repository {
         patterns: &[String],
         role: Option<&RoleName>,
     ) -> Result<BTreeMap<RoleName, Vec<String>>, RepositoryError> {
-        let roles = match role {
-            Some(role) if !role.lists_targets() => {
-                return Err(InputError::ListsNoTargets { role: role.clone() }.into());
-            }
-            Some(role) => vec![role.clone()],
-            None => self.staged.graph().order,
-        };
+        let roles = self.roles_to_search(patterns, role)?;
         let mut matched = vec![false; patterns.len()];
         let mut removed: BTreeMap<RoleName, Vec<String>> = BTreeMap::new();
         for role in roles {
-            let Some(targets) = self.staged.targets(&role).and_then(|state| state.effective()) else {
-                continue;
-            };
+            let state = self.staged.content(&role)?;
+            let Some(targets) = state.as_ref().and_then(|state| state.effective()) else { continue };
             let paths: Vec<String> =
                 targets.targets.keys().filter(|path| hits(patterns, path, &mut matched)).cloned().collect();
             if !paths.is_empty() {
@@ -72,6 +65,7 @@ impl Repository {
         refuse_unmatched(patterns, &matched)?;
         for (role, paths) in &removed {
             let expires = self.expiry(role)?;
+            self.staged.read_bin(role)?;
             let Some(state) = self.staged.targets_mut(role) else { continue };
             let edited = state.edit(expires, |targets| {
                 targets.targets.retain(|path, _| paths.binary_search(path).is_err())
@@ -79,6 +73,34 @@ impl Repository {
             edited.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
         }
         Ok(removed)
+    }
+
+    /// Returns the roles that may list what the patterns match. Hash bins are read: those that the patterns fall into where
+    /// they are plain paths, else all.
+    fn roles_to_search(
+        &mut self,
+        patterns: &[String],
+        role: Option<&RoleName>,
+    ) -> Result<Vec<RoleName>, RepositoryError> {
+        let sets = match role.map(|role| self.lister(role)).transpose()? {
+            Some(Lister::Role(role)) => {
+                self.staged.read_bin(&role)?;
+                return Ok(vec![role]);
+            }
+            Some(Lister::Bins { set, .. }) => vec![set],
+            None => self.staged.graph().bins.into_iter().map(|set| set.bins).collect(),
+        };
+        let plain = !patterns.iter().any(|pattern| pattern.contains(['*', '?', '[']));
+        let mut bins = Vec::new();
+        for set in sets {
+            let names = match plain {
+                true => patterns.iter().filter_map(|path| set.bin(set.index_for(path))).collect(),
+                false => self.staged.listed_bins(&set),
+            };
+            self.staged.read_packed(names)?;
+            bins.extend(self.staged.bins_read(&set));
+        }
+        Ok(if role.is_some() { bins } else { self.staged.graph().order })
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bins::{BinSet, Delegatee, delegatees};
 use super::error::Lacking;
 use super::staged::{AnyRole, Staged};
 use crate::metadata::{Metadata, RoleName, Root, Signature, Targets};
@@ -24,24 +25,55 @@ pub struct View<'a> {
     taken: Taken,
 }
 
-/// The roles that list targets and can be reached by delegation.
+/// The roles that list targets and can be reached by delegation. Of hash bins those that have been read are among them;
+/// the others are as they are written, and are known by their sets.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     /// The roles in pre-order, `targets` first.
     pub order: Vec<RoleName>,
     /// Who delegates to each.
     pub delegators: BTreeMap<RoleName, Vec<RoleName>>,
+    /// The sets of hash bins.
+    pub bins: Vec<DelegatedBins>,
+}
+
+/// Hash bins and who delegates to them.
+#[derive(Debug, Clone)]
+pub struct DelegatedBins {
+    /// The bins.
+    pub bins: BinSet,
+    /// The roles that delegate to them.
+    pub delegators: Vec<RoleName>,
 }
 
 impl Graph {
     /// Tells whether a role can be reached.
     pub fn contains(&self, role: &RoleName) -> bool {
-        self.delegators.contains_key(role)
+        self.delegators.contains_key(role) || self.bins_of(role).is_some()
     }
 
     /// Returns who delegates to a role.
     pub fn delegators(&self, role: &RoleName) -> &[RoleName] {
-        self.delegators.get(role).map(Vec::as_slice).unwrap_or_default()
+        let delegators = self.delegators.get(role);
+        delegators.or_else(|| Some(&self.bins_of(role)?.delegators)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn add_bins(&mut self, bins: BinSet, delegator: RoleName) {
+        match self.bins.iter_mut().find(|set| set.bins == bins) {
+            Some(set) => set.delegators.push(delegator),
+            None => self.bins.push(DelegatedBins { bins, delegators: vec![delegator] }),
+        }
+    }
+
+    /// Returns the set of hash bins that a role belongs to.
+    pub fn bins_of(&self, role: &RoleName) -> Option<&DelegatedBins> {
+        self.bins.iter().find(|set| set.bins.contains(role))
+    }
+
+    /// Returns the roles in pre-order, with the first hash bin of each set in the place of all: they have the same keys.
+    pub fn representatives(&self) -> Vec<RoleName> {
+        let bins = self.bins.iter().filter_map(|set| set.bins.bin(0));
+        self.order.iter().filter(|role| self.bins_of(role).is_none()).cloned().chain(bins).collect()
     }
 }
 
@@ -82,7 +114,8 @@ impl<'a> View<'a> {
 
     /// Returns the version of a role that lists targets.
     pub fn version(&self, role: &RoleName) -> Option<u64> {
-        self.targets(role).map(|targets| targets.version)
+        let state = self.staged.role(role)?;
+        state.draft_version().filter(|_| self.takes(role)).or(state.written_version())
     }
 
     /// Follows the delegations.
@@ -95,16 +128,24 @@ impl<'a> View<'a> {
     fn visit(&self, first: RoleName, by: RoleName, graph: &mut Graph) {
         let mut pending = vec![(first, by)];
         while let Some((role, delegator)) = pending.pop() {
-            let seen = graph.contains(&role);
+            let seen = graph.delegators.contains_key(&role);
             graph.delegators.entry(role.clone()).or_default().push(delegator);
             if seen {
                 continue;
             }
             graph.order.push(role.clone());
-            if let Some(targets) = self.targets(&role) {
-                let children = self.staged.delegated_by(targets);
-                pending.extend(children.into_iter().rev().map(|child| (child, role.clone())));
+            let delegations = self.targets(&role).and_then(|targets| targets.delegations.as_ref());
+            let mut children = Vec::new();
+            for delegatee in delegations.map(delegatees).unwrap_or_default() {
+                match delegatee {
+                    Delegatee::Role(child) => children.push(child),
+                    Delegatee::Bins(bins) => {
+                        children.extend(self.staged.bins_read(&bins));
+                        graph.add_bins(bins, role.clone());
+                    }
+                }
             }
+            pending.extend(children.into_iter().rev().map(|child| (child, role.clone())));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Drafts become written metadata: signed, derived, checked as a client would, then put in place, the timestamp last.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
@@ -10,13 +11,17 @@ use super::Repository;
 use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
 use super::follow::{Extent, dirty, follow, keys_changed};
 use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
+use super::presence::Presence;
 use super::scan::{copy_digested, digest_file};
 use super::sign::{SigningKey, sign_drafts, signing_order};
 use super::staged::{AnyRole, DraftPlan};
 use super::view::View;
 use crate::metadata::{Algorithm, KeyId, RoleName, TargetFile, TargetPath};
-use crate::storage::{Folder, Overlay, ReadFiles};
+use crate::storage::{Folder, ReadFiles};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
+
+/// About how many bytes of metadata one target takes.
+const TARGET_BYTES: usize = 100;
 
 /// Which drafts are to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +40,7 @@ pub struct Written {
     /// The roles whose drafts stay, with what they lack.
     pub left: Vec<Lacking>,
     /// Metadata files in the order in which they are put.
-    metadata: Vec<(String, Vec<u8>)>,
+    metadata: Vec<(String, FileBytes)>,
     /// Hash-named copies of targets to make, or plain targets to check.
     copies: Vec<Copy>,
     /// The drafts with their new signatures.
@@ -58,6 +63,15 @@ impl Written {
     pub fn is_empty(&self) -> bool {
         self.metadata.is_empty()
     }
+}
+
+/// The bytes of a metadata file that is to be put.
+#[derive(Debug, Clone)]
+enum FileBytes {
+    /// These.
+    Known(Vec<u8>),
+    /// The draft of a role with its signatures: made when it is needed, since there may be many.
+    Drafted(RoleName),
 }
 
 /// One target whose bytes are to be checked, and the names that it is copied to.
@@ -83,11 +97,15 @@ impl Repository {
     ) -> Result<Written, RepositoryError> {
         let (Selection::Whole(named) | Selection::Complete(named)) = selection;
         for role in named {
+            if self.staged.role(role).is_none() {
+                self.staged.read_bin(role)?;
+            }
             self.staged.known_role(role)?;
         }
         self.refuse_strangers(&[], keys)?;
+        self.staged.settle()?;
         self.staged.drop_unreachable();
-        let before = self.staged.clone();
+        let mut before = self.staged.clone();
         follow(&mut self.staged, None, Extent::All, &self.policy, self.now)?;
         let all = self.drafted(&[]);
         let mut taken = self.drafted(named);
@@ -95,6 +113,8 @@ impl Repository {
         // a signature is an assent: a draft that is not to be written gets none
         let derived = [RoleName::snapshot(), RoleName::timestamp()];
         let asked: BTreeSet<RoleName> = taken.iter().cloned().chain(derived.clone()).collect();
+        // what is signed and shared would be copied first
+        before.keep_only(|role| !asked.contains(role));
         sign_drafts(&mut self.staged, Some(&asked), &[], keys)?;
         let mut left = Vec::new();
         if let Selection::Complete(_) = selection {
@@ -113,7 +133,7 @@ impl Repository {
         let view = View::of(&self.staged, taken);
         let roles: Vec<RoleName> = dirty(&view, &self.staged).into_iter().map(|(role, _)| role).collect();
         let graph = view.graph();
-        let lacking: Vec<Lacking> = roles.iter().filter_map(|role| view.lacking(role, &graph)).collect();
+        let lacking: Vec<Lacking> = roles.par_iter().filter_map(|role| view.lacking(role, &graph)).collect();
         if !lacking.is_empty() {
             return Err(self.incomplete(&view, lacking));
         }
@@ -121,7 +141,8 @@ impl Repository {
             return Err(self.incomplete(&view, left));
         }
         if roles.is_empty() {
-            return Ok(Written { metadata: self.newest_root()?.into_iter().collect(), ..Written::default() });
+            let newest = self.newest_root()?.map(|(name, bytes)| (name, FileBytes::Known(bytes)));
+            return Ok(Written { metadata: newest.into_iter().collect(), ..Written::default() });
         }
         let mut written = self.collect(&view, &roles)?;
         written.left = left;
@@ -143,7 +164,8 @@ impl Repository {
         self.copy_targets(&written.copies, progress)?;
         // the signatures are kept first: killed from here on, the next run puts the very same bytes
         self.staged.save(&written.drafts)?;
-        put_metadata(self.staged.folder(), &written.metadata, STAGED)?;
+        let folder = self.staged.folder();
+        put_metadata(folder, &written.metadata, STAGED, &|file: &FileBytes| self.file_bytes(file))?;
         let mut after = Self::open(&self.dir, self.now)?;
         let plan = after.plan_edit()?;
         after.staged.save(&plan)
@@ -196,8 +218,7 @@ impl Repository {
             let view = View::of(&self.staged, taken.clone());
             let graph = view.graph();
             for role in graph.order.iter().filter(|role| self.has_draft(role)) {
-                let new = !self.is_written(role);
-                if new || view.lacking(role, &graph).is_some_and(|_| !taken.contains(role)) {
+                if !taken.contains(role) && (!self.is_written(role) || view.lacking(role, &graph).is_some()) {
                     more.push(role.clone());
                 }
             }
@@ -257,23 +278,20 @@ impl Repository {
         // signatures are kept; a draft is removed only once it is written
         written.drafts.remove.clear();
         let (mut versioned, mut last) = (Vec::new(), Vec::new());
-        last.extend(self.newest_root()?);
+        last.extend(self.newest_root()?.map(|(name, bytes)| (name, FileBytes::Known(bytes))));
         for role in roles {
-            let Some(state) = self.staged.role(role) else { continue };
-            let bytes = state
-                .draft_as_written()
-                .map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
-            let Some((bytes, version)) = bytes.zip(state.draft_version()) else { continue };
+            let Some(version) = self.staged.role(role).and_then(AnyRole::draft_version) else { continue };
             written.roles.insert(role.clone(), version);
-            let name = layout.metadata_name(role, version);
+            let (name, drafted) = (layout.metadata_name(role, version), FileBytes::Drafted(role.clone()));
             match role.as_str() {
-                "timestamp" => last.push((name, bytes)),
+                "timestamp" => last.push((name, drafted)),
                 "root" => {
                     // clients that see the new root must find all that it wants signed by other keys
-                    last = vec![(name, bytes.clone()), ("root.json".to_owned(), bytes)];
+                    last = vec![(name, drafted.clone()), ("root.json".to_owned(), drafted)];
                 }
                 _ => {
-                    versioned.push((name, self.staged.put_already(role)?.unwrap_or(bytes)));
+                    let put = self.staged.put_already(role)?.map(FileBytes::Known);
+                    versioned.push((name, put.unwrap_or(drafted)));
                 }
             }
         }
@@ -296,13 +314,18 @@ impl Repository {
     }
 
     /// A versioned file is never written again with other bytes.
-    fn refuse_other_bytes(&self, layout: Layout, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
+    fn refuse_other_bytes(
+        &self,
+        layout: Layout,
+        name: &str,
+        bytes: &FileBytes,
+    ) -> Result<(), RepositoryError> {
         if !is_versioned(layout, name) {
             return Ok(());
         }
         let folder = self.staged.folder();
         match folder.read(name, MAX_METADATA).at(folder.file(name))? {
-            Some(present) if present != bytes => Err(RepositoryError::Refused {
+            Some(present) if present != *self.file_bytes(bytes)? => Err(RepositoryError::Refused {
                 file: format!("{STAGED}/{name}"),
                 reason: Refusal::OtherBytes,
             }),
@@ -313,38 +336,56 @@ impl Repository {
     /// Returns the targets that are listed anew, with the copies that are not there yet.
     fn target_copies(&self, layout: Layout, roles: &[RoleName]) -> Result<Vec<Copy>, RepositoryError> {
         let folder = self.targets_folder();
-        let mut copies = Vec::new();
-        for role in roles.iter().filter(|role| role.lists_targets()) {
-            let Some(state) = self.staged.targets(role) else { continue };
-            let Some(draft) = &state.draft else { continue };
-            let old = state.written.as_ref().map(|written| &written.signed().targets);
-            for (path, file) in &draft.metadata.signed().targets {
-                if old
-                    .and_then(|old| old.get(path))
-                    .is_some_and(|old| old.length == file.length && old.hashes == file.hashes)
-                {
-                    continue;
-                }
-                let path = TargetPath::parse(path).map_err(InputError::from)?;
-                let mut names = layout.target_names(&path, file);
-                if layout == Layout::Consistent {
-                    let mut missing = Vec::new();
-                    for name in names {
-                        if folder.length(&name).at(folder.file(&name))? != Some(file.length) {
-                            missing.push(name);
-                        }
-                    }
-                    if missing.is_empty() {
-                        continue;
-                    }
-                    names = missing;
-                } else {
-                    names.clear();
-                }
-                copies.push(Copy { role: role.clone(), path, file: file.clone(), names });
-            }
+        let drafted = |role: &&RoleName| role.lists_targets() && self.has_draft(role);
+        let roles: Vec<&RoleName> = roles.iter().filter(drafted).collect();
+        let bytes = |role: &&RoleName| self.staged.role(role)?.draft_bytes().map(|(bytes, _)| bytes.len());
+        let presence = Presence::of(&folder, roles.iter().filter_map(bytes).sum::<usize>() / TARGET_BYTES)?;
+        let copies: Vec<Vec<Copy>> = roles
+            .into_par_iter()
+            .map(|role| self.target_copies_of(role, layout, &presence))
+            .collect::<Result<_, _>>()?;
+        Ok(copies.into_iter().flatten().collect())
+    }
+
+    fn target_copies_of(
+        &self,
+        role: &RoleName,
+        layout: Layout,
+        presence: &Presence<'_>,
+    ) -> Result<Vec<Copy>, RepositoryError> {
+        let elsewhere = self.staged.role(role).is_some_and(|state| state.pins().elsewhere);
+        if elsewhere && presence.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(copies)
+        let Some(state) = self.staged.content(role)? else { return Ok(Vec::new()) };
+        let Some(draft) = &state.draft else { return Ok(Vec::new()) };
+        let old = state.written.as_ref().map(|written| &written.signed().targets);
+        let same = |path: &String, file: &TargetFile| {
+            old.and_then(|old| old.get(path))
+                .is_some_and(|old| old.length == file.length && old.hashes == file.hashes)
+        };
+        let copy = |(path, file): (&String, &TargetFile)| -> Result<Option<Copy>, RepositoryError> {
+            if same(path, file) {
+                return Ok(None);
+            }
+            let path = TargetPath::parse(path).map_err(InputError::from)?;
+            let mut names = Vec::new();
+            if layout == Layout::Consistent {
+                for name in layout.target_names(&path, file) {
+                    if presence.length(&name)? != Some(file.length) {
+                        names.push(name);
+                    }
+                }
+                if names.is_empty() {
+                    return Ok(None);
+                }
+            }
+            let elsewhere = elsewhere && presence.is_elsewhere(&path, file)?;
+            Ok((!elsewhere).then(|| Copy { role: role.clone(), path, file: file.clone(), names }))
+        };
+        let copies: Vec<Option<Copy>> =
+            draft.metadata.signed().targets.par_iter().map(copy).collect::<Result<_, _>>()?;
+        Ok(copies.into_iter().flatten().collect())
     }
 
     /// Copies targets to their hash names, checking the bytes on the way; in the plain layout only checks them.
@@ -396,11 +437,15 @@ impl Repository {
 
     /// Checks the outcome as a client that trusts what is written now; as a new one where nothing is.
     fn check_as_client(&self, view: &View<'_>, written: &Written) -> Result<(), RepositoryError> {
-        let new = written.metadata.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
-        let files = Overlay::new(self.staged.folder(), new);
+        let new: BTreeMap<&str, &FileBytes> =
+            written.metadata.iter().map(|(name, bytes)| (name.as_str(), bytes)).collect();
         let layout = Layout::of(view.root().is_some_and(|root| root.consistent_snapshot));
         let read = |name: &str| -> Result<Vec<u8>, RepositoryError> {
-            let bytes = files.read(name, MAX_METADATA).at(self.staged.folder().file(name))?;
+            if let Some(bytes) = new.get(name) {
+                return Ok(self.file_bytes(bytes)?.into_owned());
+            }
+            let folder = self.staged.folder();
+            let bytes = folder.read(name, MAX_METADATA).at(folder.file(name))?;
             bytes.ok_or_else(|| RepositoryError::Refused {
                 file: format!("{STAGED}/{name}"),
                 reason: Refusal::Missing,
@@ -443,7 +488,9 @@ impl Repository {
         trusted(&name, set.update_snapshot(&snapshot, Origin::Remote).map(drop))?;
         let graph = view.graph();
         let needed = needed(&graph.order, |role| graph.delegators(role), &written.roles);
-        let roles = || graph.order.iter().filter(|role| needed.contains(*role));
+        // hash bins lead to no other role, so that each can be judged by itself
+        let is_bin = |role: &RoleName| graph.bins_of(role).is_some();
+        let roles = || graph.order.iter().filter(|role| needed.contains(*role) && !is_bin(role));
         let name = |set: &TrustedMetadataSet, role: &RoleName| {
             let listed = set.snapshot().and_then(|snapshot| snapshot.role(role));
             layout.metadata_name(role, listed.map_or(0, |listed| listed.version))
@@ -463,7 +510,26 @@ impl Repository {
                 .try_for_each(|delegator| set.verify_again(role, delegator).map(drop));
             trusted(&name(&set, role), by_all)?;
         }
-        Ok(())
+        let bins: Vec<&RoleName> =
+            graph.order.iter().filter(|role| needed.contains(*role) && is_bin(role)).collect();
+        bins.par_iter().try_for_each(|role| {
+            let name = name(&set, role);
+            let bytes = read(&name)?;
+            graph.delegators(role).iter().try_for_each(|delegator| {
+                trusted(&name, set.verify_targets(&bytes, role, delegator).map(drop))
+            })
+        })
+    }
+
+    /// Returns the bytes of a metadata file that is to be put.
+    fn file_bytes<'f>(&self, file: &'f FileBytes) -> Result<Cow<'f, [u8]>, RepositoryError> {
+        let role = match file {
+            FileBytes::Known(bytes) => return Ok(Cow::Borrowed(bytes)),
+            FileBytes::Drafted(role) => role,
+        };
+        let bytes = self.staged.role(role).map_or(Ok(None), AnyRole::draft_as_written);
+        let bytes = bytes.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+        Ok(Cow::Owned(bytes.unwrap_or_default()))
     }
 
     /// Lets a client trust what is written now, as far as it still does: it protects against going back.
@@ -500,12 +566,16 @@ fn needed<'a>(
     needed
 }
 
+/// What returns the bytes of a file that is to be put.
+type BytesOf<'b, F> = dyn Fn(&F) -> Result<Cow<'_, [u8]>, RepositoryError> + Sync + 'b;
+
 /// Puts metadata files in place in their order; those that are there with the same bytes are left. What a client asks
 /// for first comes last, after everything else is durable.
-pub(super) fn put_metadata(
+pub(super) fn put_metadata<F: Sync>(
     folder: &Folder,
-    files: &[(String, Vec<u8>)],
+    files: &[(String, F)],
     prefix: &str,
+    bytes: &BytesOf<'_, F>,
 ) -> Result<(), RepositoryError> {
     let entry = |name: &str| {
         let is_root = parse_versioned(name).is_some_and(|(_, role)| role.as_str() == "root");
@@ -514,9 +584,17 @@ pub(super) fn put_metadata(
     let (last, first): (Vec<_>, Vec<_>) = files.iter().partition(|(name, _)| entry(name));
     for group in [first, last] {
         let mut batch = folder.batch().at(folder.path())?;
-        for (name, bytes) in group {
-            if folder.read(name, MAX_METADATA).at(folder.file(name))?.as_ref() != Some(bytes) {
-                batch.put(name, bytes).at(format!("{prefix}/{name}"))?;
+        let fill = |(name, file): &&(String, F)| -> Result<Option<PathBuf>, RepositoryError> {
+            let bytes = bytes(file)?;
+            if folder.read(name, MAX_METADATA).at(folder.file(name))?.as_deref() == Some(&*bytes) {
+                return Ok(None);
+            }
+            Ok(Some(batch.fill(&bytes).at(format!("{prefix}/{name}"))?))
+        };
+        let filled: Vec<Option<PathBuf>> = group.par_iter().map(fill).collect::<Result<_, _>>()?;
+        for (filled, (name, _)) in filled.into_iter().zip(&group) {
+            if let Some(filled) = filled {
+                batch.place(filled, name);
             }
         }
         if !batch.is_empty() {

@@ -247,6 +247,16 @@ impl Batch<'_> {
         Ok((path, file))
     }
 
+    /// Makes a file with the given bytes; hand it to [`Batch::place`]. May be called from many threads.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn fill(&self, bytes: &[u8]) -> io::Result<PathBuf> {
+        let (path, mut file) = self.create()?;
+        file.write_all(bytes)?;
+        Ok(path)
+    }
+
     /// Lines up a filled file for its place.
     pub fn place(&mut self, filled: PathBuf, name: impl Into<String>) {
         self.files.push((filled, name.into()));
@@ -257,8 +267,7 @@ impl Batch<'_> {
     /// # Errors
     /// Where it cannot be written.
     pub fn put(&mut self, name: impl Into<String>, bytes: &[u8]) -> io::Result<()> {
-        let (path, mut file) = self.create()?;
-        file.write_all(bytes)?;
+        let path = self.fill(bytes)?;
         self.place(path, name);
         Ok(())
     }

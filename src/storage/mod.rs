@@ -1,15 +1,13 @@
 //! Files by name below one folder: bounded reads, atomic replacement in durable batches. Knows no TUF.
 
 mod local;
-mod overlay;
 
 pub use local::{Batch, Folder, Holder, Lock, LockError};
-pub use overlay::Overlay;
 
 use std::io;
 
 /// Reads files by name, `a/b` for a file in a folder.
-pub trait ReadFiles {
+pub trait ReadFiles: Sync {
     /// Reads a whole file; `None` where there is none.
     ///
     /// # Errors

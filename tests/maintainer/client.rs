@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tuf::metadata::RoleName;
+use tuf::repository::bins::{Delegatee, delegatees};
 use tuf::repository::{CheckOptions, Expiry, Layout, Side, TargetBytes, check};
 use tuf::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 
@@ -69,8 +70,12 @@ impl Standing {
             let bytes = needed(&name)?;
             let targets =
                 set.update_targets(&bytes, &role, &delegator).map_err(|error| told(&name, error))?;
-            let delegated = targets.delegations.iter().flat_map(|delegations| delegations.roles());
-            pending.extend(delegated.map(|child| (child.name.clone(), role.clone())));
+            for delegatee in targets.delegations.as_ref().map(delegatees).unwrap_or_default() {
+                match delegatee {
+                    Delegatee::Role(child) => pending.push((child, role.clone())),
+                    Delegatee::Bins(set) => pending.extend(set.all().map(|bin| (bin, role.clone()))),
+                }
+            }
         }
         let version = set.root().version;
         Ok((Self { root, timestamp: Some(timestamp), snapshot: Some(snapshot) }, version))

@@ -9,13 +9,14 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use tuf::metadata::RoleName;
 use tuf::repository::{
-    DRAFTS, DeadEnd, Delegation, Graph, KeyChoice, Layout, METADATA, Replace, Repository, STAGED, Selection,
-    Side, TARGETS, Trust,
+    BinKind, DRAFTS, DeadEnd, Delegation, Graph, KeyChoice, Layout, METADATA, Replace, Repository, STAGED,
+    Selection, Side, TARGETS, Trust,
 };
 
 use crate::client::{Standing, new_client};
 use crate::world::{KEYS, World, contents, copy_folder, difference, public, role, signing, temporary, tree};
 
+const BINS: &str = "bin";
 const NAMES: [&str; 4] = ["alpha", "beta", "team/gamma", "delta"];
 const FILES: [&str; 5] = ["one", "two", "dir/one", "dir/three", "deep/er/four"];
 const PATHS: [&[&str]; 4] = [&["*"], &["dir/*", "one"], &["*", "dir/*", "deep/er/*"], &["nothing/*"]];
@@ -33,6 +34,9 @@ enum Step {
     RemoveTargets { role: Option<usize>, pattern: &'static str },
     Delegate { name: usize, from: usize, keys: Vec<usize>, threshold: u64, paths: usize, flags: (bool, bool) },
     Revoke { name: usize, from: usize },
+    DelegateBins { from: usize, keys: Vec<usize>, threshold: u64, bits: u32, classic: bool },
+    AddToBins { files: Vec<usize>, bytes: u8, replace: bool },
+    RevokeBins,
     Discard { roles: Vec<usize> },
     Sign { roles: Vec<usize>, keys: Vec<usize> },
     Write { partial: bool, roles: Vec<usize>, keys: Vec<usize> },
@@ -73,6 +77,11 @@ fn steps() -> impl Strategy<Value = Step> {
         6 => (0..NAMES.len(), one.clone(), subsequence((0..KEYS).collect::<Vec<_>>(), 1..3), 1..3_u64, 0..PATHS.len(), any::<(bool, bool)>())
             .prop_map(|(name, from, keys, threshold, paths, flags)| Step::Delegate { name, from, keys, threshold, paths, flags }),
         3 => (one, 0..3_usize).prop_map(|(name, from)| Step::Revoke { name, from }),
+        4 => (prop_oneof![2 => Just(0_usize), 1 => 0..9_usize], subsequence((0..KEYS).collect::<Vec<_>>(), 1..3), 1..3_u64, 1..4_u32, any::<bool>())
+            .prop_map(|(from, keys, threshold, bits, classic)| Step::DelegateBins { from, keys, threshold, bits, classic }),
+        5 => (subsequence((0..FILES.len()).collect::<Vec<_>>(), 1..4), 0..3_u8, any::<bool>())
+            .prop_map(|(files, bytes, replace)| Step::AddToBins { files, bytes, replace }),
+        1 => Just(Step::RevokeBins),
         1 => some_roles().prop_map(|roles| Step::Discard { roles }),
         5 => (some_roles(), some_keys()).prop_map(|(roles, keys)| Step::Sign { roles, keys }),
         10 => (any::<bool>(), some_roles(), some_keys())
@@ -93,7 +102,8 @@ struct Known {
 
 impl Known {
     fn of(repository: &Repository) -> Self {
-        let roles = repository.status().unwrap().roles.into_iter().map(|status| status.role).collect();
+        let roles: Vec<RoleName> =
+            repository.status().unwrap().roles.into_iter().map(|status| status.role).collect();
         Self { roles, graph: repository.staged().graph() }
     }
 }
@@ -133,7 +143,7 @@ impl Model {
     /// Runs a step as a command, and again where it worked; then looks at everything.
     fn take(&mut self, step: &Step) {
         let before = tree(&self.world.dir());
-        let known = Known::of(&self.world.open());
+        let known = Known::of(&self.world.open_whole());
         let done = self.run(step, &known);
         let after = tree(&self.world.dir());
         match &done {
@@ -174,7 +184,7 @@ impl Model {
                 repository.remove_key(&one(*role), &choice, delegator.as_ref(), DeadEnd::Allow).map(drop)
             }),
             Step::RotateKey { role, old, new, delegator } => {
-                let status = world.open().status().unwrap();
+                let status = world.open_whole().status().unwrap();
                 let listed = &status.roles[*role % status.roles.len()].keys;
                 let Some(old) = listed.get(*old % listed.len().max(1)) else { return Ok(()) };
                 // the same command again would rotate another key away
@@ -200,9 +210,10 @@ impl Model {
             }
             Step::Bump { role, further } => world.edit(|repository| {
                 // absolute, so that it means the same when it is run again
-                let written = repository.staged().role(&one(*role)).unwrap().written_version().unwrap_or(0);
+                let role = repository.find_role(one(*role).as_str())?;
+                let written = repository.staged().role(&role).unwrap().written_version().unwrap_or(0);
                 let version = further.map(|further| written + further);
-                repository.bump(&one(*role), version).map(drop)
+                repository.bump(&role, version).map(drop)
             }),
             Step::AddTargets { role, files, bytes, replace } => {
                 return self.add_targets(&one(*role), files, *bytes, *replace);
@@ -230,6 +241,26 @@ impl Model {
                 let name = one(*name);
                 let from = by(&name, *from);
                 repository.revoke(&name, from.as_ref()).map(drop)
+            }),
+            Step::DelegateBins { from, keys, threshold, bits, classic } => world.edit(|repository| {
+                let kind = if *classic { BinKind::Classic } else { BinKind::Succinct };
+                repository.delegate(Delegation {
+                    name: role(BINS),
+                    // mostly the top-level role
+                    from: if *from == 0 { role("targets") } else { one(*from) },
+                    keys: keys.iter().map(|key| public(*key).clone()).collect(),
+                    threshold: (*threshold).min(keys.len() as u64),
+                    trust: Trust::Bins { number: 1 << bits, kind },
+                    terminating: true,
+                    before: None,
+                })
+            }),
+            Step::AddToBins { files, bytes, replace } => {
+                return self.add_targets(&role(BINS), files, *bytes, *replace);
+            }
+            Step::RevokeBins => world.edit(|repository| match repository.find_bins(&role(BINS)) {
+                Some(set) => repository.revoke_bins(&set, None).map(drop),
+                None => repository.find_role(BINS).map(drop),
             }),
             Step::Discard { roles } => {
                 let roles = several(roles);
@@ -392,11 +423,12 @@ impl Model {
 
     /// The status says the same whenever and wherever it is asked.
     fn look_at_status(&self) {
-        let status = self.world.open().status().unwrap();
-        assert_eq!(self.world.open().status().unwrap(), status);
+        let status = self.world.open_whole().status().unwrap();
+        assert_eq!(self.world.open_whole().status().unwrap(), status);
         let elsewhere = temporary();
         copy_folder(&self.world.dir(), &elsewhere.path().join("other"));
-        let copied = Repository::open(&elsewhere.path().join("other"), self.world.now).unwrap();
+        let mut copied = Repository::open(&elsewhere.path().join("other"), self.world.now).unwrap();
+        copied.read_all().unwrap();
         // only the proposal of a place for a new key tells where the repository is
         let mut copied = copied.status().unwrap();
         copied.steps.clone_from(&status.steps);
@@ -405,7 +437,7 @@ impl Model {
 
     /// Lists files that have changed since with the bytes that they have now, or not at all.
     fn list_as_they_are(&self) {
-        let repository = self.world.open();
+        let repository = self.world.open_whole();
         for by in repository.staged().graph().order {
             for (path, length) in listed(&repository, &by) {
                 let now = fs::metadata(self.world.path(TARGETS).join(&path)).map(|file| file.len());
@@ -425,7 +457,7 @@ impl Model {
         let soon = self.world.now + TimeDelta::hours(1);
         let later = self.world.now + TimeDelta::days(300);
         for _ in 0..3 {
-            let status = self.world.open().status().unwrap();
+            let status = self.world.open_whole().status().unwrap();
             for found in &status.roles {
                 let name = &found.role;
                 let graph = self.world.open().staged().graph();
@@ -471,7 +503,8 @@ impl Model {
 
 /// Returns the targets that a role lists with the drafts in force.
 fn listed(repository: &Repository, role: &RoleName) -> BTreeMap<String, u64> {
-    let targets = repository.staged().targets(role).and_then(|state| state.effective()).unwrap();
+    let state = repository.staged().content(role).unwrap().unwrap();
+    let targets = state.effective().unwrap();
     targets.targets.iter().map(|(path, file)| (path.clone(), file.length)).collect()
 }
 

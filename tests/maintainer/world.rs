@@ -174,6 +174,13 @@ impl World {
         Repository::open(&self.dir(), self.now).unwrap()
     }
 
+    /// The repository with all of its hash bins.
+    pub fn open_whole(&self) -> Repository {
+        let mut repository = self.open();
+        repository.read_all().unwrap();
+        repository
+    }
+
     pub fn lock(&self) -> Edited<Repository> {
         // between fork and exec the child of another test holds every lock of this process
         Repository::open_locked(&self.dir(), self.now, Duration::from_secs(20))
@@ -248,7 +255,7 @@ impl World {
         };
         let mut repository = self.lock()?;
         let found = find_targets(&paths, &source)?;
-        let by = repository.find_role(by)?;
+        let by = repository.find_lister(by)?;
         let request = AddTargets { role: &by, found: &found, custom: None, replace, progress: &|_| () };
         let added = repository.add_targets(&request)?;
         let plan = repository.plan_edit()?;
@@ -266,7 +273,7 @@ impl World {
 
     /// The versions of a role: written and draft.
     pub fn versions(&self, name: &str) -> (Option<u64>, Option<u64>) {
-        let status = self.open().status().unwrap();
+        let status = self.open_whole().status().unwrap();
         let found = status.roles.iter().find(|found| found.role.as_str() == name);
         found.map_or((None, None), |found| (found.written, found.draft))
     }

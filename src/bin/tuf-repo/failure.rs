@@ -46,8 +46,11 @@ fn incomplete_hint(roles: &[Lacking]) -> String {
     match roles.iter().find(|lacking| (lacking.keys as u64) < lacking.threshold) {
         Some(lacking) => format!("tuf-repo add-key {} KEY.pub", shell_word(lacking.role.as_str())),
         None => {
-            let roles: Vec<&str> = roles.iter().map(|lacking| lacking.role.as_str()).collect();
-            format!("tuf-repo sign --key KEY, with a key of {}", roles.join(", "))
+            let mut names: Vec<&str> = roles.iter().take(20).map(|lacking| lacking.role.as_str()).collect();
+            if roles.len() > names.len() {
+                names.push("…");
+            }
+            format!("tuf-repo sign --key KEY, with a key of {}", names.join(", "))
         }
     }
 }
@@ -128,6 +131,12 @@ fn input_hint(error: &InputError) -> Option<String> {
         }
         InputError::VersionTooHigh { role, .. } => {
             return Some(format!("tuf-repo bump {}", shell_word(role.as_str())));
+        }
+        InputError::Manifest { .. } => {
+            "{\"path\": …, \"length\": …, \"hashes\": {\"sha256\": …}} on each line"
+        }
+        InputError::HashBin { bins, .. } => {
+            return Some(format!("name all of them: {}", shell_word(bins)));
         }
         InputError::Delegation(_) => "tuf-repo delegate --help",
         InputError::Bundle { .. } => "tuf-repo sign --export FILE ROLE makes one",

@@ -37,7 +37,7 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Outcome {
     let keys = load_all_public(&args.keys, &mut args.passwords.read(context)?)?;
     let mut repository = open_locked(context)?;
-    let role = repository.find_role(&args.role).map_err(failure)?;
+    let role = repository.find_trusted(&args.role).map_err(failure)?;
     let delegator =
         args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
     let (mut keyids, mut added) = (Vec::new(), Vec::new());

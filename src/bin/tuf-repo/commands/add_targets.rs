@@ -1,13 +1,20 @@
 //! `add-targets`: lists files.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::output::Format;
 use tuf::cli::progress::Progress;
-use tuf::repository::{AddTargets, Replace, Symlinks, TARGETS, TargetSource, Walk, find_targets};
+use tuf::metadata::RoleName;
+use tuf::repository::{
+    AddTargets, Added, Manifest, Paths, Replace, Repository, Symlinks, TARGETS, TargetSource, Walk,
+    find_targets,
+};
 
-use super::common::{DryRun, progress};
+use super::common::{DryRun, progress, progress_bytes};
 use super::edit::{count, finish_planned, open_locked};
 use crate::context::Context;
 use crate::failure::failure;
@@ -16,10 +23,15 @@ use crate::failure::failure;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Files, or folders whose files are meant.
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "from_manifest", conflicts_with = "from_manifest", value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// The role that lists them.
+    /// List the targets of a manifest, whose files need not be here: one JSON object a line, with `path`, `length`, `hashes`
+    /// and perhaps `custom`. `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["recursive", "follow_links", "prefix", "base", "custom"])]
+    from_manifest: Option<PathBuf>,
+
+    /// The role that lists them, or the prefix of hash bins: the path of each target chooses its bin.
     #[arg(long, default_value = "targets", value_name = "ROLE")]
     role: String,
 
@@ -54,29 +66,15 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Outcome {
     let custom = args.custom.as_deref().map(custom_object).transpose()?;
     let mut repository = open_locked(context)?;
-    let role = repository.find_role(&args.role).map_err(failure)?;
-    let targets = repository.dir().join(TARGETS);
-    let source = TargetSource {
-        targets: &targets,
-        base: args.base.as_deref(),
-        prefix: args.prefix.as_deref(),
-        walk: if args.recursive { Walk::Recursive } else { Walk::Flat },
-        symlinks: if args.follow_links { Symlinks::Follow } else { Symlinks::Refuse },
+    let role = repository.find_lister(&args.role).map_err(failure)?;
+    let replace = if args.replace { Replace::Allow } else { Replace::Refuse };
+    let added = match &args.from_manifest {
+        Some(file) => add_manifest(&mut repository, &role, file, replace, context)?,
+        None => add_files(&mut repository, &role, &args, custom, replace, context)?,
     };
-    let found = find_targets(&args.paths, &source).map_err(failure)?;
-    let bar: Progress = progress(context, found.len() as u64, "Digesting");
-    let request = AddTargets {
-        role: &role,
-        found: &found,
-        custom,
-        replace: if args.replace { Replace::Allow } else { Replace::Refuse },
-        progress: &|_| bar.advance(1),
-    };
-    let added = repository.add_targets(&request).map_err(failure)?;
-    drop(bar);
     let plan = repository.plan_edit().map_err(failure)?;
     let mut words = Vec::new();
-    for (number, verb) in [(added.added.len(), "added"), (added.replaced.len(), "replaced")] {
+    for (number, verb) in [(added.added.number, "added"), (added.replaced.number, "replaced")] {
         if number > 0 {
             words.push(format!("{} {verb}", count(number, "target")));
         }
@@ -87,13 +85,59 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let what = format!("{} in '{role}'", words.join(", "));
     let more = Map::from_iter([
         ("role".to_owned(), json!(role)),
-        ("added".to_owned(), json!(added.added)),
-        ("replaced".to_owned(), json!(added.replaced)),
+        ("added".to_owned(), json!(added.added.paths)),
+        ("replaced".to_owned(), json!(added.replaced.paths)),
         ("unchanged".to_owned(), json!(added.unchanged)),
     ]);
     finish_planned(context, repository, &plan, args.dry_run, &what, more, |repository, plan| {
         repository.save_added(&added, plan).map_err(failure)
     })
+}
+
+fn add_files(
+    repository: &mut Repository,
+    role: &RoleName,
+    args: &Args,
+    custom: Option<Map<String, Value>>,
+    replace: Replace,
+    context: &Context,
+) -> Result<Added, Failure> {
+    let targets = repository.dir().join(TARGETS);
+    let source = TargetSource {
+        targets: &targets,
+        base: args.base.as_deref(),
+        prefix: args.prefix.as_deref(),
+        walk: if args.recursive { Walk::Recursive } else { Walk::Flat },
+        symlinks: if args.follow_links { Symlinks::Follow } else { Symlinks::Refuse },
+    };
+    let found = find_targets(&args.paths, &source).map_err(failure)?;
+    let bar: Progress = progress(context, found.len() as u64, "Digesting");
+    let request = AddTargets { role, found: &found, custom, replace, progress: &|_| bar.advance(1) };
+    repository.add_targets(&request).map_err(failure)
+}
+
+fn add_manifest(
+    repository: &mut Repository,
+    role: &RoleName,
+    file: &Path,
+    replace: Replace,
+    context: &Context,
+) -> Result<Added, Failure> {
+    let (mut lines, length): (Box<dyn BufRead>, u64) = if file.as_os_str() == "-" {
+        (Box::new(std::io::stdin().lock()), 0)
+    } else {
+        let opened = File::open(file).map_err(|error| {
+            Failure::usage(Failure::cannot("read", file, &error).message)
+                .with_hint("--from-manifest FILE, or -")
+        })?;
+        let length = opened.metadata().map_or(0, |metadata| metadata.len());
+        (Box::new(BufReader::with_capacity(1 << 16, opened)), length)
+    };
+    let bar: Progress = progress_bytes(context, length, "Reading the manifest");
+    let paths = if context.output.format() == Format::Json { Paths::Kept } else { Paths::Counted };
+    let progress = |bytes: u64| bar.advance(bytes);
+    let manifest = Manifest { role, lines: &mut *lines, replace, paths, progress: &progress };
+    repository.add_manifest(manifest).map_err(failure)
 }
 
 fn custom_object(text: &str) -> Result<Map<String, Value>, Failure> {

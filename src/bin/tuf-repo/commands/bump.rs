@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 use tuf::cli::failure::{Failure, Outcome};
 
 use super::common::DryRun;
-use super::edit::{finish, open_locked};
+use super::edit::{finish, open_locked, some};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -31,12 +31,13 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
     let mut versions = Map::new();
     for name in &args.roles {
-        let role = repository.find_role(name).map_err(failure)?;
-        let version = repository.bump(&role, args.version).map_err(failure)?;
-        versions.insert(role.to_string(), json!(version));
+        for role in repository.find_members(name).map_err(failure)? {
+            let version = repository.bump(&role, args.version).map_err(failure)?;
+            versions.insert(role.to_string(), json!(version));
+        }
     }
     let shown: Vec<String> = versions.iter().map(|(role, version)| format!("'{role}' v{version}")).collect();
-    let what = format!("{} will be written", shown.join(", "));
+    let what = format!("{} will be written", some(&shown));
     let more = Map::from_iter([("roles".to_owned(), json!(versions))]);
     finish(context, repository, args.dry_run, &what, more)
 }

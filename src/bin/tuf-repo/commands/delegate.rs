@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::keys::{KeyArgument, load_all_public};
 use tuf::metadata::RoleName;
-use tuf::repository::{Delegation, InputError, Trust};
+use tuf::repository::{BinKind, Delegation, InputError, Trust};
 
 use super::common::{DryRun, PasswordArgs, Scheme, with_scheme};
 use super::edit::{finish, open_locked};
@@ -15,7 +15,7 @@ use crate::failure::failure;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("trust").required(true))]
 pub struct Args {
-    /// The name of the role that is trusted.
+    /// The name of the role that is trusted; of hash bins what their names start with.
     name: String,
 
     /// The public keys of the role. Repeat it for several.
@@ -29,6 +29,15 @@ pub struct Args {
     /// Prefixes of the SHA-256 of the target paths that it is trusted for.
     #[arg(long, group = "trust", num_args = 1.., value_name = "HEX")]
     path_hash_prefixes: Vec<String>,
+
+    /// Share all target paths out among this many hash bins, a power of two up to 65536. NAME is what their names start
+    /// with, and stands for them wherever a role is named.
+    #[arg(long, group = "trust", value_name = "N")]
+    bins: Option<u64>,
+
+    /// State the hash bins role by role, for clients that do not know TAP 15.
+    #[arg(long, requires = "bins")]
+    classic: bool,
 
     /// Who delegates.
     #[arg(long, default_value = "targets", value_name = "ROLE")]
@@ -74,11 +83,16 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let before =
         args.before.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
     let keyids: Vec<_> = keys.iter().map(tuf::metadata::Key::id).collect();
-    let trust = match args.paths.is_empty() {
-        false => Trust::Paths(args.paths),
-        true => Trust::PathHashPrefixes(args.path_hash_prefixes),
+    let kind = if args.classic { BinKind::Classic } else { BinKind::Succinct };
+    let trust = match args.bins {
+        Some(number) => Trust::Bins { number, kind },
+        None if args.paths.is_empty() => Trust::PathHashPrefixes(args.path_hash_prefixes),
+        None => Trust::Paths(args.paths),
     };
-    let what = format!("'{from}' delegates to '{name}'");
+    let what = match args.bins {
+        Some(number) => format!("'{from}' delegates to {number} hash bins '{name}'"),
+        None => format!("'{from}' delegates to '{name}'"),
+    };
     let more = Map::from_iter([
         ("role".to_owned(), json!(name)),
         ("delegator".to_owned(), json!(from)),

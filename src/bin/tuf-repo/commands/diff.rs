@@ -16,13 +16,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let repository = open(context)?;
-    let roles = args
-        .roles
-        .iter()
-        .map(|name| repository.find_role(name))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(failure)?;
+    let mut repository = open(context)?;
+    repository.read_unpublished().map_err(failure)?;
+    let roles = repository.find_roles(&args.roles).map_err(failure)?;
     let diffs = repository.diff(&roles).map_err(failure)?;
     let human = || {
         let mut text = String::new();

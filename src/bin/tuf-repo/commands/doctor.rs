@@ -14,7 +14,9 @@ use crate::failure::failure;
 pub struct Args {}
 
 pub fn run(_: Args, context: &Context) -> Outcome {
-    let findings = open(context)?.doctor().map_err(failure)?;
+    let mut repository = open(context)?;
+    repository.read_all().map_err(failure)?;
+    let findings = repository.doctor().map_err(failure)?;
     let human = || match findings.is_empty() {
         true => "Nothing to point out\n".to_owned(),
         false => findings.iter().map(finding_line).collect(),

@@ -107,6 +107,15 @@ fn capitalised(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
+/// Names things, the first of them where they are many.
+pub fn some(names: &[String]) -> String {
+    const MOST: usize = 20;
+    match names.len() {
+        0..=MOST => names.join(", "),
+        number => format!("{} and {} more", names[..MOST / 2].join(", "), number - MOST / 2),
+    }
+}
+
 /// Counts things in words: `1 target`, `2 targets`.
 pub fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }

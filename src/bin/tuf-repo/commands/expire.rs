@@ -28,11 +28,12 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Outcome {
     let expires = moment(&args.when, context.now)?;
     let mut repository = open_locked(context)?;
-    let role = repository.find_role(&args.role).map_err(failure)?;
-    repository.expire(&role, expires).map_err(failure)?;
+    for role in repository.find_members(&args.role).map_err(failure)? {
+        repository.expire(&role, expires).map_err(failure)?;
+    }
     let shown = time::format(&expires);
-    let what = format!("'{role}' expires on {shown}");
-    let more = Map::from_iter([("role".to_owned(), json!(role)), ("expires".to_owned(), json!(shown))]);
+    let what = format!("'{}' expires on {shown}", args.role);
+    let more = Map::from_iter([("role".to_owned(), json!(args.role)), ("expires".to_owned(), json!(shown))]);
     finish(context, repository, args.dry_run, &what, more)
 }
 

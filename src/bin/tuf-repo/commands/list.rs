@@ -17,7 +17,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let listed = open(context)?.list(&args.globs).map_err(failure)?;
+    let mut repository = open(context)?;
+    repository.read_all().map_err(failure)?;
+    let listed = repository.list(&args.globs).map_err(failure)?;
     let text = || {
         let width = listed.values().map(|target| target.file.length.to_string().len()).max().unwrap_or(0);
         let roles = listed.values().map(|target| one_line(target.role.as_str()).len()).max().unwrap_or(0);

@@ -9,7 +9,7 @@ use tuf::cli::text::quoted;
 use tuf::repository::{Destination, Expiry};
 
 use super::common::{DryRun, progress_bytes};
-use super::edit::open_locked;
+use super::edit::{open_locked, some};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -60,11 +60,11 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     };
     let names: Vec<String> = plan.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
     let line = match (plan.is_empty(), args.dry_run.dry_run) {
-        (true, _) => format!("Nothing to do: {} is live in {}.", names.join(", "), quoted(&place)),
+        (true, _) => format!("Nothing to do: {} is live in {}.", some(&names), quoted(&place)),
         (false, true) => {
-            format!("Dry run, nothing changed: would publish {} to {}.", names.join(", "), quoted(&place))
+            format!("Dry run, nothing changed: would publish {} to {}.", some(&names), quoted(&place))
         }
-        (false, false) => format!("Published {} to {}.", names.join(", "), quoted(&place)),
+        (false, false) => format!("Published {} to {}.", some(&names), quoted(&place)),
     };
     let next = match &destination {
         Destination::Own => "serve",

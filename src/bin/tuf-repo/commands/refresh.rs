@@ -27,6 +27,7 @@ pub struct Args {
 
 pub fn run(mut args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
+    repository.read_due_bins(args.within).map_err(failure)?;
     let due = repository.due(args.within);
     let loaded = if due.is_empty() {
         Vec::new()

@@ -37,7 +37,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let choices =
         args.keys.iter().map(|typed| key_choice(typed, &mut passwords)).collect::<Result<Vec<_>, _>>()?;
     let mut repository = open_locked(context)?;
-    let role = repository.find_role(&args.role).map_err(failure)?;
+    let role = repository.find_trusted(&args.role).map_err(failure)?;
     let delegator =
         args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
     let mut keyids = Vec::new();

@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 use tuf::cli::failure::Outcome;
 
 use super::common::DryRun;
-use super::edit::{count, finish, open_locked};
+use super::edit::{count, finish, open_locked, some};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -25,11 +25,11 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
-    let role = args.role.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
+    let role = args.role.as_deref().map(|name| repository.find_lister(name)).transpose().map_err(failure)?;
     let removed = repository.remove_targets(&args.globs, role.as_ref()).map_err(failure)?;
     let total = removed.values().map(Vec::len).sum();
     let roles: Vec<String> = removed.keys().map(|role| format!("'{role}'")).collect();
-    let what = format!("{} removed from {}", count(total, "target"), roles.join(", "));
+    let what = format!("{} removed from {}", count(total, "target"), some(&roles));
     let more = Map::from_iter([("removed".to_owned(), json!(removed))]);
     finish(context, repository, args.dry_run, &what, more)
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, json};
 use tuf::cli::failure::Outcome;
+use tuf::metadata::RoleName;
 
 use super::common::DryRun;
 use super::edit::{finish, open_locked};
@@ -11,7 +12,7 @@ use crate::failure::failure;
 /// Take a delegation back. The role keeps its place in the snapshot, which old clients need.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The role that is trusted no longer.
+    /// The role that is trusted no longer, or the prefix of hash bins.
     name: String,
 
     /// Who delegates to it, where several do.
@@ -24,8 +25,18 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
-    let role = repository.find_role(&args.name).map_err(failure)?;
     let from = args.from.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
+    let prefix = RoleName::new(args.name.as_str()).ok();
+    if let Some((prefix, set)) =
+        prefix.and_then(|prefix| Some((prefix.clone(), repository.find_bins(&prefix)?)))
+    {
+        let gone = repository.revoke_bins(&set, from.as_ref()).map_err(failure)?;
+        let what = format!("the {} hash bins '{prefix}' are trusted no longer", set.bins.number());
+        let more =
+            Map::from_iter([("role".to_owned(), json!(prefix)), ("unreachable".to_owned(), json!(gone))]);
+        return finish(context, repository, args.dry_run, &what, more);
+    }
+    let role = repository.find_role(&args.name).map_err(failure)?;
     let gone = repository.revoke(&role, from.as_ref()).map_err(failure)?;
     let also: Vec<String> =
         gone.iter().filter(|other| **other != role).map(|other| format!("'{other}'")).collect();

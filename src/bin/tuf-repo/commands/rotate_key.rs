@@ -46,7 +46,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let old = key_choice(&args.old, &mut passwords)?;
     let new = with_scheme(load_public(&args.new, &mut passwords)?, args.scheme)?;
     let mut repository = open_locked(context)?;
-    let role = repository.find_role(&args.role).map_err(failure)?;
+    let role = repository.find_trusted(&args.role).map_err(failure)?;
     let delegator =
         args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
     let ((out, into), _) = repository

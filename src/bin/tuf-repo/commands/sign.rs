@@ -9,7 +9,7 @@ use tuf::repository::SigningKey;
 
 use super::ceremony;
 use super::common::{DryRun, KeyArgs, key_dir, show_trust};
-use super::edit::{finish_planned, open_locked};
+use super::edit::{finish_planned, open_locked, some};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -69,12 +69,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
 
 fn sign_drafts(mut args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
-    let roles = args
-        .roles
-        .iter()
-        .map(|name| repository.find_role(name))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(failure)?;
+    let roles = repository.find_roles(&args.roles).map_err(failure)?;
     if let Some(dir) = &args.key_dir {
         let found = key_dir(dir, &repository, &roles)?;
         if found.is_empty() && args.keys.keys.is_empty() {
@@ -100,7 +95,7 @@ fn sign_drafts(mut args: Args, context: &Context) -> Outcome {
         report.signed.iter().map(|(role, version, _)| format!("{role} v{version}")).collect();
     let what = match signed.is_empty() {
         true => "nothing is dirty that these keys have not signed".to_owned(),
-        false => format!("signed {}", signed.join(", ")),
+        false => format!("signed {}", some(&signed)),
     };
     let signatures: Map<String, _> = report
         .signed

@@ -7,6 +7,7 @@ use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::output::Verbosity;
 use tuf::cli::text::one_line;
 use tuf::metadata::{RoleName, time};
+use tuf::repository::bins::BinSet;
 use tuf::repository::{RoleStatus, Status, duration};
 
 use super::edit::open_damaged;
@@ -31,7 +32,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let status = open_damaged(context)?.status().map_err(failure)?;
+    let mut repository = open_damaged(context)?;
+    repository.read_all().map_err(failure)?;
+    let status = repository.status().map_err(failure)?;
     let soon = after(context.now, args.expires_within.unwrap_or_default())
         .map_err(|refusal| Failure::usage(refusal).with_hint("a shorter duration, such as 7d"))?;
     let expiring: Vec<&RoleName> = status.expiring(soon).into_iter().map(|role| &role.role).collect();
@@ -118,19 +121,66 @@ fn rows(status: &Status, context: &Context) -> Vec<[String; 7]> {
             version(role.draft),
             signatures,
             expires,
-            reasons.join("; "),
+            match reasons.len() {
+                0..=6 => reasons.join("; "),
+                many => format!("{}; and {} more", reasons[..4].join("; "), many - 4),
+            },
         ]
     };
-    status.roles.iter().map(row).collect()
+    let in_set = |role: &&RoleStatus| status.bins.iter().any(|set| set.contains(&role.role));
+    let mut rows: Vec<[String; 7]> = Vec::new();
+    let mut told: Vec<&BinSet> = Vec::new();
+    for role in &status.roles {
+        match status.bins.iter().find(|set| set.contains(&role.role)) {
+            None => rows.push(row(role)),
+            Some(set) if told.contains(&set) => {}
+            Some(set) => {
+                told.push(set);
+                let bins: Vec<&RoleStatus> =
+                    status.roles.iter().filter(in_set).filter(|role| set.contains(&role.role)).collect();
+                rows.push(bins_row(set, &bins, context));
+            }
+        }
+    }
+    rows
+}
+
+/// All bins of a set in one row.
+fn bins_row(set: &BinSet, bins: &[&RoleStatus], context: &Context) -> [String; 7] {
+    let versions = |version: fn(&RoleStatus) -> Option<u64>| {
+        let all: Vec<u64> = bins.iter().filter_map(|bin| version(bin)).collect();
+        match (all.iter().min(), all.iter().max()) {
+            (Some(low), Some(high)) if low == high => format!("v{low}"),
+            (Some(low), Some(high)) => format!("v{low}-v{high}"),
+            _ => "-".to_owned(),
+        }
+    };
+    let drafts = bins.iter().filter(|bin| bin.draft.is_some()).count();
+    let complete = bins.iter().filter(|bin| bin.missing == 0).count();
+    let expires = bins.iter().filter_map(|bin| bin.expires).min();
+    let expires = match expires {
+        Some(first) if first <= context.now => format!("{} EXPIRED", time::format(&first)),
+        Some(first) => time::format(&first),
+        None => "-".to_owned(),
+    };
+    let dirty = bins.iter().filter(|bin| !bin.reasons.is_empty()).count();
+    [
+        format!("{} ({} hash bins)", one_line(set.prefix()), set.number()),
+        versions(|bin| bin.written),
+        versions(|bin| bin.live),
+        if drafts > 0 { format!("{drafts} drafts") } else { "-".to_owned() },
+        format!("{complete} of {} complete", bins.len()),
+        expires,
+        if dirty > 0 { format!("{dirty} are dirty") } else { String::new() },
+    ]
 }
 
 fn dirty_line(status: &Status) -> String {
-    match status.dirty().as_slice() {
+    match status.dirty_words().as_slice() {
         [] => "No dirty roles".to_owned(),
-        roles => format!(
-            "Dirty roles: {}",
-            roles.iter().map(|role| one_line(role.as_str())).collect::<Vec<_>>().join(", ")
-        ),
+        roles => {
+            format!("Dirty roles: {}", roles.iter().map(|role| one_line(role)).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

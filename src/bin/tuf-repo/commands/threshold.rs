@@ -31,7 +31,7 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
-    let role = repository.find_role(&args.role).map_err(failure)?;
+    let role = repository.find_trusted(&args.role).map_err(failure)?;
     let delegator =
         args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
     repository

@@ -7,7 +7,7 @@ use tuf::cli::failure::Outcome;
 use tuf::repository::{Lacking, Repository, Selection, SigningKey, Written};
 
 use super::common::{DryRun, KeyArgs, key_dir, progress_bytes, show_trust};
-use super::edit::{open, open_locked};
+use super::edit::{open, open_locked, some};
 use super::next;
 use crate::context::Context;
 use crate::failure::failure;
@@ -37,12 +37,7 @@ pub struct Args {
 
 pub fn run(mut args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
-    let roles = args
-        .roles
-        .iter()
-        .map(|name| repository.find_role(name))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(failure)?;
+    let roles = repository.find_roles(&args.roles).map_err(failure)?;
     if let Some(dir) = &args.key_dir {
         args.keys.keys.extend(key_dir(dir, &repository, &[])?);
     }
@@ -78,11 +73,11 @@ pub fn execute(
     let verb = if dry_run.dry_run { "Dry run, nothing changed: would write" } else { "Wrote" };
     let mut line = match names.is_empty() {
         true => format!("Nothing to do: {nothing}."),
-        false => format!("{verb} {}.", names.join(", ")),
+        false => format!("{verb} {}.", some(&names)),
     };
     if !written.left.is_empty() {
         let left: Vec<String> = written.left.iter().map(lacking).collect();
-        line.push_str(&format!(" Left as drafts: {}.", left.join(", ")));
+        line.push_str(&format!(" Left as drafts: {}.", some(&left)));
     }
     if let Some(next) = next.first() {
         line.push_str(&format!(" Next: {next}"));

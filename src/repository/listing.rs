@@ -1,0 +1,296 @@
+//! Targets on their way into drafts: which role lists each, whether it is trusted for it, and what that changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use rayon::prelude::*;
+
+use super::Repository;
+use super::add_targets::{Added, Paths, Replace};
+use super::bins::BinSet;
+use super::error::{AtPath, InputError, RepositoryError};
+use super::scan::digest_file;
+use super::staged::RoleState;
+use crate::metadata::{Algorithm, Delegations, Hashes, RoleName, TargetFile, Targets};
+
+/// Who lists targets: one role, or hash bins among which their paths choose.
+#[derive(Debug, Clone)]
+pub(super) enum Lister {
+    /// One role.
+    Role(RoleName),
+    /// Hash bins.
+    Bins {
+        /// The bins.
+        set: BinSet,
+        /// Who delegates to them.
+        delegators: Vec<RoleName>,
+    },
+}
+
+impl Lister {
+    /// Returns the role that lists a path.
+    ///
+    /// # Errors
+    /// [`InputError::RoleName`] where a foreign prefix makes names that are too long.
+    pub(super) fn role_for(&self, path: &str) -> Result<RoleName, InputError> {
+        match self {
+            Self::Role(role) => Ok(role.clone()),
+            Self::Bins { set, .. } => Ok(RoleName::new(set.name(set.index_for(path)))?),
+        }
+    }
+}
+
+/// A target that is to be listed.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) path: String,
+    pub(super) file: TargetFile,
+    /// Where its bytes are, where they are at hand.
+    pub(super) bytes: Option<PathBuf>,
+}
+
+/// What becomes of the custom data of a target that is listed already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Custom {
+    /// It stays.
+    Keep,
+    /// It becomes that of the new entry.
+    Replace,
+    /// It stays where the new entry has none.
+    KeepUnlessNew,
+}
+
+impl Repository {
+    /// Finds who lists targets under a name: a role, or hash bins with that prefix.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`], [`InputError::ListsNoTargets`].
+    pub(super) fn lister(&self, role: &RoleName) -> Result<Lister, RepositoryError> {
+        if !role.lists_targets() {
+            return Err(InputError::ListsNoTargets { role: role.clone() }.into());
+        }
+        let graph = self.staged.graph();
+        if self.staged.role(role).is_some() || graph.contains(role) {
+            return Ok(Lister::Role(role.clone()));
+        }
+        let set = graph.bins.into_iter().find(|set| set.bins.prefix() == role.as_str());
+        let set = set.ok_or_else(|| InputError::UnknownRole(role.to_string()))?;
+        Ok(Lister::Bins { set: set.bins, delegators: set.delegators })
+    }
+
+    /// Finds who lists targets by the name a user typed: a role, or the prefix of hash bins.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`].
+    pub fn find_lister(&mut self, name: &str) -> Result<RoleName, RepositoryError> {
+        let prefix = RoleName::new(name).ok();
+        match prefix.filter(|prefix| self.find_bins(prefix).is_some()) {
+            Some(prefix) => Ok(prefix),
+            None => self.find_role(name),
+        }
+    }
+
+    /// Finds hash bins by their prefix.
+    pub fn find_bins(&self, prefix: &RoleName) -> Option<super::DelegatedBins> {
+        let graph = self.staged.graph();
+        if graph.contains(prefix) {
+            return None;
+        }
+        graph.bins.into_iter().find(|set| set.bins.prefix() == prefix.as_str())
+    }
+
+    /// Returns what tells whether a chain of delegations from `targets` down to the lister covers a path: no client would
+    /// look there otherwise.
+    pub(super) fn trusts_by(&self, lister: &Lister) -> impl Fn(&str) -> bool + Sync + use<'_> {
+        let graph = self.staged.graph();
+        let lister = lister.clone();
+        move |path: &str| {
+            let delegations = |role: &RoleName| {
+                let state = self.staged.targets(role).and_then(|state| state.effective());
+                state.and_then(|targets| targets.delegations.as_ref())
+            };
+            let covered =
+                |role: &RoleName| is_covered(role, path, &|role| graph.delegators(role), &delegations);
+            match &lister {
+                Lister::Role(role) => covered(role),
+                // the path chooses the bin, so that only the way to the bins is in question
+                Lister::Bins { delegators, .. } => delegators.iter().any(covered),
+            }
+        }
+    }
+
+    /// Lists targets in the drafts of their roles, on all cores; `entries` makes those of each group, and is told the
+    /// role.
+    ///
+    /// # Errors
+    /// [`InputError::Changed`], [`InputError::Clash`], [`InputError::Canonical`], and those of `entries`.
+    pub(super) fn list_groups<G: Send>(
+        &mut self,
+        lister: &Lister,
+        groups: Vec<(RoleName, G)>,
+        rules: (Replace, Custom, Paths),
+        entries: impl Fn(G, &RoleName) -> Result<Vec<Entry>, RepositoryError> + Sync,
+    ) -> Result<Added, RepositoryError> {
+        let mut all = Added::default();
+        match lister {
+            Lister::Role(_) => {
+                for (role, group) in groups {
+                    self.staged.read_bin(&role)?;
+                    let expires = self.expiry(&role)?;
+                    let entries = entries(group, &role)?;
+                    let unknown = || InputError::UnknownRole(role.to_string());
+                    let state = self.staged.targets_mut(&role).ok_or_else(unknown)?;
+                    all.extend(list(state, &role, entries, rules, expires)?);
+                }
+            }
+            Lister::Bins { set, .. } => {
+                let prefix = RoleName::new(set.prefix()).map_err(InputError::from)?;
+                let expires = self.expiry(&prefix)?;
+                let change = |(role, group): (RoleName, G)| {
+                    let unknown = || InputError::UnknownRole(role.to_string());
+                    let mut state = self.staged.bin_state(&role)?.ok_or_else(unknown)?;
+                    let added = list(&mut state, &role, entries(group, &role)?, rules, expires)?;
+                    let packed = self.staged.pack(&role, &state)?;
+                    Ok::<_, RepositoryError>((role, packed, added))
+                };
+                let changed: Vec<_> = groups.into_par_iter().map(change).collect::<Result<_, _>>()?;
+                for (role, packed, added) in changed {
+                    self.staged.put_bin(role, packed);
+                    all.extend(added);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Added {
+    fn extend(&mut self, more: Self) {
+        self.added.extend(more.added);
+        self.replaced.extend(more.replaced);
+        self.unchanged += more.unchanged;
+    }
+}
+
+/// Lists targets in a role's draft.
+fn list(
+    state: &mut RoleState<Targets>,
+    role: &RoleName,
+    new: Vec<Entry>,
+    (replace, custom, paths): (Replace, Custom, Paths),
+    expires: DateTime<Utc>,
+) -> Result<Added, RepositoryError> {
+    let mut added = Added::default();
+    let empty = BTreeMap::new();
+    let listed = state.effective().map_or(&empty, |targets| &targets.targets);
+    let elsewhere = new.iter().any(|entry| entry.bytes.is_none());
+    let mut entries = Vec::with_capacity(new.len());
+    for Entry { path, mut file, bytes } in new {
+        match listed.get(&path) {
+            None => added.added.count(&path, paths),
+            Some(old) => {
+                let hashes = file_hashes(&file, bytes.as_ref(), &old.hashes)?;
+                let same_bytes = old.length == file.length && old.hashes.compare(&hashes).is_ok();
+                if !same_bytes && replace == Replace::Refuse {
+                    return Err(InputError::Changed { path, role: role.clone() }.into());
+                }
+                if custom == Custom::Keep || (custom == Custom::KeepUnlessNew && file.custom.is_none()) {
+                    file.custom.clone_from(&old.custom);
+                }
+                file.extra.clone_from(&old.extra);
+                if same_bytes && bytes.is_some() {
+                    file.hashes.clone_from(&old.hashes);
+                }
+                if file == *old {
+                    added.unchanged += 1;
+                    continue;
+                }
+                added.replaced.count(&path, paths);
+            }
+        }
+        entries.push((path, file));
+    }
+    check_folders(listed, &entries)?;
+    let edited = state.edit(expires, |targets: &mut Targets| targets.targets.extend(entries));
+    edited.map_err(|reason| InputError::Canonical { what: "custom data".to_owned(), reason })?;
+    if let Some(draft) = state.draft.as_mut().filter(|_| elsewhere) {
+        draft.pins.elsewhere = true;
+    }
+    Ok(added)
+}
+
+/// Returns the digests of a new file by the algorithms that an old entry lists; read again only where they differ.
+fn file_hashes(file: &TargetFile, bytes: Option<&PathBuf>, old: &Hashes) -> Result<Hashes, RepositoryError> {
+    let Some(bytes) = bytes.filter(|_| old.known().any(|algorithm| file.hashes.of(algorithm).is_none()))
+    else {
+        return Ok(file.hashes.clone());
+    };
+    let algorithms: Vec<Algorithm> = old.known().collect();
+    Ok(digest_file(bytes, &algorithms).at(bytes)?.1)
+}
+
+/// Tells whether a chain of delegations from `targets` down to a role covers a path. Each role is looked at once.
+pub(super) fn is_covered<'a>(
+    role: &RoleName,
+    path: &str,
+    delegators: &dyn Fn(&RoleName) -> &'a [RoleName],
+    delegations: &dyn Fn(&RoleName) -> Option<&'a Delegations>,
+) -> bool {
+    if role.as_str() == "targets" {
+        return true;
+    }
+    let mut pending: Vec<&RoleName> = vec![role];
+    let mut seen: BTreeSet<&RoleName> = BTreeSet::new();
+    while let Some(role) = pending.pop() {
+        if !seen.insert(role) {
+            continue;
+        }
+        for delegator in delegators(role) {
+            if delegations(delegator).is_some_and(|delegations| trusts(delegations, role, path)) {
+                if delegator.as_str() == "targets" {
+                    return true;
+                }
+                pending.push(delegator);
+            }
+        }
+    }
+    false
+}
+
+/// Tells whether delegations trust a role for a path.
+pub(super) fn trusts(delegations: &Delegations, role: &RoleName, path: &str) -> bool {
+    match &delegations.succinct_roles {
+        Some(bins) => bins.bin_for(path) == role.as_str(),
+        None => delegations.role(role).is_some_and(|delegated| delegated.trusts(path)),
+    }
+}
+
+/// Refuses a target `dir` beside a target `dir/file`: a client's disk cannot hold both.
+fn check_folders(
+    listed: &BTreeMap<String, TargetFile>,
+    new: &[(String, TargetFile)],
+) -> Result<(), InputError> {
+    let mut names: BTreeMap<&str, ()> = BTreeMap::new();
+    names.extend(new.iter().map(|(path, _)| (path.as_str(), ())));
+    for (path, _) in new {
+        let clash = |other: &str| {
+            let reason = format!("'{other}' is one, and a file cannot be a folder");
+            Err(InputError::Clash { path: path.clone(), reason })
+        };
+        let mut end = path.len();
+        while let Some(slash) = path[..end].rfind('/') {
+            let folder = &path[..slash];
+            if listed.contains_key(folder) || names.contains_key(folder) {
+                return clash(folder);
+            }
+            end = slash;
+        }
+        let below = format!("{path}/");
+        let first = listed.range(below.clone()..).next().map(|(other, _)| other);
+        if let Some(other) = first.filter(|other| other.starts_with(&below)) {
+            return clash(other);
+        }
+    }
+    Ok(())
+}

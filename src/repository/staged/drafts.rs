@@ -1,0 +1,107 @@
+//! The drafts folder: what must happen there for it to say what the state says.
+
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+
+use super::super::error::{AtPath, InputError, RepositoryError};
+use super::super::layout::{DRAFTS, MAX_METADATA, STAGED};
+use super::Staged;
+use super::state::AnyRole;
+use crate::metadata::RoleName;
+use crate::storage::ReadFiles;
+
+/// Changes to the drafts folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DraftPlan {
+    /// Files to put, by name, with the roles whose drafts they hold.
+    pub put: Vec<(String, RoleName)>,
+    /// Files to remove.
+    pub remove: Vec<String>,
+}
+
+impl DraftPlan {
+    /// Tells whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.put.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// Returns the file name of a role's draft.
+pub fn draft_name(role: &RoleName) -> String {
+    format!("{}.json", role.encoded())
+}
+
+/// Returns the role of a draft's file, named relative to the repository.
+pub fn draft_of(file: &str) -> Option<RoleName> {
+    let name = file.strip_prefix(STAGED)?.strip_prefix('/')?.strip_prefix(DRAFTS)?.strip_prefix('/')?;
+    RoleName::from_encoded(name.strip_suffix(".json")?)
+}
+
+impl Staged {
+    /// Plans what must happen in the drafts folder for it to say what this state says.
+    ///
+    /// # Errors
+    /// [`InputError::Canonical`].
+    pub fn plan_drafts(&self) -> Result<DraftPlan, RepositoryError> {
+        let mut plan = DraftPlan::default();
+        let mut wanted = BTreeSet::new();
+        let tops = [RoleName::root(), RoleName::snapshot(), RoleName::timestamp()];
+        for role in tops.iter().chain(self.targets.keys()) {
+            if self.role(role).is_none_or(|state| state.draft_version().is_none()) {
+                continue;
+            }
+            let name = draft_name(role);
+            let differs = || Ok::<_, RepositoryError>(self.draft_on_disk(&name)? != self.draft_file(role)?);
+            if !self.on_disk.contains(&name) || differs()? {
+                plan.put.push((name.clone(), role.clone()));
+            }
+            wanted.insert(name);
+        }
+        for (role, state) in self.packed.iter().filter(|(_, state)| state.draft_version().is_some()) {
+            let name = draft_name(role);
+            if state.is_unsaved() || !self.on_disk.contains(&name) {
+                plan.put.push((name.clone(), role.clone()));
+            }
+            wanted.insert(name);
+        }
+        plan.remove = self.on_disk.difference(&wanted).cloned().collect();
+        Ok(plan)
+    }
+
+    /// Carries a plan of drafts out. The bytes are made one by one, since there may be many.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`], [`InputError::Canonical`].
+    pub fn save(&self, plan: &DraftPlan) -> Result<(), RepositoryError> {
+        if !plan.put.is_empty() {
+            std::fs::create_dir_all(self.drafts.path()).at(self.drafts.path())?;
+            let mut batch = self.drafts.batch().at(self.drafts.path())?;
+            let made = plan.put.par_iter().map(|(name, role)| {
+                let bytes = self.draft_file(role)?.unwrap_or_default();
+                let filled = batch.fill(&bytes).at(self.drafts.file(name))?;
+                Ok((filled, name))
+            });
+            let made: Vec<_> = made.collect::<Result<_, RepositoryError>>()?;
+            for (filled, name) in made {
+                batch.place(filled, name);
+            }
+            batch.commit().at(self.drafts.path())?;
+        }
+        self.drafts.remove(plan.remove.iter().map(String::as_str)).at(self.drafts.path())
+    }
+
+    /// Returns the draft of a role as its file.
+    fn draft_file(&self, role: &RoleName) -> Result<Option<Vec<u8>>, RepositoryError> {
+        let file = self.role(role).map_or(Ok(None), AnyRole::draft_file);
+        Ok(file.map_err(|reason| InputError::Canonical { what: format!("the draft of '{role}'"), reason })?)
+    }
+
+    /// Reads the file of a draft; `None` where there is none.
+    pub(super) fn draft_on_disk(&self, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
+        if !self.on_disk.contains(name) {
+            return Ok(None);
+        }
+        self.drafts.read(name, MAX_METADATA).at(self.drafts.file(name))
+    }
+}

@@ -1,0 +1,702 @@
+//! What `metadata.staged` holds: for each role what is written and what is drafted, and who delegates to whom.
+//!
+//! Everything is derived from the files; there is no other state. Reading changes nothing: a draft that a killed
+//! `write` had finished, or whose delegation is gone, is left out here and removed by the next plan. Hash bins are read
+//! only where they have a draft, where a draft changes who may sign them, or where somebody asks.
+
+mod drafts;
+mod packed;
+mod state;
+mod written;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use rayon::prelude::*;
+
+use super::bins::{BinSet, Delegatee, delegatees};
+use super::error::{AtPath, InputError, Refusal, RepositoryError};
+use super::layout::{DRAFTS, Layout, MAX_METADATA, STAGED};
+use super::view::{Graph, View};
+use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
+use crate::storage::{Folder, ReadFiles};
+use crate::verify::Delegator;
+pub use drafts::{DraftPlan, draft_name, draft_of};
+pub use packed::{PackedRole, from_signed_bytes};
+use state::repeats;
+pub use state::{AnyRole, Draft, Pins, RoleState};
+use written::{Written, required};
+
+/// The state of a repository's metadata.
+#[derive(Debug, Clone)]
+pub struct Staged {
+    folder: Folder,
+    drafts: Folder,
+    /// The root role.
+    pub root: RoleState<Root>,
+    /// The timestamp role.
+    pub timestamp: RoleState<Timestamp>,
+    /// The snapshot role.
+    pub snapshot: RoleState<Snapshot>,
+    /// The roles that list targets and have been read with what they list.
+    targets: BTreeMap<RoleName, Arc<RoleState<Targets>>>,
+    /// The hash bins that have been read without it.
+    packed: BTreeMap<RoleName, Arc<PackedRole>>,
+    /// The hash bins that what is written delegates to.
+    written_bins: Vec<BinSet>,
+    /// The highest version of each role, without root, whose name a versioned file has taken, by the role's file name.
+    spent: Arc<HashMap<Box<str>, u64>>,
+    /// The names of the drafts' files.
+    on_disk: BTreeSet<String>,
+}
+
+impl Staged {
+    /// Reads the state of the repository in a folder.
+    ///
+    /// # Errors
+    /// [`InputError::NotARepository`], [`RepositoryError::Refused`] for files that are no metadata or missing.
+    pub fn read(repository: &std::path::Path) -> Result<Self, RepositoryError> {
+        Self::read_besides(repository, &BTreeSet::new())
+    }
+
+    /// Reads the state as [`Staged::read`] does, as if some drafts, by file name, were not there. Their files are left.
+    ///
+    /// # Errors
+    /// As [`Staged::read`].
+    pub fn read_besides(
+        repository: &std::path::Path,
+        besides: &BTreeSet<String>,
+    ) -> Result<Self, RepositoryError> {
+        let folder = Folder::new(repository.join(STAGED));
+        if !folder.exists() {
+            return Err(InputError::NotARepository(repository.to_owned()).into());
+        }
+        let drafts = Folder::new(folder.file(DRAFTS));
+        let mut on_disk: BTreeSet<String> = drafts.names().at(drafts.path())?.into_iter().collect();
+        on_disk.retain(|name| !besides.contains(name));
+        let written = Written::read(&folder)?;
+        let mut staged = Self {
+            folder,
+            drafts,
+            root: RoleState::new(written.root),
+            timestamp: RoleState::new(written.timestamp),
+            snapshot: RoleState::new(written.snapshot),
+            targets: BTreeMap::new(),
+            packed: BTreeMap::new(),
+            written_bins: written.bins,
+            spent: Arc::default(),
+            on_disk,
+        };
+        staged.root.draft = staged.read_draft(&RoleName::root(), &staged.root, 0)?;
+        if staged.layout() == Layout::Consistent {
+            staged.spent = Arc::new(staged.read_spent()?);
+        }
+        let spent = staged.spent_version(&RoleName::snapshot())?;
+        staged.snapshot.draft = staged.read_draft(&RoleName::snapshot(), &staged.snapshot, spent)?;
+        staged.snapshot.floor = staged.snapshot.floor.max(spent);
+        let spent = staged.spent_version(&RoleName::timestamp())?;
+        staged.timestamp.draft = staged.read_draft(&RoleName::timestamp(), &staged.timestamp, spent)?;
+        staged.read_targets(written.targets)?;
+        Ok(staged)
+    }
+
+    /// Reads the drafts of all roles that list targets and can be reached, from the top down: a draft may delegate to
+    /// roles that are drafts themselves.
+    fn read_targets(
+        &mut self,
+        mut written: BTreeMap<RoleName, Metadata<Targets>>,
+    ) -> Result<(), RepositoryError> {
+        let mut pending = vec![RoleName::targets()];
+        let mut seen = BTreeSet::new();
+        let mut bins: Vec<BinSet> = Vec::new();
+        while let Some(role) = pending.pop() {
+            if !seen.insert(role.clone()) {
+                continue;
+            }
+            let Some(state) = self.read_role(&role, written.remove(&role))? else { continue };
+            let delegations = state.effective().and_then(|targets| targets.delegations.as_ref());
+            for delegatee in delegations.map(delegatees).unwrap_or_default() {
+                match delegatee {
+                    Delegatee::Role(role) => pending.push(role),
+                    Delegatee::Bins(set) => bins.push(set),
+                }
+            }
+            self.targets.insert(role, Arc::new(state));
+        }
+        // a written role that a draft revokes stays known: the draft may be discarded
+        for (role, metadata) in written {
+            self.targets.insert(role, Arc::new(RoleState::new(Some(metadata))));
+        }
+        let drafted: Vec<RoleName> = self
+            .on_disk
+            .iter()
+            .filter_map(|name| RoleName::from_encoded(name.strip_suffix(".json")?))
+            .filter(|role| bins.iter().any(|bins| bins.contains(role)))
+            .collect();
+        self.read_packed(drafted)?;
+        self.settle()
+    }
+
+    /// Reads a role that lists targets; `None` where there is nothing of it.
+    fn read_role(
+        &self,
+        role: &RoleName,
+        written: Option<Metadata<Targets>>,
+    ) -> Result<Option<RoleState<Targets>>, RepositoryError> {
+        let written = match written {
+            None if self.is_written_bin(role) => {
+                let name = self.layout().metadata_name(role, self.listed_version(role));
+                Some(required(&self.folder, &name)?)
+            }
+            written => written,
+        };
+        // the file of a role that is written is known in the plain layout
+        let spent = match self.layout() {
+            Layout::Plain if written.is_some() => 0,
+            _ => self.spent_version(role)?,
+        };
+        let mut state = RoleState::new(written);
+        state.floor = state.floor.max(self.listed_version(role));
+        state.draft = self.read_draft(role, &state, spent)?;
+        state.floor = state.floor.max(spent);
+        Ok(state.effective().is_some().then_some(state))
+    }
+
+    /// Reads hash bins, on all cores, those that have not been read yet and of which there is anything.
+    pub(super) fn read_packed(&mut self, bins: Vec<RoleName>) -> Result<(), RepositoryError> {
+        let unread = |role: &RoleName| !self.targets.contains_key(role) && !self.packed.contains_key(role);
+        let read = |role: RoleName| -> Result<Option<(RoleName, Arc<PackedRole>)>, RepositoryError> {
+            let Some(state) = self.read_role(&role, None)? else { return Ok(None) };
+            // a draft that was carried on to another version is not what its file says
+            let carried = match &state.draft {
+                Some(draft) => draft.metadata.signatures.is_empty() && draft.metadata.signed().version > 1,
+                None => false,
+            };
+            let unsaved = carried && self.draft_differs(&role, &state)?;
+            Ok(Some((role, Arc::new(PackedRole::new(&state, unsaved)))))
+        };
+        let read: Vec<Option<(RoleName, Arc<PackedRole>)>> =
+            bins.into_par_iter().filter(unread).map(read).collect::<Result<_, _>>()?;
+        self.packed.extend(read.into_iter().flatten());
+        Ok(())
+    }
+
+    fn draft_differs(&self, role: &RoleName, state: &RoleState<Targets>) -> Result<bool, RepositoryError> {
+        let file =
+            state.draft_file().map_err(|reason| InputError::Canonical { what: role.to_string(), reason });
+        Ok(self.draft_on_disk(&draft_name(role))? != file?)
+    }
+
+    /// Tells whether what is written delegates to a role as a hash bin and has it.
+    fn is_written_bin(&self, role: &RoleName) -> bool {
+        self.written_bins.iter().any(|bins| bins.contains(role)) && self.listed_version(role) > 0
+    }
+
+    /// Reads the hash bins whose keys or threshold a draft changes: what is written of them may have to be signed again.
+    /// In the plain layout, where a killed `write` may leave files that do not fit, reads all.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Refused`] for files that are no metadata or missing.
+    pub fn settle(&mut self) -> Result<(), RepositoryError> {
+        let mut unsettled = Vec::new();
+        for (role, state) in &self.targets {
+            let Some(delegations) = state.effective().and_then(|targets| targets.delegations.as_ref()) else {
+                continue;
+            };
+            let old = state.written.as_ref().and_then(|written| written.signed().delegations.as_ref());
+            let untouched = state.draft.is_none() || old == Some(delegations);
+            if untouched && self.layout() == Layout::Consistent {
+                continue;
+            }
+            for delegatee in delegatees(delegations) {
+                let Delegatee::Bins(bins) = delegatee else { continue };
+                let first = bins.bin(0);
+                let same = first.as_ref().is_some_and(|first| {
+                    old.and_then(|old| old.authority(first)) == delegations.authority(first)
+                });
+                if !same || self.layout() == Layout::Plain {
+                    unsettled.push((role.clone(), bins));
+                }
+            }
+        }
+        for (_, bins) in unsettled {
+            self.read_bins(&bins)?;
+        }
+        Ok(())
+    }
+
+    /// Reads all bins of a set that there are.
+    ///
+    /// # Errors
+    /// As [`Staged::settle`].
+    pub fn read_bins(&mut self, bins: &BinSet) -> Result<(), RepositoryError> {
+        let listed = self.listed_bins(bins);
+        self.read_packed(listed)
+    }
+
+    /// Returns the bins of a set that the written snapshot lists.
+    pub(super) fn listed_bins(&self, bins: &BinSet) -> Vec<RoleName> {
+        let Some(snapshot) = &self.snapshot.written else { return Vec::new() };
+        let from = snapshot.signed().meta.range::<str, _>((Bound::Included(bins.prefix()), Bound::Unbounded));
+        from.map(|(path, _)| path)
+            .take_while(|path| path.starts_with(bins.prefix()))
+            .filter_map(|path| RoleName::from_metapath(path))
+            .filter(|role| bins.contains(role))
+            .collect()
+    }
+
+    /// Reads the bins of all sets that the drafts in force delegate to.
+    ///
+    /// # Errors
+    /// As [`Staged::settle`].
+    pub fn read_all_bins(&mut self) -> Result<(), RepositoryError> {
+        for set in self.graph().bins {
+            self.read_bins(&set.bins)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the hash bins that expire at or before a moment, which may differ from bin to bin.
+    ///
+    /// # Errors
+    /// As [`Staged::settle`].
+    pub fn read_expiring_bins(
+        &mut self,
+        horizon: &(dyn Fn(&RoleName) -> DateTime<Utc> + Sync),
+    ) -> Result<(), RepositoryError> {
+        let expires_soon = |role: &RoleName| -> Result<bool, RepositoryError> {
+            let name = self.layout().metadata_name(role, self.listed_version(role));
+            Ok(written::read_expiry(&self.folder, &name)? <= horizon(role))
+        };
+        let mut due = Vec::new();
+        for set in self.graph().bins {
+            let unread = self.listed_bins(&set.bins).into_iter().filter(|role| self.role(role).is_none());
+            let unread: Vec<RoleName> = unread.collect();
+            let soon: Vec<bool> = unread.par_iter().map(expires_soon).collect::<Result<_, _>>()?;
+            due.extend(unread.into_iter().zip(soon).filter(|(_, soon)| *soon).map(|(role, _)| role));
+        }
+        self.read_packed(due)
+    }
+
+    /// Reads a hash bin with what it lists. Tells whether there is anything of it; other roles are there anyway.
+    ///
+    /// # Errors
+    /// As [`Staged::settle`].
+    pub fn read_bin(&mut self, role: &RoleName) -> Result<bool, RepositoryError> {
+        if let Some(packed) = self.packed.remove(role) {
+            self.targets.insert(role.clone(), Arc::new(self.unpack(role, &packed)?));
+        }
+        if self.role(role).is_none()
+            && let Some(state) = self.read_role(role, None)?
+        {
+            self.targets.insert(role.clone(), Arc::new(state));
+        }
+        Ok(self.role(role).is_some())
+    }
+
+    /// Returns the state of a hash bin with what it lists, to be changed aside; `None` where there is no such bin.
+    ///
+    /// # Errors
+    /// As [`Staged::settle`].
+    pub(super) fn bin_state(&self, role: &RoleName) -> Result<Option<RoleState<Targets>>, RepositoryError> {
+        match self.content(role)? {
+            Some(state) => Ok(Some(state.into_owned())),
+            None => self.read_role(role, None),
+        }
+    }
+
+    /// Lets go of what a hash bin lists.
+    ///
+    /// # Errors
+    /// Where its draft cannot be compared with its file.
+    pub(super) fn pack(
+        &self,
+        role: &RoleName,
+        state: &RoleState<Targets>,
+    ) -> Result<PackedRole, RepositoryError> {
+        let unsaved = !self.on_disk.contains(&draft_name(role)) || self.draft_differs(role, state)?;
+        Ok(PackedRole::new(state, unsaved))
+    }
+
+    /// Takes the new state of a hash bin.
+    pub(super) fn put_bin(&mut self, role: RoleName, packed: PackedRole) {
+        self.targets.remove(&role);
+        self.packed.insert(role, Arc::new(packed));
+    }
+
+    fn unpack(&self, role: &RoleName, packed: &PackedRole) -> Result<RoleState<Targets>, RepositoryError> {
+        packed.unpacked().map_err(|reason| RepositoryError::Refused {
+            file: role.to_string(),
+            reason: Refusal::Unreadable(reason),
+        })
+    }
+
+    /// Returns the names of the roles that one delegates to; of hash bins those that have been read.
+    pub(super) fn delegated_by(&self, targets: &Targets) -> Vec<RoleName> {
+        let mut names = Vec::new();
+        for delegatee in targets.delegations.as_ref().map(delegatees).unwrap_or_default() {
+            match delegatee {
+                Delegatee::Role(role) => names.push(role),
+                Delegatee::Bins(bins) => names.extend(self.bins_read(&bins)),
+            }
+        }
+        names
+    }
+
+    /// Returns the bins of a set that have been read, in order.
+    pub(super) fn bins_read(&self, bins: &BinSet) -> Vec<RoleName> {
+        fn of<V>(bins: &BinSet, map: &BTreeMap<RoleName, V>) -> Vec<RoleName> {
+            let same = |role: &&RoleName| role.as_str().starts_with(bins.prefix());
+            let from = map.range::<str, _>((Bound::Included(bins.prefix()), Bound::Unbounded));
+            from.map(|(role, _)| role).take_while(same).filter(|role| bins.contains(role)).cloned().collect()
+        }
+        let mut all = of(bins, &self.targets);
+        all.extend(of(bins, &self.packed));
+        all.sort_unstable();
+        all
+    }
+
+    /// Returns the version that the written snapshot lists for a role, 0 where it does not.
+    pub(super) fn listed_version(&self, role: &RoleName) -> u64 {
+        let snapshot = self.snapshot.written.as_ref().and_then(|snapshot| snapshot.signed().role(role));
+        snapshot.map_or(0, |listed| listed.version)
+    }
+
+    /// Finds the versions that a killed `write` has given a file: it is never rewritten with other bytes.
+    fn read_spent(&self) -> Result<HashMap<Box<str>, u64>, RepositoryError> {
+        let names = self.folder.names().at(self.folder.path())?;
+        let mut spent: HashMap<Box<str>, u64> = HashMap::with_capacity(names.len());
+        for name in names {
+            let Some((version, role)) = name.strip_suffix(".json").and_then(|stem| stem.split_once('.'))
+            else {
+                continue;
+            };
+            // the next root follows from the roots themselves
+            if role == "root"
+                || !version.bytes().all(|byte| byte.is_ascii_digit())
+                || version.starts_with('0')
+            {
+                continue;
+            }
+            let Ok(version) = version.parse::<u64>() else { continue };
+            match spent.get_mut(role) {
+                Some(highest) => *highest = version.max(*highest),
+                None => drop(spent.insert(role.into(), version)),
+            }
+        }
+        Ok(spent)
+    }
+
+    /// Returns the highest version of a role whose name a file has taken. In the plain layout that is the version of the
+    /// file of a role that nothing written leads to.
+    fn spent_version(&self, role: &RoleName) -> Result<u64, RepositoryError> {
+        if self.layout() == Layout::Consistent {
+            return Ok(self.spent.get(role.encoded().as_str()).copied().unwrap_or(0));
+        }
+        if !role.lists_targets() {
+            return Ok(0);
+        }
+        let name = draft_name(role);
+        let bytes = self.folder.read(&name, MAX_METADATA).at(self.folder.file(&name))?;
+        let put = bytes.and_then(|bytes| Metadata::<Targets>::from_bytes(&bytes).ok());
+        Ok(put.map_or(0, |put| put.signed().version))
+    }
+
+    /// Returns the file of a draft that a killed `write` has put already: it stays as it is, though the draft may have
+    /// got more signatures since.
+    pub(super) fn put_already(&self, role: &RoleName) -> Result<Option<Vec<u8>>, RepositoryError> {
+        let Some(state) = self.role(role) else { return Ok(None) };
+        let Some(((signed, _), version)) = state.draft_bytes().zip(state.draft_version()) else {
+            return Ok(None);
+        };
+        match role.as_str() {
+            "snapshot" => self.put_of::<Snapshot>(role, version, signed),
+            _ => self.put_of::<Targets>(role, version, signed),
+        }
+    }
+
+    /// Tells whether a killed `write` has put a role's draft with signatures that no longer suffice: the draft needs a
+    /// version that is free.
+    pub(super) fn put_in_vain(
+        &self,
+        view: &View<'_>,
+        role: &RoleName,
+        graph: &Graph,
+    ) -> Result<bool, RepositoryError> {
+        let Some(state) = self.role(role) else { return Ok(false) };
+        let Some((signed, _)) = state.draft_bytes() else { return Ok(false) };
+        let is_free = state.draft_version().is_some_and(|version| version >= state.next_version());
+        if is_free || matches!(role.as_str(), "root" | "timestamp") {
+            return Ok(false);
+        }
+        let Some(put) = self.put_already(role)? else { return Ok(false) };
+        let put = match role.as_str() {
+            "snapshot" => Metadata::<Snapshot>::from_bytes(&put).map(|put| put.signatures),
+            _ => Metadata::<Targets>::from_bytes(&put).map(|put| put.signatures),
+        };
+        let signatures = put.unwrap_or_default();
+        let authorities = view.authorities(role, graph);
+        Ok(authorities.iter().any(|(authority, _)| !authority.check(signed, &signatures).is_verified()))
+    }
+
+    fn put_of<T: Signed>(
+        &self,
+        role: &RoleName,
+        version: u64,
+        signed: &[u8],
+    ) -> Result<Option<Vec<u8>>, RepositoryError> {
+        let name = self.layout().metadata_name(role, version);
+        let put = self.folder.read(&name, MAX_METADATA).at(self.folder.file(&name))?;
+        let same =
+            |bytes: &Vec<u8>| Metadata::<T>::from_bytes(bytes).is_ok_and(|put| put.signed_bytes() == signed);
+        Ok(put.filter(same))
+    }
+
+    /// Reads one draft. One that is written already, byte for byte, is finished and left out; one that was overtaken is
+    /// carried on as the next version, unsigned.
+    fn read_draft<T: Signed>(
+        &self,
+        role: &RoleName,
+        state: &RoleState<T>,
+        spent: u64,
+    ) -> Result<Option<Draft<T>>, RepositoryError> {
+        let name = draft_name(role);
+        let Some(bytes) = self.draft_on_disk(&name)? else { return Ok(None) };
+        let refused = |reason| RepositoryError::Refused { file: format!("{STAGED}/{DRAFTS}/{name}"), reason };
+        let metadata = Metadata::<T>::from_bytes(&bytes).map_err(|error| refused(error.into()))?;
+        let pins = Pins::of_file(&bytes);
+        if state.written.as_ref().is_some_and(|written| written.signed_bytes() == metadata.signed_bytes()) {
+            return Ok(None);
+        }
+        let (version, floor) = (metadata.signed().version(), state.floor.max(spent));
+        let is_put = || self.put_of::<T>(role, version, metadata.signed_bytes());
+        if version > floor || (version > state.floor && is_put()?.is_some()) {
+            return Ok(Some(Draft { metadata, pins }));
+        }
+        let mut signed = metadata.into_signed();
+        signed.set_version(floor + 1);
+        let metadata =
+            Metadata::unsigned(signed).map_err(|error| refused(Refusal::Unreadable(error.into())))?;
+        Ok(Some(Draft { metadata, pins }))
+    }
+
+    /// Returns the folder of written metadata.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Returns the folder of drafts.
+    pub fn drafts_folder(&self) -> &Folder {
+        &self.drafts
+    }
+
+    /// Returns how written files are named.
+    pub fn layout(&self) -> Layout {
+        let root = self.root.written.as_ref().map(Metadata::signed).or(self.root.effective());
+        Layout::of(root.is_some_and(|root| root.consistent_snapshot))
+    }
+
+    /// Returns the state of a role that lists targets and has been read with what it lists.
+    pub fn targets(&self, role: &RoleName) -> Option<&RoleState<Targets>> {
+        self.targets.get(role).map(Arc::as_ref)
+    }
+
+    /// Returns the state of a role that has been read, unpacked for the moment where it is a hash bin.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Refused`].
+    pub fn content(&self, role: &RoleName) -> Result<Option<Cow<'_, RoleState<Targets>>>, RepositoryError> {
+        if let Some(state) = self.targets(role) {
+            return Ok(Some(Cow::Borrowed(state)));
+        }
+        let packed = self.packed.get(role).map(|packed| self.unpack(role, packed));
+        Ok(packed.transpose()?.map(Cow::Owned))
+    }
+
+    /// Returns the state of a role that lists targets and has been read with what it lists, to edit it.
+    pub fn targets_mut(&mut self, role: &RoleName) -> Option<&mut RoleState<Targets>> {
+        self.targets.get_mut(role).map(Arc::make_mut)
+    }
+
+    /// Makes a role that lists targets known, with an empty first draft upon the versions that clients may have seen.
+    ///
+    /// # Errors
+    /// [`InputError::Canonical`], [`RepositoryError::Io`].
+    pub fn add_targets_role(
+        &mut self,
+        role: &RoleName,
+        expires: DateTime<Utc>,
+    ) -> Result<(), RepositoryError> {
+        if self.role(role).is_none() && !self.is_written_bin(role) {
+            let state = self.new_targets_role(role, expires)?;
+            self.targets.insert(role.clone(), Arc::new(state));
+        }
+        Ok(())
+    }
+
+    /// Makes new hash bins known, as [`Staged::add_targets_role`] does.
+    ///
+    /// # Errors
+    /// As [`Staged::add_targets_role`].
+    pub fn add_bins(&mut self, bins: &BinSet, expires: DateTime<Utc>) -> Result<(), RepositoryError> {
+        let new: Vec<RoleName> =
+            bins.all().filter(|role| self.role(role).is_none() && !self.is_written_bin(role)).collect();
+        let made = new.into_par_iter().map(|role| {
+            let state = self.new_targets_role(&role, expires)?;
+            Ok((role, Arc::new(PackedRole::new(&state, true))))
+        });
+        let made: Vec<_> = made.collect::<Result<_, RepositoryError>>()?;
+        self.packed.extend(made);
+        Ok(())
+    }
+
+    fn new_targets_role(
+        &self,
+        role: &RoleName,
+        expires: DateTime<Utc>,
+    ) -> Result<RoleState<Targets>, RepositoryError> {
+        let mut state = RoleState::new(None);
+        state.floor = self.listed_version(role).max(self.spent_version(role)?);
+        let mut targets = Targets::new(expires);
+        targets.version = state.floor + 1;
+        let drafted = state.set_draft(targets, Pins::default());
+        drafted.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+        Ok(state)
+    }
+
+    /// Returns the state of any role that has been read.
+    pub fn role(&self, role: &RoleName) -> Option<&dyn AnyRole> {
+        match role.as_str() {
+            "root" => Some(&self.root),
+            "snapshot" => Some(&self.snapshot),
+            "timestamp" => Some(&self.timestamp),
+            _ => {
+                let full = self.targets.get(role).map(|state| state.as_ref() as &dyn AnyRole);
+                full.or_else(|| self.packed.get(role).map(|state| state.as_ref() as &dyn AnyRole))
+            }
+        }
+    }
+
+    /// Returns the state of any role that has been read, to change it.
+    pub fn role_mut(&mut self, role: &RoleName) -> Option<&mut dyn AnyRole> {
+        match role.as_str() {
+            "root" => Some(&mut self.root),
+            "snapshot" => Some(&mut self.snapshot),
+            "timestamp" => Some(&mut self.timestamp),
+            _ => match self.targets.get_mut(role) {
+                Some(state) => Some(Arc::make_mut(state) as &mut dyn AnyRole),
+                None => self.packed.get_mut(role).map(|state| Arc::make_mut(state) as &mut dyn AnyRole),
+            },
+        }
+    }
+
+    /// Returns any role's state, or says that there is no such role.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`].
+    pub fn known_role(&mut self, role: &RoleName) -> Result<&mut dyn AnyRole, InputError> {
+        self.role_mut(role).ok_or_else(|| InputError::UnknownRole(role.to_string()))
+    }
+
+    /// Finds a role by the name a user typed; a hash bin is read then.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`], and as [`Staged::settle`].
+    pub fn find_role(&mut self, name: &str) -> Result<RoleName, RepositoryError> {
+        let unknown = || InputError::UnknownRole(name.escape_debug().to_string());
+        let role = RoleName::new(name).map_err(|_| unknown())?;
+        let reachable = role.is_top_level() || self.graph().contains(&role);
+        if reachable && self.read_bin(&role)? { Ok(role) } else { Err(unknown().into()) }
+    }
+
+    /// Looks away from all drafts: what is planned from here on leaves their files as they are.
+    pub fn set_drafts_aside(&mut self) {
+        self.root.draft = None;
+        self.snapshot.draft = None;
+        self.timestamp.draft = None;
+        self.drop_drafts(|_| true);
+    }
+
+    /// Drops the drafts of roles that list targets.
+    fn drop_drafts(&mut self, which: impl Fn(&RoleName) -> bool) {
+        for (_, state) in self.targets.iter_mut().filter(|(role, _)| which(role)) {
+            if state.draft.is_some() {
+                Arc::make_mut(state).draft = None;
+            }
+        }
+        for (_, state) in self.packed.iter_mut().filter(|(role, _)| which(role)) {
+            if state.draft_version().is_some() {
+                Arc::make_mut(state).drop_draft();
+            }
+        }
+        self.targets.retain(|_, state| state.effective().is_some());
+        self.packed.retain(|_, state| state.expires().is_some());
+    }
+
+    /// Lets go of everything but some roles: what [`Staged::restore`] needs of an earlier state.
+    pub fn keep_only(&mut self, wanted: impl Fn(&RoleName) -> bool) {
+        self.targets.retain(|role, _| wanted(role));
+        self.packed.retain(|role, _| wanted(role));
+    }
+
+    /// Takes a role's draft back from an earlier state.
+    pub fn restore(&mut self, role: &RoleName, earlier: &Self) {
+        match role.as_str() {
+            "root" => self.root.draft.clone_from(&earlier.root.draft),
+            "snapshot" => self.snapshot.draft.clone_from(&earlier.snapshot.draft),
+            "timestamp" => self.timestamp.draft.clone_from(&earlier.timestamp.draft),
+            _ => {
+                self.drop_drafts(|other| other == role);
+                if let Some(state) = earlier.targets.get(role) {
+                    self.packed.remove(role);
+                    self.targets.insert(role.clone(), state.clone());
+                } else if let Some(state) = earlier.packed.get(role) {
+                    self.targets.remove(role);
+                    self.packed.insert(role.clone(), state.clone());
+                }
+            }
+        }
+    }
+
+    /// Looks at the state with all drafts in force.
+    pub fn effective(&self) -> View<'_> {
+        View::of_all(self)
+    }
+
+    /// Returns the roles reachable by delegation with all drafts in force.
+    pub fn graph(&self) -> Graph {
+        self.effective().graph()
+    }
+
+    /// Tells whether a role's draft says, apart from version and expiry, what is written, and nobody asked for that.
+    pub(super) fn repeats_written(&self, role: &RoleName) -> bool {
+        let both = |state: &dyn AnyRole| state.draft_version().is_some() && state.written_version().is_some();
+        if !self.role(role).is_some_and(|state| both(state) && !state.pins().any()) {
+            return false;
+        }
+        let Ok(Some(state)) = self.content(role) else { return false };
+        let Some((draft, written)) = state.draft.as_ref().zip(state.written.as_ref()) else { return false };
+        let (draft, written) = (draft.metadata.signed(), written.signed());
+        // what is long is compared first, and copied only where it is the same
+        if draft.targets != written.targets {
+            return false;
+        }
+        let mut dated = draft.clone();
+        dated.set_expires(written.expires);
+        repeats(&dated, written)
+    }
+
+    /// Lets the next plan remove or replace the file of a draft that was not read.
+    pub(super) fn give_up(&mut self, role: &RoleName) {
+        self.on_disk.insert(draft_name(role));
+    }
+
+    /// Drops the drafts of roles that nobody delegates to any more.
+    pub fn drop_unreachable(&mut self) {
+        let graph = self.graph();
+        self.drop_drafts(|role| !graph.contains(role));
+    }
+}

@@ -1,0 +1,301 @@
+//! One role: what is written of it, what is drafted, and what may be done with either whatever its kind.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::canonical::CanonicalError;
+use crate::metadata::{KeyId, Metadata, Signature, Signed};
+
+/// The member of a draft's file, beside `signatures` and `signed`, that holds its [`Pins`].
+pub(super) const NOTE: &str = "draft";
+
+/// What of a draft a person has set by hand, so that it is not derived again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pins {
+    /// `bump`: the draft stays although it changes nothing, with its version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub version: bool,
+    /// `expire`: the expiry is kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expires: bool,
+    /// A manifest listed targets whose files need not be here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
+}
+
+impl Pins {
+    /// Tells whether the version or the expiry is set by hand.
+    pub fn any(self) -> bool {
+        self.version || self.expires
+    }
+
+    /// Returns what a draft's file notes; nothing where there is nothing to note.
+    pub(super) fn to_value(self) -> Option<Value> {
+        (self != Self::default()).then(|| serde_json::to_value(self).unwrap_or(Value::Null))
+    }
+
+    /// Reads the note beside a draft's metadata; a draft without one has nothing pinned.
+    pub(super) fn of_file(bytes: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Noted {
+            #[serde(default, rename = "draft")]
+            note: Option<Pins>,
+        }
+
+        // written by us the note comes first, and most drafts have none
+        let first = bytes.iter().skip_while(|byte| **byte != b'"').take(7).copied();
+        if !first.eq(*b"\"draft\"") {
+            return Self::default();
+        }
+        serde_json::from_slice::<Noted>(bytes).ok().and_then(|noted| noted.note).unwrap_or_default()
+    }
+}
+
+/// An edit that is not yet complete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft<T> {
+    /// The metadata with the signatures it has so far.
+    pub metadata: Metadata<T>,
+    /// What is set by hand.
+    pub pins: Pins,
+}
+
+/// One role: what is written, what is drafted.
+#[derive(Debug, Clone)]
+pub struct RoleState<T> {
+    /// The complete metadata that a copy of the folder publishes.
+    pub written: Option<Metadata<T>>,
+    /// The edit upon it.
+    pub draft: Option<Draft<T>>,
+    /// The highest version that clients may have seen: the written one, that of a role that was revoked, or that of a
+    /// file which a killed `write` has put.
+    pub floor: u64,
+}
+
+impl<T: Signed> RoleState<T> {
+    pub(super) fn new(written: Option<Metadata<T>>) -> Self {
+        let floor = written.as_ref().map_or(0, |written| written.signed().version());
+        Self { written, draft: None, floor }
+    }
+
+    /// Returns the draft, or else what is written.
+    pub fn effective(&self) -> Option<&T> {
+        self.draft
+            .as_ref()
+            .map(|draft| draft.metadata.signed())
+            .or(self.written.as_ref().map(Metadata::signed))
+    }
+
+    /// Puts a draft in place, unsigned.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] where `custom` or unknown members hold what canonical JSON refuses.
+    pub fn set_draft(&mut self, signed: T, pins: Pins) -> Result<(), CanonicalError> {
+        self.draft = Some(Draft { metadata: Metadata::unsigned(signed)?, pins });
+        Ok(())
+    }
+
+    /// Edits the draft, or a copy of what is written: the version goes to the next one once, the expiry to `expires`
+    /// unless a person set it, and signatures over other bytes are dropped. An edit that changes nothing makes no draft;
+    /// one that leads back to what is written removes it. Tells whether anything changed.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] as [`RoleState::set_draft`].
+    pub fn edit(
+        &mut self,
+        expires: DateTime<Utc>,
+        change: impl FnOnce(&mut T),
+    ) -> Result<bool, CanonicalError> {
+        let Some(before) = self.effective() else { return Ok(false) };
+        let mut after = before.clone();
+        change(&mut after);
+        if after == *before {
+            return Ok(false);
+        }
+        let pins = self.draft.as_ref().map(|draft| draft.pins).unwrap_or_default();
+        if let Some(written) = self.written.as_ref().filter(|_| !pins.any()) {
+            after.set_version(written.signed().version());
+            after.set_expires(written.signed().expires());
+            if after == *written.signed() {
+                self.draft = None;
+                return Ok(true);
+            }
+        }
+        // a version set by hand stays, unless a killed `write` has given it to a file
+        if !pins.version || after.version() <= self.floor {
+            after.set_version(self.floor + 1);
+        }
+        if !pins.expires {
+            after.set_expires(expires);
+        }
+        self.set_draft(after, pins)?;
+        Ok(true)
+    }
+}
+
+/// A role of any kind, for what does not depend on the kind.
+pub trait AnyRole {
+    /// Returns the version of the written metadata.
+    fn written_version(&self) -> Option<u64>;
+    /// Returns the version of the draft.
+    fn draft_version(&self) -> Option<u64>;
+    /// Returns the version that the next written metadata will have at least.
+    fn next_version(&self) -> u64;
+    /// Returns the expiry of the draft, or else of the written metadata.
+    fn expires(&self) -> Option<DateTime<Utc>>;
+    /// Returns the expiry of the written metadata.
+    fn written_expires(&self) -> Option<DateTime<Utc>>;
+    /// Returns the bytes to sign and the signatures of the draft.
+    fn draft_bytes(&self) -> Option<(&[u8], &[Signature])>;
+    /// Returns the bytes that were signed and the signatures of the written metadata.
+    fn written_bytes(&self) -> Option<(&[u8], &[Signature])>;
+    /// Adds signatures to the draft, replacing those by the same key ids; signatures stay sorted by key id.
+    fn add_signatures(&mut self, signatures: Vec<Signature>);
+    /// Returns the draft as the file it will be when it is written.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] where a signature's unknown members hold what canonical JSON refuses.
+    fn draft_as_written(&self) -> Result<Option<Vec<u8>>, CanonicalError>;
+    /// Returns the draft as its file in the drafts folder.
+    ///
+    /// # Errors
+    /// As [`AnyRole::draft_as_written`].
+    fn draft_file(&self) -> Result<Option<Vec<u8>>, CanonicalError>;
+    /// Returns what of the draft is set by hand.
+    fn pins(&self) -> Pins;
+    /// Drops the draft.
+    fn drop_draft(&mut self);
+    /// Makes a draft of the written metadata with the next version, to be signed again, unless there is one. Tells
+    /// whether there is a draft now.
+    ///
+    /// # Errors
+    /// As [`RoleState::set_draft`].
+    fn bump(
+        &mut self,
+        expires: DateTime<Utc>,
+        version: Option<u64>,
+        pins: Pins,
+    ) -> Result<bool, CanonicalError>;
+    /// Sets the expiry by hand. Tells whether anything changed.
+    ///
+    /// # Errors
+    /// As [`RoleState::set_draft`].
+    fn pin_expiry(&mut self, expires: DateTime<Utc>) -> Result<bool, CanonicalError>;
+}
+
+impl<T: Signed> AnyRole for RoleState<T> {
+    fn written_version(&self) -> Option<u64> {
+        self.written.as_ref().map(|written| written.signed().version())
+    }
+
+    fn draft_version(&self) -> Option<u64> {
+        self.draft.as_ref().map(|draft| draft.metadata.signed().version())
+    }
+
+    fn next_version(&self) -> u64 {
+        self.floor + 1
+    }
+
+    fn expires(&self) -> Option<DateTime<Utc>> {
+        self.effective().map(Signed::expires)
+    }
+
+    fn written_expires(&self) -> Option<DateTime<Utc>> {
+        self.written.as_ref().map(|written| written.signed().expires())
+    }
+
+    fn draft_bytes(&self) -> Option<(&[u8], &[Signature])> {
+        self.draft.as_ref().map(|draft| (draft.metadata.signed_bytes(), draft.metadata.signatures.as_slice()))
+    }
+
+    fn written_bytes(&self) -> Option<(&[u8], &[Signature])> {
+        self.written.as_ref().map(|written| (written.signed_bytes(), written.signatures.as_slice()))
+    }
+
+    fn add_signatures(&mut self, signatures: Vec<Signature>) {
+        if let Some(draft) = &mut self.draft {
+            add_signatures(&mut draft.metadata.signatures, signatures);
+        }
+    }
+
+    fn draft_as_written(&self) -> Result<Option<Vec<u8>>, CanonicalError> {
+        self.draft.as_ref().map(|draft| draft.metadata.to_bytes()).transpose()
+    }
+
+    fn draft_file(&self) -> Result<Option<Vec<u8>>, CanonicalError> {
+        let Some(draft) = &self.draft else { return Ok(None) };
+        let pins = draft.pins.to_value();
+        draft.metadata.to_bytes_with(pins.as_ref().map(|pins| (NOTE, pins))).map(Some)
+    }
+
+    fn pins(&self) -> Pins {
+        self.draft.as_ref().map(|draft| draft.pins).unwrap_or_default()
+    }
+
+    fn drop_draft(&mut self) {
+        self.draft = None;
+    }
+
+    fn bump(
+        &mut self,
+        expires: DateTime<Utc>,
+        version: Option<u64>,
+        pins: Pins,
+    ) -> Result<bool, CanonicalError> {
+        let present = self.pins();
+        let pins = Pins {
+            version: pins.version || present.version,
+            expires: pins.expires || present.expires,
+            elsewhere: present.elsewhere,
+        };
+        let Some(effective) = self.effective() else { return Ok(false) };
+        let mut signed = effective.clone();
+        let kept = self.draft.as_ref().map(|draft| draft.metadata.signed().version());
+        signed.set_version(version.or(kept).unwrap_or(self.floor + 1));
+        if self.draft.is_none() {
+            signed.set_expires(expires);
+        }
+        match &mut self.draft {
+            Some(draft) if *draft.metadata.signed() == signed => draft.pins = pins,
+            _ => self.set_draft(signed, pins)?,
+        }
+        Ok(true)
+    }
+
+    fn pin_expiry(&mut self, expires: DateTime<Utc>) -> Result<bool, CanonicalError> {
+        let Some(effective) = self.effective() else { return Ok(false) };
+        let mut signed = effective.clone();
+        signed.set_expires(expires);
+        if signed == *effective {
+            return Ok(false);
+        }
+        let pins = Pins { expires: true, ..self.pins() };
+        if self.written.as_ref().is_some_and(|written| !pins.version && repeats(&signed, written.signed())) {
+            self.draft = None;
+            return Ok(true);
+        }
+        if self.draft.is_none() || signed.version() <= self.floor {
+            signed.set_version(self.floor + 1);
+        }
+        self.set_draft(signed, pins)?;
+        Ok(true)
+    }
+}
+
+/// Adds signatures, replacing those by the same key ids; all stay sorted by key id.
+pub(super) fn add_signatures(all: &mut Vec<Signature>, signatures: Vec<Signature>) {
+    let new: BTreeSet<KeyId> = signatures.iter().map(|signature| signature.keyid.clone()).collect();
+    all.retain(|signature| !new.contains(&signature.keyid));
+    all.extend(signatures);
+    all.sort_by(|a, b| a.keyid.cmp(&b.keyid));
+}
+
+/// Tells whether metadata differs from what is written in its version only.
+pub(super) fn repeats<T: Signed>(signed: &T, written: &T) -> bool {
+    let mut numbered = signed.clone();
+    numbered.set_version(written.version());
+    numbered == *written
+}

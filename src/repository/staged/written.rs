@@ -1,0 +1,122 @@
+//! The written metadata, followed from the timestamp down as a client does, without the hash bins.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use rayon::prelude::*;
+use serde::Deserialize;
+
+use super::super::bins::{BinSet, Delegatee, delegatees};
+use super::super::error::{AtPath, Refusal, RepositoryError};
+use super::super::layout::{Layout, MAX_METADATA, STAGED};
+use crate::metadata::{Metadata, ParseError, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
+use crate::storage::{Folder, ReadFiles};
+
+/// What is written.
+pub(super) struct Written {
+    pub(super) root: Option<Metadata<Root>>,
+    pub(super) timestamp: Option<Metadata<Timestamp>>,
+    pub(super) snapshot: Option<Metadata<Snapshot>>,
+    /// The roles that list targets and are no hash bins.
+    pub(super) targets: BTreeMap<RoleName, Metadata<Targets>>,
+    /// The hash bins that they delegate to.
+    pub(super) bins: Vec<BinSet>,
+}
+
+impl Written {
+    pub(super) fn read(folder: &Folder) -> Result<Self, RepositoryError> {
+        let mut written =
+            Self { root: None, timestamp: None, snapshot: None, targets: BTreeMap::new(), bins: Vec::new() };
+        // a `write` that was killed between N.root.json and root.json: clients take the former
+        let root = read_written::<Root>(folder, "root.json")?;
+        let root = root.map_or_else(|| read_written(folder, "1.root.json"), |root| Ok(Some(root)))?;
+        let Some(mut root) = root else { return Ok(written) };
+        while let Some(next) =
+            read_written::<Root>(folder, &format!("{}.root.json", root.signed().version + 1))?
+        {
+            root = next;
+        }
+        let layout = Layout::of(root.signed().consistent_snapshot);
+        written.root = Some(root);
+        let Some(timestamp) = read_written::<Timestamp>(folder, "timestamp.json")? else {
+            return Ok(written);
+        };
+        let version = timestamp.signed().snapshot().map_or(0, |listed| listed.version);
+        written.timestamp = Some(timestamp);
+        let snapshot: Metadata<Snapshot> =
+            required(folder, &layout.metadata_name(&RoleName::snapshot(), version))?;
+        written.follow(folder, layout, snapshot.signed())?;
+        written.snapshot = Some(snapshot);
+        Ok(written)
+    }
+
+    /// Follows the delegations level by level, each level on all cores.
+    fn follow(
+        &mut self,
+        folder: &Folder,
+        layout: Layout,
+        snapshot: &Snapshot,
+    ) -> Result<(), RepositoryError> {
+        let mut level = vec![RoleName::targets()];
+        let mut seen = BTreeSet::new();
+        while !level.is_empty() {
+            level.retain(|role| seen.insert(role.clone()));
+            let read = |role: RoleName| -> Option<Result<(RoleName, Metadata<Targets>), RepositoryError>> {
+                let name = layout.metadata_name(&role, snapshot.role(&role)?.version);
+                Some(required(folder, &name).map(|metadata| (role, metadata)))
+            };
+            let read: Vec<_> = level.into_par_iter().filter_map(read).collect::<Result<_, _>>()?;
+            level = Vec::new();
+            for (role, metadata) in read {
+                for delegatee in metadata.signed().delegations.as_ref().map(delegatees).unwrap_or_default() {
+                    match delegatee {
+                        Delegatee::Role(role) => level.push(role),
+                        Delegatee::Bins(bins) => self.bins.push(bins),
+                    }
+                }
+                self.targets.insert(role, metadata);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a file that must be there.
+///
+/// # Errors
+/// [`RepositoryError::Refused`] where it is not, or is no metadata of its kind.
+pub(super) fn required<T: Signed>(folder: &Folder, name: &str) -> Result<Metadata<T>, RepositoryError> {
+    let missing = || RepositoryError::Refused { file: format!("{STAGED}/{name}"), reason: Refusal::Missing };
+    read_written(folder, name)?.ok_or_else(missing)
+}
+
+fn read_written<T: Signed>(folder: &Folder, name: &str) -> Result<Option<Metadata<T>>, RepositoryError> {
+    let Some(bytes) = folder.read(name, MAX_METADATA).at(folder.file(name))? else { return Ok(None) };
+    let refused = |reason| RepositoryError::Refused { file: format!("{STAGED}/{name}"), reason };
+    Metadata::from_bytes(&bytes).map(Some).map_err(|error| refused(Refusal::Unreadable(error)))
+}
+
+/// Reads when a role's metadata expires, and nothing else of it.
+///
+/// # Errors
+/// As [`required`].
+pub(super) fn read_expiry(folder: &Folder, name: &str) -> Result<DateTime<Utc>, RepositoryError> {
+    #[derive(Deserialize)]
+    struct File {
+        signed: Head,
+    }
+
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(with = "crate::metadata::time")]
+        expires: DateTime<Utc>,
+    }
+
+    let refused = |reason| RepositoryError::Refused { file: format!("{STAGED}/{name}"), reason };
+    let bytes = folder.read(name, MAX_METADATA).at(folder.file(name))?;
+    let bytes = bytes.ok_or_else(|| refused(Refusal::Missing))?;
+    let file: File = serde_json::from_slice(&bytes).map_err(|error| {
+        refused(Refusal::Unreadable(ParseError::Malformed { kind: Targets::TYPE, reason: error.to_string() }))
+    })?;
+    Ok(file.signed.expires)
+}
