@@ -12,5 +12,6 @@ pub mod metadata;
 pub mod repository;
 pub mod signers;
 pub mod storage;
+mod tls;
 pub mod trusted_set;
 pub mod verify;

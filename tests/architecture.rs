@@ -12,16 +12,17 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the library with what each may use besides itself. A module uses what stands before it, with these
 /// exceptions: storage knows no TUF, and the maintainer's side, the consumer's and the signers do not know each other.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("canonical", &[]),
     ("metadata", &["canonical"]),
     ("crypto", &["canonical", "metadata"]),
     ("verify", &["canonical", "metadata", "crypto"]),
     ("trusted_set", &["canonical", "metadata", "crypto", "verify"]),
     ("signers", &["canonical", "metadata", "crypto"]),
-    ("storage", &[]),
+    ("tls", &[]),
+    ("storage", &["tls"]),
     ("repository", &["canonical", "metadata", "crypto", "verify", "trusted_set", "storage"]),
-    ("client", &["canonical", "metadata", "crypto", "verify", "trusted_set", "storage"]),
+    ("client", &["canonical", "metadata", "crypto", "verify", "trusted_set", "tls", "storage"]),
     (
         "cli",
         &[

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::fetcher::{FetchCause, FetchError, Fetched, Fetcher, Sink, Window};
-use super::tls::{self, Authorities};
+use crate::tls::{self, Authorities};
 
 /// How many redirects one request follows.
 const MOST_REDIRECTS: usize = 5;

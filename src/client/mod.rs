@@ -21,7 +21,6 @@ mod retry;
 mod staging;
 mod status;
 mod target_dir;
-mod tls;
 mod transfer;
 mod updater;
 mod urls;
@@ -39,7 +38,8 @@ pub use mirrors::{MirrorFailure, Mirrors, Repository};
 pub use retry::{Retries, Retrying};
 pub use status::{LocalRole, Standing, status};
 pub use target_dir::TargetDir;
-pub use tls::Authorities;
 pub use transfer::OnBytes;
 pub use updater::{Limits, Updater, Versions};
 pub use urls::{parse_base, shown};
+
+pub use crate::tls::Authorities;

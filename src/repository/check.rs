@@ -13,9 +13,9 @@ use super::gate::check_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS};
 use super::listing::is_covered;
 use super::policy::Policy;
-use super::scan::digest_file;
+use super::scan::digest_stored;
 use crate::metadata::{Algorithm, Metadata, RoleName, Root, Signed, TargetFile, TargetPath, Targets, time};
-use crate::storage::{Folder, ReadFiles};
+use crate::storage::{Folder, ReadFiles, Storage};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 use crate::verify::{Delegator, Verified};
 
@@ -522,7 +522,7 @@ fn unreachable_targets(
 
 /// Looks at the target files that metadata lists.
 pub(super) fn check_target_files(
-    folder: &Folder,
+    folder: &dyn Storage,
     layout: Layout,
     roles: &BTreeMap<RoleName, Targets>,
     how: TargetBytes,
@@ -539,7 +539,7 @@ pub(super) fn check_target_files(
 }
 
 fn check_target_file(
-    folder: &Folder,
+    folder: &dyn Storage,
     layout: Layout,
     role: &RoleName,
     path: &str,
@@ -562,14 +562,18 @@ fn check_target_file(
     }
     let mut findings = Vec::new();
     for name in names {
-        match folder.length(&name).at(folder.file(&name))? {
+        match folder.length(&name).at(folder.place(&name))? {
             None => findings.push(finding(Some(&name), "missing".to_owned())),
             Some(length) if length != file.length => {
                 findings.push(finding(Some(&name), format!("is {length} bytes long, not {}", file.length)));
             }
             Some(_) if how == TargetBytes::Digest => {
                 let algorithms: Vec<Algorithm> = file.hashes.known().collect();
-                let (_, hashes) = digest_file(&folder.file(&name), &algorithms).at(folder.file(&name))?;
+                let found = digest_stored(folder, &name, &algorithms).at(folder.place(&name))?;
+                let Some((_, hashes)) = found else {
+                    findings.push(finding(Some(&name), "missing".to_owned()));
+                    continue;
+                };
                 if let Err(mismatch) = file.hashes.compare(&hashes) {
                     findings.push(finding(Some(&name), mismatch.to_string()));
                 }

@@ -64,6 +64,12 @@ pub enum RepositoryError {
         /// Why.
         reason: Refusal,
     },
+    /// Another publisher came first, at a place that cannot be locked.
+    #[error("{object}: another publisher has replaced it meanwhile")]
+    Overtaken {
+        /// The object.
+        object: String,
+    },
     /// Another process is at work.
     #[error("{} is in use by {}", folder.display(), process(.holder))]
     Locked {

@@ -4,7 +4,7 @@ use super::check::{Finding, Severity};
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, is_versioned, parse_plain, parse_versioned};
 use crate::metadata::{Metadata, RoleName, Snapshot, Targets};
-use crate::storage::{Folder, ReadFiles};
+use crate::storage::{Folder, Storage};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 
 /// Follows the update of a client that stands on the present live state; `files` are those that it may ask for.
@@ -14,7 +14,7 @@ use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 /// version.
 pub(super) fn refuse_succession(
     staged: &Folder,
-    live: &Folder,
+    live: &dyn Storage,
     layout: Layout,
     files: &[String],
 ) -> Result<(), RepositoryError> {
@@ -29,7 +29,7 @@ pub(super) fn refuse_succession(
 /// [`RepositoryError::Io`].
 pub(super) fn check_succession(
     staged: &Folder,
-    live: &Folder,
+    live: &dyn Storage,
     layout: Layout,
     files: &[String],
 ) -> Result<Option<Finding>, RepositoryError> {
@@ -44,11 +44,16 @@ pub(super) fn check_succession(
     }
 }
 
-fn read(folder: &Folder, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
-    folder.read(name, MAX_METADATA).at(folder.file(name))
+fn read(folder: &dyn Storage, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
+    folder.read(name, MAX_METADATA).at(folder.place(name))
 }
 
-fn old_client(staged: &Folder, live: &Folder, root: &[u8], layout: Layout) -> Result<(), RepositoryError> {
+fn old_client(
+    staged: &Folder,
+    live: &dyn Storage,
+    root: &[u8],
+    layout: Layout,
+) -> Result<(), RepositoryError> {
     let refused = |name: &str, error: TrustError| RepositoryError::Refused {
         file: format!("{STAGED}/{name}"),
         reason: Refusal::Finding(format!("a client that stands on {METADATA} would refuse it: {error}")),
@@ -96,7 +101,7 @@ fn old_client(staged: &Folder, live: &Folder, root: &[u8], layout: Layout) -> Re
 }
 
 /// Refuses a staged history of roots that is not the live one's continuation.
-fn refuse_root_fork(staged: &Folder, live: &Folder, version: u64) -> Result<(), RepositoryError> {
+fn refuse_root_fork(staged: &Folder, live: &dyn Storage, version: u64) -> Result<(), RepositoryError> {
     let name = format!("{version}.root.json");
     match (read(staged, &name)?, read(live, &name)?) {
         (_, None) => Ok(()),
@@ -113,7 +118,7 @@ fn refuse_root_fork(staged: &Folder, live: &Folder, version: u64) -> Result<(), 
 /// compare bytes; plain names are replaced as versions go up.
 fn refuse_other_content(
     staged: &Folder,
-    live: &Folder,
+    live: &dyn Storage,
     layout: Layout,
     name: &str,
 ) -> Result<(), RepositoryError> {

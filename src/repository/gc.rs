@@ -5,21 +5,22 @@
 //! understand stays and is reported.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::io;
+use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Repository;
+use super::archive::Archive;
 use super::check::{Expiry, check_metadata};
-use super::error::{AtPath, InputError, Refusal, RepositoryError};
+use super::error::{AtPath, Refusal, RepositoryError};
 use super::layout::{
     Layout, MAX_METADATA, METADATA, STAGED, TARGETS, parse_hash_named, parse_plain, parse_versioned,
 };
+use super::place::{BucketPlace, Destination};
 use super::publish::refuse_errors;
 use crate::metadata::{Metadata, RoleName, Signed, Snapshot, TargetPath, Targets, Timestamp};
-use crate::storage::{Folder, ReadFiles};
+use crate::storage::{Folder, Storage};
 
 /// What is retained beside the live and the staged snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct Doomed {
 }
 
 /// A planned collection.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct GcPlan {
     /// The files that go, in the order in which they go: snapshots first, then the metadata they list, then target files,
     /// so that a crash leaves no reference to a missing file.
@@ -51,8 +52,34 @@ pub struct GcPlan {
     pub unknown: Vec<String>,
     /// The versions of the snapshots that are retained.
     pub retained: BTreeSet<u64>,
-    base: PathBuf,
+    pub(super) base: Base,
     held: Held,
+}
+
+/// What is collected.
+#[derive(Debug, Clone)]
+pub(super) enum Base {
+    Folder(PathBuf),
+    Bucket(BucketPlace),
+}
+
+impl Default for Base {
+    fn default() -> Self {
+        Self::Folder(PathBuf::new())
+    }
+}
+
+impl Base {
+    /// Returns what holds a file of the plan, and the file's name there.
+    pub(super) fn part<'a>(&'a self, name: &'a str) -> (Box<dyn Storage + 'a>, &'a str) {
+        match self {
+            Self::Folder(base) => (Box::new(Folder::new(base)), name),
+            Self::Bucket(place) => {
+                let (bucket, rest) = place.part(name).unwrap_or((&place.metadata, name));
+                (Box::new(bucket.clone()), rest)
+            }
+        }
+    }
 }
 
 /// What the retained snapshots hold, and which of them holds it.
@@ -138,83 +165,96 @@ impl Repository {
                 held.hold_targets(draft.metadata.signed(), self.staged.layout(), &Holder::Draft(role));
             }
         }
-        plan(&self.dir, &folders, held, retention, (Place::Workshop, self.policy.first_root(), self.now))
+        let [live, staged] = &folders;
+        let parts: [(&dyn Storage, &str); 2] = [(&live.0, live.1), (&staged.0, staged.1)];
+        let rules = (Place::Workshop, self.policy.first_root(), self.now);
+        plan(Base::Folder(self.dir.clone()), &parts, &self.targets_folder(), held, retention, rules)
     }
 
-    /// Plans the same for a folder that was published to, with `metadata/` and `targets/` in it.
+    /// Plans the same for a place that was published to, with `metadata/` and `targets/` in it.
     ///
     /// # Errors
     /// As [`Repository::plan_gc`].
-    pub fn plan_gc_of(&self, published: &Path, retention: Retention) -> Result<GcPlan, RepositoryError> {
-        let folders = [(Folder::new(published.join(METADATA)), METADATA)];
-        let rules = (Place::Published, self.policy.first_root(), self.now);
-        plan(published, &folders, Held::default(), retention, rules)
+    pub fn plan_gc_of(&self, at: &Destination, retention: Retention) -> Result<GcPlan, RepositoryError> {
+        let rules = |place| (place, self.policy.first_root(), self.now);
+        match at {
+            Destination::Own => self.plan_gc(retention),
+            Destination::Folder(published) => {
+                let (live, targets) = (published.join(METADATA), Folder::new(published.join(TARGETS)));
+                let base = Base::Folder(published.clone());
+                let parts: [(&dyn Storage, &str); 1] = [(&Folder::new(live), METADATA)];
+                plan(base, &parts, &targets, Held::default(), retention, rules(Place::Published))
+            }
+            Destination::Bucket(published) => {
+                let twins = vec![self.live_folder(), self.staged.folder().clone()];
+                let place = published.with_twins(twins, self.targets_folder());
+                place.metadata.survey().at(place.metadata.place(""))?;
+                let base = Base::Bucket(place.clone());
+                let parts: [(&dyn Storage, &str); 1] = [(&place.metadata, METADATA)];
+                plan(base, &parts, &place.targets, Held::default(), retention, rules(Place::Bucket))
+            }
+        }
     }
 
     /// Carries a planned collection out. With an archive, each file is copied there and made durable before any goes.
     ///
     /// # Errors
-    /// [`RepositoryError::Io`] at the first file that cannot be kept or removed.
-    pub fn execute_gc(&self, plan: &GcPlan, archive: Option<&Path>) -> Result<(), RepositoryError> {
+    /// [`RepositoryError::Io`] at the first file that cannot be kept or removed; [`RepositoryError::Overtaken`] where
+    /// somebody has published to a bucket since this was planned.
+    pub fn execute_gc(&self, plan: &GcPlan, archive: Option<&Archive>) -> Result<(), RepositoryError> {
         self.sweep()?;
         if let Some(archive) = archive {
-            refuse_archive(&plan.base, archive)?;
-            archive_files(plan, archive)?;
+            archive.keep(plan)?;
         }
-        Folder::new(&plan.base).remove(plan.deleted()).at(&plan.base)
-    }
-}
-
-/// Refuses an archive where a collection would find its own copies, or take the files themselves for them.
-fn refuse_archive(base: &Path, archive: &Path) -> Result<(), RepositoryError> {
-    fs::create_dir_all(archive).at(archive)?;
-    let inside = fs::canonicalize(archive).at(archive)?;
-    let base = fs::canonicalize(base).at(base)?;
-    let parts = [METADATA, STAGED, TARGETS]
-        .map(|part| fs::canonicalize(base.join(part)).unwrap_or_else(|_| base.join(part)));
-    if inside == base || parts.iter().any(|part| inside.starts_with(part)) {
-        return Err(InputError::ArchiveInside { archive: archive.to_owned() }.into());
-    }
-    Ok(())
-}
-
-/// Copies the files of a plan to another folder. A file that is there already stays there only with the same bytes.
-fn archive_files(plan: &GcPlan, archive: &Path) -> Result<(), RepositoryError> {
-    fs::create_dir_all(archive).at(archive)?;
-    let folder = Folder::new(archive);
-    let mut batch = folder.batch().at(archive)?;
-    for name in plan.deleted() {
-        let from = plan.base.join(name);
-        let place = folder.file(name);
-        if place.exists() {
-            if fs::read(&place).at(&place)? == fs::read(&from).at(&from)? {
-                continue;
+        let place = match &plan.base {
+            Base::Folder(base) => return Folder::new(base).remove(plan.deleted()).at(base),
+            Base::Bucket(place) => place,
+        };
+        let object = place.metadata.place("timestamp.json");
+        if !place.metadata.is_as_seen("timestamp.json").at(&object)? {
+            return Err(RepositoryError::Overtaken { object: object.display().to_string() });
+        }
+        // a store removes many at once and in no order: so one layer after the other
+        let names = plan.deleted();
+        for layer in names.chunk_by(|one, other| layer(one) == layer(other)) {
+            for bucket in [&place.metadata, &place.targets] {
+                let inside = |name: &&str| {
+                    place
+                        .part(name)
+                        .filter(|(part, _)| std::ptr::eq(*part, bucket))
+                        .map(|(_, rest)| rest.to_owned())
+                };
+                let part: Vec<String> = layer.iter().filter_map(inside).collect();
+                if !part.is_empty() {
+                    let part: Vec<&str> = part.iter().map(String::as_str).collect();
+                    bucket.remove(&part).at(bucket.place(""))?;
+                }
             }
-            return Err(RepositoryError::Refused {
-                file: place.display().to_string(),
-                reason: Refusal::OtherBytes,
-            });
         }
-        let (path, mut to) = batch.create().at(archive)?;
-        let mut reader = fs::File::open(&from).at(&from)?;
-        std::io::copy(&mut reader, &mut to).at(&path)?;
-        batch.place(path, name);
+        Ok(())
     }
-    batch.commit().at(archive)
+}
+
+/// Tells snapshots from other metadata, and that from targets.
+fn layer(name: &str) -> (bool, bool) {
+    let metadata = name.strip_prefix(METADATA).and_then(|rest| rest.strip_prefix('/'));
+    let snapshot = metadata.and_then(parse_versioned).is_some_and(|(_, role)| role.as_str() == "snapshot");
+    (metadata.is_some(), snapshot)
 }
 
 fn plan(
-    base: &Path,
-    folders: &[(Folder, &str)],
+    base: Base,
+    folders: &[(&dyn Storage, &str)],
+    targets: &dyn Storage,
     mut held: Held,
     retention: Retention,
     (place, first_root, now): (Place, u64, DateTime<Utc>),
 ) -> Result<GcPlan, RepositoryError> {
-    let mut plan = GcPlan { base: base.to_owned(), ..GcPlan::default() };
+    let mut plan = GcPlan { base, ..GcPlan::default() };
     let mut layout = None;
-    for (folder, prefix) in folders {
-        if folder.length("root.json").at(folder.file("root.json"))?.is_none() {
-            if folder.names().at(folder.path())?.is_empty() {
+    for &(folder, prefix) in folders {
+        if folder.length("root.json").at(folder.place("root.json"))?.is_none() {
+            if folder.names().at(folder.place(""))?.is_empty() {
                 continue;
             }
             // what this folder's clients need is not known without it
@@ -228,8 +268,8 @@ fn plan(
     }
     let Some(layout) = layout else { return Ok(plan) };
     let (mut snapshots, mut metadata) = (Vec::new(), Vec::new());
-    for (folder, prefix) in folders {
-        for name in folder.names().at(folder.path())? {
+    for &(folder, prefix) in folders {
+        for name in folder.names().at(folder.place(""))? {
             let full = format!("{prefix}/{name}");
             match fate(folder, layout, &name, &plan.retained, &held)? {
                 Fate::Stays => plan.kept += 1,
@@ -247,7 +287,17 @@ fn plan(
         doomed: Vec::new(),
         kept: 0,
     };
-    files.walk(&base.join(TARGETS), "")?;
+    let visited = targets.walk(&mut |path| {
+        match files.may_go(targets, path)? {
+            true => {
+                let why = "no retained metadata lists it".to_owned();
+                files.doomed.push(Doomed { name: format!("{TARGETS}/{path}"), why });
+            }
+            false => files.kept += 1,
+        }
+        Ok(())
+    });
+    visited.at(targets.place(""))?;
     plan.kept += files.kept;
     plan.delete = snapshots.into_iter().chain(metadata).chain(files.doomed).collect();
     plan.held = held;
@@ -263,7 +313,7 @@ enum Fate {
 }
 
 fn fate(
-    folder: &Folder,
+    folder: &dyn Storage,
     layout: Layout,
     name: &str,
     retained: &BTreeSet<u64>,
@@ -296,7 +346,7 @@ fn fate(
 }
 
 /// In the plain layout only the files of roles that the snapshot no longer lists are left over.
-fn plain_fate(folder: &Folder, name: &str, held: &Held) -> Result<Fate, RepositoryError> {
+fn plain_fate(folder: &dyn Storage, name: &str, held: &Held) -> Result<Fate, RepositoryError> {
     if parse_versioned(name).is_some_and(|(_, role)| role.as_str() == "root") {
         return Ok(Fate::Stays);
     }
@@ -304,7 +354,7 @@ fn plain_fate(folder: &Folder, name: &str, held: &Held) -> Result<Fate, Reposito
     if role.as_str() == "snapshot" || held.metadata.contains_key(&role) {
         return Ok(Fate::Stays);
     }
-    let bytes = folder.read(name, MAX_METADATA).at(folder.file(name))?;
+    let bytes = folder.read(name, MAX_METADATA).at(folder.place(name))?;
     Ok(match bytes.map(|bytes| Metadata::<Targets>::from_bytes(&bytes)) {
         Some(Ok(_)) => Fate::Metadata(format!("the snapshot does not list {role}")),
         _ => Fate::Unknown,
@@ -315,7 +365,7 @@ impl Held {
     /// Holds what the retained snapshots of a metadata folder refer to. Returns the versions of those snapshots.
     fn hold_snapshots(
         &mut self,
-        folder: &Folder,
+        folder: &dyn Storage,
         prefix: &str,
         layout: Layout,
         retention: Retention,
@@ -376,12 +426,12 @@ impl Held {
 
 /// Returns the versions of the snapshots that are retained: the current one, the last of them, and the young ones.
 fn retained_versions(
-    folder: &Folder,
+    folder: &dyn Storage,
     newest: u64,
     retention: Retention,
     now: DateTime<Utc>,
 ) -> Result<Vec<u64>, RepositoryError> {
-    let names = folder.names().at(folder.path())?;
+    let names = folder.names().at(folder.place(""))?;
     let is_snapshot = |(version, role): &(u64, RoleName)| role.as_str() == "snapshot" && *version <= newest;
     let mut versions: Vec<u64> = names
         .iter()
@@ -411,15 +461,16 @@ fn retained_versions(
     Ok(retained)
 }
 
-fn replaced_at(folder: &Folder, next: u64) -> Result<DateTime<Utc>, RepositoryError> {
-    let path = folder.file(&Layout::Consistent.metadata_name(&RoleName::snapshot(), next));
-    let modified: SystemTime = fs::metadata(&path).and_then(|metadata| metadata.modified()).at(&path)?;
-    Ok(modified.into())
+fn replaced_at(folder: &dyn Storage, next: u64) -> Result<DateTime<Utc>, RepositoryError> {
+    let name = Layout::Consistent.metadata_name(&RoleName::snapshot(), next);
+    let modified = folder.modified(&name).at(folder.place(&name))?;
+    // one that is not there is refused when it is read
+    Ok(modified.map_or(DateTime::<Utc>::MAX_UTC, DateTime::from))
 }
 
 /// Returns the roles that clients of a snapshot reach by delegation.
 fn living_roles(
-    folder: &Folder,
+    folder: &dyn Storage,
     prefix: &str,
     layout: Layout,
     snapshot: &Snapshot,
@@ -450,6 +501,8 @@ enum Place {
     Workshop,
     /// Only those that `publish` has put.
     Published,
+    /// The same, where no lock keeps a publisher away.
+    Bucket,
 }
 
 /// The walk over the target files.
@@ -457,56 +510,35 @@ struct TargetFiles<'a> {
     layout: Layout,
     place: Place,
     held: &'a Held,
-    /// Published files of the plain layout that are younger may belong to a publication under way.
+    /// Published files that are younger may belong to a publication under way: those of the plain layout, and all in a
+    /// bucket.
     oldest: DateTime<Utc>,
     doomed: Vec<Doomed>,
     kept: usize,
 }
 
 impl TargetFiles<'_> {
-    fn walk(&mut self, folder: &Path, below: &str) -> Result<(), RepositoryError> {
-        let mut entries: Vec<fs::DirEntry> = match fs::read_dir(folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.and_then(Iterator::collect).at(folder)?,
-        };
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let name = entry.file_name();
-            let Some(name) = name.to_str().filter(|name| *name != ".tuf-tmp") else { continue };
-            let path = format!("{below}{name}");
-            let kind = entry.file_type().at(entry.path())?;
-            if kind.is_dir() {
-                self.walk(&entry.path(), &format!("{path}/"))?;
-            } else if kind.is_file() && self.may_go(&entry, name, &path)? {
-                let why = "no retained metadata lists it".to_owned();
-                self.doomed.push(Doomed { name: format!("{TARGETS}/{path}"), why });
-            } else {
-                self.kept += 1;
-            }
-        }
-        Ok(())
-    }
-
     /// With consistent snapshots only hash-named copies go: a file of another name is somebody's work.
-    fn may_go(&self, entry: &fs::DirEntry, name: &str, path: &str) -> Result<bool, RepositoryError> {
+    fn may_go(&self, targets: &dyn Storage, path: &str) -> io::Result<bool> {
         if self.held.targets.contains_key(path) {
             return Ok(false);
         }
-        if self.layout == Layout::Consistent {
-            return Ok(parse_hash_named(name).is_some());
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let named = match self.layout {
+            Layout::Consistent => parse_hash_named(name).is_some(),
+            // plain names tell nothing: where people work, a file that nothing lists may be about to be added
+            Layout::Plain => self.place != Place::Workshop && !name.starts_with('.'),
+        };
+        if !named || (self.layout == Layout::Consistent && self.place != Place::Bucket) {
+            return Ok(named);
         }
-        // plain names tell nothing: where people work, a file that nothing lists may be about to be added
-        if self.place == Place::Workshop || name.starts_with('.') {
-            return Ok(false);
-        }
-        let modified: DateTime<Utc> =
-            entry.metadata().and_then(|metadata| metadata.modified()).at(entry.path())?.into();
-        Ok(modified < self.oldest)
+        let modified = targets.modified(path)?.map(DateTime::<Utc>::from);
+        Ok(modified.is_some_and(|modified| modified < self.oldest))
     }
 }
 
-fn parsed<T: Signed>(folder: &Folder, prefix: &str, name: &str) -> Result<Option<T>, RepositoryError> {
-    let Some(bytes) = folder.read(name, MAX_METADATA).at(folder.file(name))? else { return Ok(None) };
+fn parsed<T: Signed>(folder: &dyn Storage, prefix: &str, name: &str) -> Result<Option<T>, RepositoryError> {
+    let Some(bytes) = folder.read(name, MAX_METADATA).at(folder.place(name))? else { return Ok(None) };
     let refused = |error| RepositoryError::Refused {
         file: format!("{prefix}/{name}"),
         reason: Refusal::Unreadable(error),
@@ -514,7 +546,7 @@ fn parsed<T: Signed>(folder: &Folder, prefix: &str, name: &str) -> Result<Option
     Ok(Some(Metadata::from_bytes(&bytes).map_err(refused)?.into_signed()))
 }
 
-fn required<T: Signed>(folder: &Folder, prefix: &str, name: &str) -> Result<T, RepositoryError> {
+fn required<T: Signed>(folder: &dyn Storage, prefix: &str, name: &str) -> Result<T, RepositoryError> {
     parsed(folder, prefix, name)?.ok_or_else(|| missing(prefix, name))
 }
 

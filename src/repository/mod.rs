@@ -5,7 +5,10 @@
 
 mod add_targets;
 mod adopt;
+mod archive;
 pub mod bins;
+#[cfg(test)]
+mod bucket_tests;
 mod ceremony;
 mod check;
 mod delegation;
@@ -26,9 +29,12 @@ mod lifetime;
 mod listing;
 mod manifest;
 mod next;
+mod place;
 mod policy;
 mod presence;
 mod publish;
+mod publish_bucket;
+mod published;
 mod refresh;
 mod scan;
 mod sign;
@@ -49,6 +55,7 @@ use chrono::{DateTime, Utc};
 
 pub use add_targets::{AddTargets, Added, Paths, Replace, Tally};
 pub use adopt::{Adopted, FolderSource, Source, adopt};
+pub use archive::Archive;
 pub use ceremony::{Bundle, BundleThreshold, Imported};
 pub use check::{CheckOptions, Expiry, Finding, Report, Severity, Side, TargetBytes, check};
 pub use delegation::{BinKind, Delegation, Trust};
@@ -63,8 +70,9 @@ pub use keys::{DeadEnd, KeyChoice};
 pub use layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS, parse_hash_named};
 pub use manifest::Manifest;
 pub use next::{KeyToUse, Step};
+pub use place::{BucketPlace, Destination};
 pub use policy::Policy;
-pub use publish::{Destination, PublishPlan};
+pub use publish::PublishPlan;
 pub use scan::{Symlinks, TargetSource, Walk, find_targets};
 pub use sign::{SignReport, SigningKey};
 pub use staged::{AnyRole, DraftPlan, Staged, draft_of};

@@ -44,9 +44,13 @@ keys = []
 expires = "1d"
 keys = []
 
-# Where `publish` puts the repository when no --to is given; without it, beside metadata.staged.
+# Where `publish` puts the repository when no --to is given; without it, beside metadata.staged. A folder or a bucket
+# (s3://, gs://, az://), or two of its prefixes; endpoint is the server of a bucket that is not the cloud's own.
 # [publish]
 # to = "/srv/www/tuf"
+# metadata-to = "s3://bucket/metadata"
+# targets-to = "s3://bucket/targets"
+# endpoint = "https://s3.example.com"
 
 # What `gc` retains when no --keep and no --keep-within is given: the last so many snapshots, and those that were
 # replaced less than so long ago [default: as long as a timestamp is valid].
@@ -84,9 +88,12 @@ struct RolePolicy {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Publish {
     to: Option<String>,
+    metadata_to: Option<String>,
+    targets_to: Option<String>,
+    endpoint: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -140,7 +147,12 @@ impl Policy {
         };
         let refused = |reason: String| InputError::Policy { path: path.clone(), reason };
         let text = String::from_utf8(bytes).map_err(|_| refused("not UTF-8".to_owned()))?;
-        let policy = toml::from_str(&text).map_err(|error| refused(one_line(&text, &error)))?;
+        let policy: Self = toml::from_str(&text).map_err(|error| refused(one_line(&text, &error)))?;
+        let Publish { to, metadata_to, targets_to, .. } = &policy.publish;
+        if metadata_to.is_some() != targets_to.is_some() || (to.is_some() && metadata_to.is_some()) {
+            let reason = "publish has either to, or both metadata-to and targets-to";
+            return Err(refused(reason.to_owned()).into());
+        }
         Ok(policy)
     }
 
@@ -217,6 +229,16 @@ impl Policy {
     /// Returns where to publish by default.
     pub fn publish_to(&self) -> Option<&str> {
         self.publish.to.as_deref()
+    }
+
+    /// Returns where to publish metadata and targets by default, where they go to different prefixes of buckets.
+    pub fn publish_apart(&self) -> Option<(&str, &str)> {
+        self.publish.metadata_to.as_deref().zip(self.publish.targets_to.as_deref())
+    }
+
+    /// Returns the server of buckets by default.
+    pub fn publish_endpoint(&self) -> Option<&str> {
+        self.publish.endpoint.as_deref()
     }
 
     /// Returns the first root that the repository has: 1, unless it was taken over without its oldest roots.

@@ -4,7 +4,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rayon::prelude::*;
@@ -14,20 +15,12 @@ use super::check::{Expiry, Finding, Report, Severity, TargetBytes, check_metadat
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::gate::refuse_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned};
+use super::place::{BucketPlace, Destination};
 use super::presence::Presence;
-use super::scan::{copy_digested, digest_file};
+use super::scan::{copy_digested, digest_stored};
 use super::write::put_metadata;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
-use crate::storage::{Folder, Lock, ReadFiles};
-
-/// Where a repository is published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
-    /// The repository's own `metadata/`, beside its `targets/`.
-    Own,
-    /// A folder that gets `metadata/` and `targets/`.
-    Folder(PathBuf),
-}
+use crate::storage::{Folder, Lock, ReadFiles, Storage};
 
 /// A planned publication.
 #[derive(Debug)]
@@ -38,17 +31,39 @@ pub struct PublishPlan {
     pub kept: usize,
     /// What is worth knowing: expired metadata that was allowed.
     pub warnings: Vec<Finding>,
-    metadata: Vec<(String, Vec<u8>)>,
-    targets: Vec<TargetCopy>,
-    live: Folder,
-    live_targets: Folder,
-    _lock: Option<Lock>,
+    pub(super) layout: Layout,
+    pub(super) metadata: Vec<(String, Vec<u8>)>,
+    pub(super) targets: Vec<TargetCopy>,
+    place: Place,
+}
+
+/// Where it is published, as it was found.
+#[derive(Debug)]
+enum Place {
+    Folder { live: Folder, targets: Folder, lock: Option<Lock> },
+    Bucket(BucketPlace),
+}
+
+impl Place {
+    fn metadata(&self) -> &dyn Storage {
+        match self {
+            Self::Folder { live, .. } => live,
+            Self::Bucket(place) => &place.metadata,
+        }
+    }
+
+    fn targets(&self) -> &dyn Storage {
+        match self {
+            Self::Folder { targets, .. } => targets,
+            Self::Bucket(place) => &place.targets,
+        }
+    }
 }
 
 #[derive(Debug)]
-struct TargetCopy {
-    name: String,
-    file: TargetFile,
+pub(super) struct TargetCopy {
+    pub(super) name: String,
+    pub(super) file: TargetFile,
 }
 
 impl PublishPlan {
@@ -70,7 +85,8 @@ impl PublishPlan {
 }
 
 impl Repository {
-    /// Checks what would be live and plans how it gets there. Holds the lock of the live folder.
+    /// Checks what would be live and plans how it gets there. Holds the lock of the live folder; of a bucket, remembers what
+    /// was read there.
     ///
     /// # Errors
     /// [`RepositoryError::NothingWritten`]; [`RepositoryError::Refused`] with the first reason why clients would fail.
@@ -80,13 +96,8 @@ impl Repository {
         expiry: Expiry,
         wait: Duration,
     ) -> Result<PublishPlan, RepositoryError> {
-        let base = match destination {
-            Destination::Own => self.dir.clone(),
-            Destination::Folder(folder) => folder.clone(),
-        };
-        let (live, live_targets) = (Folder::new(base.join(METADATA)), Folder::new(base.join(TARGETS)));
-        // another repository may publish here as well
-        let lock = if live.exists() { Some(super::lock(&live, wait)?) } else { None };
+        let place = self.look_at(destination, wait)?;
+        let live = place.metadata();
         let staged = self.staged.folder();
         if self.staged.timestamp.written.is_none() {
             return Err(RepositoryError::NothingWritten { folder: staged.path().to_owned() });
@@ -94,16 +105,19 @@ impl Repository {
         let mut checked = check_metadata(staged, STAGED, self.policy.first_root(), expiry, self.now)?;
         refuse_errors(&checked.report)?;
         refuse_errors(&Report { findings: std::mem::take(&mut checked.strays), ..Report::default() })?;
-        let published = match live.read("root.json", MAX_METADATA).at(live.file("root.json"))? {
-            None if live.names().at(live.path())?.is_empty() => BTreeMap::new(),
+        let published = match live.read("root.json", MAX_METADATA).at(live.place("root.json"))? {
+            // a first publication may have been cut short: without a timestamp no client has been served from there
+            None if live.read("timestamp.json", MAX_METADATA).at(live.place("timestamp.json"))?.is_none() => {
+                BTreeMap::new()
+            }
             // without it nobody can tell what the clients of this folder trust
             None => {
                 let file = format!("{METADATA}/root.json");
                 return Err(RepositoryError::Refused { file, reason: Refusal::Missing });
             }
             Some(_) => {
-                refuse_succession(staged, &live, checked.layout, &checked.files)?;
-                check_metadata(&live, METADATA, self.policy.first_root(), Expiry::Allow, self.now)?.targets
+                refuse_succession(staged, live, checked.layout, &checked.files)?;
+                check_metadata(live, METADATA, self.policy.first_root(), Expiry::Allow, self.now)?.targets
             }
         };
         let elsewhere = self.set_aside_elsewhere(&mut checked.targets)?;
@@ -114,43 +128,66 @@ impl Repository {
             roles: checked.report.versions.clone(),
             kept: 0,
             warnings,
+            layout: checked.layout,
             metadata: Vec::new(),
             targets: Vec::new(),
-            live,
-            live_targets,
-            _lock: lock,
+            place,
         };
         self.plan_metadata(&mut plan, checked.layout, &checked.files)?;
-        if let Destination::Folder(_) = destination {
+        if !matches!(destination, Destination::Own) {
             plan_targets(&mut plan, checked.layout, &checked.targets)?;
         }
         Ok(plan)
+    }
+
+    /// Looks at a destination: takes the lock of a folder, lists a bucket.
+    fn look_at(&self, destination: &Destination, wait: Duration) -> Result<Place, RepositoryError> {
+        let base = match destination {
+            Destination::Own => self.dir.clone(),
+            Destination::Folder(folder) => folder.clone(),
+            Destination::Bucket(place) => {
+                let place = place.with_twins(vec![self.staged.folder().clone()], self.targets_folder());
+                for part in [&place.metadata, &place.targets] {
+                    part.survey().at(part.place(""))?;
+                }
+                return Ok(Place::Bucket(place));
+            }
+        };
+        let (live, targets) = (Folder::new(base.join(METADATA)), Folder::new(base.join(TARGETS)));
+        // another repository may publish here as well
+        let lock = if live.exists() { Some(super::lock(&live, wait)?) } else { None };
+        Ok(Place::Folder { live, targets, lock })
     }
 
     /// Carries a planned publication out. `progress` is told the bytes of targets as they are copied.
     ///
     /// # Errors
     /// [`RepositoryError::Io`]; clients then see the old state, or the new one where only the end failed.
+    /// [`RepositoryError::Overtaken`] where another publisher came first.
     pub fn execute_publish(
         &self,
         plan: &PublishPlan,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), RepositoryError> {
-        for folder in [&plan.live, &plan.live_targets] {
+        let (live, targets, lock) = match &plan.place {
+            Place::Folder { live, targets, lock } => (live, targets, lock),
+            Place::Bucket(place) => return self.publish_to_bucket(plan, place, progress),
+        };
+        for folder in [live, targets] {
             fs::create_dir_all(folder.path()).at(folder.path())?;
         }
         // a folder that was not there when this was planned could not be locked then: whoever came first has it now
-        let first = plan._lock.is_none() && plan.live.path() != self.live_folder().path();
-        let lock = if first { Some(super::lock(&plan.live, Duration::ZERO)?) } else { None };
-        if lock.is_some() && !plan.live.names().at(plan.live.path())?.is_empty() {
+        let first = lock.is_none() && live.path() != self.live_folder().path();
+        let lock = if first { Some(super::lock(live, Duration::ZERO)?) } else { None };
+        if lock.is_some() && !live.names().at(live.path())?.is_empty() {
             let reason = Refusal::Finding("somebody else has published there meanwhile".to_owned());
-            return Err(RepositoryError::Refused { file: plan.live.path().display().to_string(), reason });
+            return Err(RepositoryError::Refused { file: live.path().display().to_string(), reason });
         }
-        for folder in [&plan.live, &plan.live_targets] {
+        for folder in [live, targets] {
             folder.sweep().at(folder.path())?;
         }
-        self.copy_published(plan, progress)?;
-        put_metadata(&plan.live, &plan.metadata, METADATA, &|bytes: &Vec<u8>| Ok(Cow::Borrowed(bytes)))
+        self.copy_published(plan, targets, progress)?;
+        put_metadata(live, &plan.metadata, METADATA, &|bytes: &Vec<u8>| Ok(Cow::Borrowed(bytes)))
     }
 
     /// Plans which metadata files are put. A versioned one that is there with other bytes is refused.
@@ -163,7 +200,8 @@ impl Repository {
         let staged = self.staged.folder();
         for name in self.with_revoked(layout, names)? {
             let Some(bytes) = staged.read(&name, MAX_METADATA).at(staged.file(&name))? else { continue };
-            let present = plan.live.read(&name, MAX_METADATA).at(plan.live.file(&name))?;
+            let live = plan.place.metadata();
+            let present = live.read(&name, MAX_METADATA).at(live.place(&name))?;
             match present {
                 Some(present) if present == bytes => plan.kept += 1,
                 Some(_) if is_versioned(layout, &name) => {
@@ -260,16 +298,17 @@ impl Repository {
     fn copy_published(
         &self,
         plan: &PublishPlan,
+        live_targets: &Folder,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), RepositoryError> {
         if plan.targets.is_empty() {
             return Ok(());
         }
         let source = self.targets_folder();
-        let mut batch = plan.live_targets.batch().at(plan.live_targets.path())?;
+        let mut batch = live_targets.batch().at(live_targets.path())?;
         let copy_one = |copy: &TargetCopy| -> Result<(PathBuf, String), RepositoryError> {
             let from = source.file(&copy.name);
-            let (path, mut to) = batch.create().at(plan.live_targets.path())?;
+            let (path, mut to) = batch.create().at(live_targets.path())?;
             let algorithms: Vec<Algorithm> = copy.file.hashes.known().collect();
             let mut reader = File::open(&from).at(&from)?;
             let (length, hashes) = copy_digested(&mut reader, &mut to, &algorithms).at(&from)?;
@@ -284,11 +323,11 @@ impl Repository {
         for (path, name) in made {
             batch.place(path, name);
         }
-        batch.commit().at(plan.live_targets.path())
+        batch.commit().at(live_targets.path())
     }
 }
 
-/// Plans which target files are copied to another folder.
+/// Plans which target files are copied to another place.
 fn plan_targets(
     plan: &mut PublishPlan,
     layout: Layout,
@@ -301,10 +340,19 @@ fn plan_targets(
             if !seen.insert(name.clone()) {
                 continue;
             }
-            let place = plan.live_targets.file(&name);
-            let length = plan.live_targets.length(&name).at(&place)?;
-            if length == Some(file.length) && (layout == Layout::Consistent || same_bytes(&place, file)) {
+            let live = plan.place.targets();
+            let length = live.length(&name).at(live.place(&name))?;
+            let same = length == Some(file.length)
+                && (layout == Layout::Consistent || same_bytes(live, &name, file).at(live.place(&name))?);
+            if same {
                 plan.kept += 1;
+            } else if length.is_some()
+                && layout == Layout::Consistent
+                && matches!(plan.place, Place::Bucket(_))
+            {
+                let reason = format!("is in the bucket and not {} bytes long, as it is listed", file.length);
+                let file = format!("{TARGETS}/{name}");
+                return Err(RepositoryError::Refused { file, reason: Refusal::Finding(reason) });
             } else {
                 plan.targets.push(TargetCopy { name, file: file.clone() });
             }
@@ -313,9 +361,10 @@ fn plan_targets(
     Ok(())
 }
 
-fn same_bytes(place: &Path, file: &TargetFile) -> bool {
+fn same_bytes(live: &dyn Storage, name: &str, file: &TargetFile) -> io::Result<bool> {
     let algorithms: Vec<Algorithm> = file.hashes.known().collect();
-    digest_file(place, &algorithms).is_ok_and(|(_, hashes)| file.hashes.compare(&hashes).is_ok())
+    let found = digest_stored(live, name, &algorithms)?;
+    Ok(found.is_some_and(|(_, hashes)| file.hashes.compare(&hashes).is_ok()))
 }
 
 pub(super) fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {
@@ -347,7 +396,7 @@ mod tests {
         let again = plan();
         assert!(again.is_empty());
         assert!(matches!(
-            super::super::lock(&again.live, Duration::ZERO),
+            super::super::lock(&Folder::new(to.path().join("new").join(METADATA)), Duration::ZERO),
             Err(RepositoryError::Locked { .. })
         ));
     }

@@ -11,6 +11,7 @@ use super::digest_cache::DigestCache;
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::parse_hash_named;
 use crate::metadata::{Algorithm, Hasher, Hashes, TargetPath};
+use crate::storage::Storage;
 
 /// How much of a file is in memory at a time, in bytes.
 const CHUNK: usize = 256 * 1024;
@@ -210,6 +211,19 @@ impl Finder<'_> {
 /// Where the file cannot be read.
 pub fn digest_file(file: &Path, algorithms: &[Algorithm]) -> io::Result<(u64, Hashes)> {
     copy_digested(&mut File::open(file)?, &mut io::sink(), algorithms)
+}
+
+/// Reads a file, wherever it is stored, once and returns its length and digests; `None` where there is none.
+///
+/// # Errors
+/// Where the file cannot be read.
+pub fn digest_stored(
+    storage: &dyn Storage,
+    name: &str,
+    algorithms: &[Algorithm],
+) -> io::Result<Option<(u64, Hashes)>> {
+    let Some(mut file) = storage.open(name)? else { return Ok(None) };
+    copy_digested(&mut file, &mut io::sink(), algorithms).map(Some)
 }
 
 /// Copies a stream and returns its length and digests.

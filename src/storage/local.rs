@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::ReadFiles;
 
 /// Where new files wait, inside the folder they are for.
-const STAGING: &str = ".tuf-tmp";
+pub(super) const STAGING: &str = ".tuf-tmp";
 /// Up to this many files are synchronised one by one; above it the whole file system is, once.
 const FEW: usize = 16;
 /// How often a lock that another process holds is tried again.
@@ -156,7 +156,7 @@ impl ReadFiles for Folder {
     }
 }
 
-fn is_absent(error: &io::Error) -> bool {
+pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 

@@ -331,10 +331,10 @@ fn of_plain_names_what_the_live_state_lists_survives_where_it_was_published() {
         }
         let metadata = names(&www.join(METADATA));
         let repository = editor.world.lock().unwrap();
-        let plan = repository.plan_gc_of(&www, retention).unwrap();
+        let plan = repository.plan_gc_of(&Destination::Folder(www.clone()), retention).unwrap();
         repository.execute_gc(&plan, None).unwrap();
         deleted += plan.deleted().len();
-        let again = repository.plan_gc_of(&www, retention).unwrap();
+        let again = repository.plan_gc_of(&Destination::Folder(www.clone()), retention).unwrap();
         assert!(again.deleted().is_empty(), "{why}");
         drop(repository);
         let left: BTreeSet<String> =

@@ -15,7 +15,7 @@ pub fn failure(error: RepositoryError) -> Failure {
         RepositoryError::Incomplete(_) => FailureKind::SignaturesMissing,
         RepositoryError::NothingWritten { .. } => FailureKind::Attention,
         RepositoryError::Refused { .. } => FailureKind::Verification,
-        RepositoryError::Locked { .. } => FailureKind::Locked,
+        RepositoryError::Locked { .. } | RepositoryError::Overtaken { .. } => FailureKind::Locked,
     };
     Failure { kind, message: error.to_string(), hint: hint(&error) }
 }
@@ -39,6 +39,9 @@ fn hint(error: &RepositoryError) -> Option<String> {
         }
         RepositoryError::Refused { reason, .. } => refusal_hint(reason),
         RepositoryError::Locked { .. } => Some("--wait 30s waits for it".to_owned()),
+        RepositoryError::Overtaken { .. } => {
+            Some("tuf-repo publish once more compares with what is live now".to_owned())
+        }
     }
 }
 

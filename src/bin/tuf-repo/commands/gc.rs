@@ -1,15 +1,17 @@
 //! `gc`: deletes what no retained snapshot refers to.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use serde_json::json;
 use tuf::cli::clock::parse_duration;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::{one_line, quoted};
-use tuf::repository::{GcPlan, METADATA, Repository, Retention, lock_published};
+use tuf::repository::{Archive, Destination, GcPlan, METADATA, Repository, Retention, lock_published};
+use tuf::storage::BucketUrl;
 
 use super::common::DryRun;
+use super::destination::{DestinationArgs, bucket};
 use super::edit::{count, open_locked};
 use crate::context::Context;
 use crate::failure::failure;
@@ -26,13 +28,12 @@ pub struct Args {
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     keep_within: Option<TimeDelta>,
 
-    /// Copy what goes to this folder before it is deleted.
+    /// Copy what goes to this folder or bucket before it is deleted.
     #[arg(long, value_name = "DEST")]
-    archive: Option<PathBuf>,
+    archive: Option<String>,
 
-    /// Collect in a folder that was published to, instead of the repository.
-    #[arg(long, value_name = "DEST")]
-    to: Option<String>,
+    #[command(flatten)]
+    destination: DestinationArgs,
 
     /// Delete nothing; tell how many counts a file has and who holds it.
     #[arg(long, value_name = "FILE")]
@@ -51,17 +52,20 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     };
     let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or_default();
     // a publisher must not put what is collected at the same time
-    let folder = match &args.to {
-        Some(to) => Some(Path::new(to)).filter(|_| !to.contains("://")),
-        None => Some(repository.dir()).filter(|dir| dir.join(METADATA).is_dir()),
+    let at = args.destination.typed(&repository)?.unwrap_or(Destination::Own);
+    let folder = match &at {
+        Destination::Folder(folder) => Some(folder.as_path()),
+        Destination::Own => Some(repository.dir()).filter(|dir| dir.join(METADATA).is_dir()),
+        Destination::Bucket(_) => None,
     };
     let _lock = folder.map(|folder| lock_published(folder, wait)).transpose().map_err(failure)?;
-    let plan = planned(&args, &repository, retention)?;
+    let archive = args.archive.as_deref().map(|to| archive(to, &args, &repository)).transpose()?;
+    let plan = repository.plan_gc_of(&at, retention).map_err(failure)?;
     if let Some(file) = &args.explain {
         return explain(&plan, file, &repository, context);
     }
     if !args.dry_run.dry_run {
-        repository.execute_gc(&plan, args.archive.as_deref()).map_err(failure)?;
+        repository.execute_gc(&plan, archive.as_ref()).map_err(failure)?;
     }
     let line = match (plan.delete.is_empty(), args.dry_run.dry_run) {
         (true, _) => "Nothing to do: every file is held by a retained snapshot.".to_owned(),
@@ -74,7 +78,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         .archive
         .as_ref()
         .filter(|_| !plan.delete.is_empty())
-        .map(|archive| format!(" Copies are in {}.", quoted(archive)));
+        .map(|archive| format!(" Copies are in {}.", quoted(archive.as_ref())));
     let versions = count(plan.retained.len(), "snapshot");
     context.output.talk(&format!("{line}{} {versions} retained.", kept.unwrap_or_default()));
     plan.unknown
@@ -101,15 +105,10 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     context.output.result(human, json)
 }
 
-fn planned(args: &Args, repository: &Repository, retention: Retention) -> Result<GcPlan, Failure> {
-    match &args.to {
-        None => repository.plan_gc(retention).map_err(failure),
-        Some(to) if to.contains("://") => {
-            let scheme = to.split("://").next().unwrap_or_default();
-            Err(Failure::usage(format!("cannot collect at a {scheme} URL: this version collects in folders"))
-                .with_hint("--to DIR"))
-        }
-        Some(to) => repository.plan_gc_of(&PathBuf::from(to), retention).map_err(failure),
+fn archive(to: &str, args: &Args, repository: &Repository) -> Result<Archive, Failure> {
+    match BucketUrl::is_meant(to) {
+        true => Ok(Archive::Bucket(bucket(to, args.destination.endpoint(repository))?)),
+        false => Ok(Archive::Folder(PathBuf::from(to))),
     }
 }
 

@@ -9,11 +9,12 @@ use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::{one_line, quoted};
 use tuf::client::{Fetched, Fetcher, HttpFetcher, HttpOptions, SchemeFetcher, Sink};
 use tuf::repository::{
-    Adopted, Execution, FolderSource, Layout, METADATA, Repository, Source, TARGETS, adopt,
+    Adopted, BucketPlace, Execution, FolderSource, Layout, METADATA, Repository, Source, TARGETS, adopt,
 };
 use url::Url;
 
 use super::common::{DryRun, progress_bytes};
+use super::destination::bucket;
 use super::next;
 use crate::context::Context;
 use crate::failure::failure;
@@ -29,13 +30,18 @@ pub struct Args {
     #[arg(long, conflicts_with = "from")]
     no_consistent_snapshot: bool,
 
-    /// Take over the repository in this folder or at this URL, which holds metadata/ and targets/ or is the metadata.
+    /// Take over the repository in this folder, at this URL or in this bucket (s3://, gs://, az://), which holds metadata/
+    /// and targets/ or is the metadata.
     #[arg(long, value_name = "DIR|URL", requires = "trusted_root")]
     from: Option<String>,
 
     /// The root that you trust the other repository by.
     #[arg(long, value_name = "FILE", requires = "from")]
     trusted_root: Option<PathBuf>,
+
+    /// The server of the bucket, where it is not the cloud's own [default: AWS_ENDPOINT_URL and the like].
+    #[arg(long, value_name = "URL", requires = "from")]
+    endpoint: Option<String>,
 
     #[command(flatten)]
     dry_run: DryRun,
@@ -45,7 +51,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let dir = args.dir.as_ref().unwrap_or(&context.repo);
     let execution = if args.dry_run.dry_run { Execution::DryRun } else { Execution::Real };
     if let Some((from, root)) = args.from.as_deref().zip(args.trusted_root.as_deref()) {
-        return take_over(dir, from, root, execution, context);
+        return take_over(dir, from, (root, args.endpoint.as_deref()), execution, context);
     }
     let layout = if args.no_consistent_snapshot { Layout::Plain } else { Layout::Consistent };
     let put = tuf::repository::init(dir, layout, context.now, execution).map_err(failure)?;
@@ -75,7 +81,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
 fn take_over(
     dir: &Path,
     from: &str,
-    trusted_root: &Path,
+    (trusted_root, endpoint): (&Path, Option<&str>),
     execution: Execution,
     context: &Context,
 ) -> Outcome {
@@ -85,7 +91,10 @@ fn take_over(
     })?;
     let bar = progress_bytes(context, 0, "Copying targets");
     let progress = |bytes| bar.advance(bytes);
-    let adopted = if from.contains("://") {
+    let adopted = if ["s3://", "gs://", "az://"].iter().any(|scheme| from.starts_with(scheme)) {
+        let source = bucket_source(from, endpoint)?;
+        adopt(dir, &source, &root, context.now, execution, &progress)
+    } else if from.contains("://") {
         let source = UrlSource::new(from)?;
         adopt(dir, &source, &root, context.now, execution, &progress)
     } else if Path::new(from).is_dir() {
@@ -134,6 +143,21 @@ fn tell(dir: &Path, from: &str, adopted: &Adopted, execution: Execution, context
         "next": [next],
     });
     context.output.result(String::new, json)
+}
+
+fn bucket_source(from: &str, endpoint: Option<&str>) -> Result<BucketPlace, Failure> {
+    let place = BucketPlace::under(&bucket(from, endpoint)?);
+    match place.metadata("timestamp.json", 1 << 20) {
+        // the prefix of the metadata itself has its timestamp right there
+        Ok(None) => {
+            let from = from.trim_end_matches('/');
+            let above = from.rsplit_once('/').filter(|(above, _)| !above.ends_with('/'));
+            let targets = format!("{}/{TARGETS}", above.map_or(from, |(above, _)| above));
+            Ok(BucketPlace::apart(&bucket(from, endpoint)?, &bucket(&targets, endpoint)?))
+        }
+        // what else goes wrong is told when the first file is read
+        _ => Ok(place),
+    }
 }
 
 /// A repository behind a URL.

@@ -7,6 +7,7 @@ mod ceremony;
 pub mod common;
 mod completions;
 mod delegate;
+mod destination;
 mod diff;
 mod discard;
 mod doctor;

@@ -1,14 +1,13 @@
 //! `publish`: makes staged metadata live.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
-use tuf::cli::failure::{Failure, Outcome};
-use tuf::cli::text::quoted;
+use tuf::cli::failure::Outcome;
 use tuf::repository::{Destination, Expiry};
 
 use super::common::{DryRun, progress_bytes};
+use super::destination::{DestinationArgs, shown};
 use super::edit::{open_locked, some};
 use crate::context::Context;
 use crate::failure::failure;
@@ -17,9 +16,8 @@ use crate::failure::failure;
 /// timestamp last. Nothing is ever deleted.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder that gets metadata/ and targets/ [default: publish.to of tuf-repo.toml, else the repository itself].
-    #[arg(long, value_name = "DEST")]
-    to: Option<String>,
+    #[command(flatten)]
+    destination: DestinationArgs,
 
     /// Publish although some metadata has expired.
     #[arg(long)]
@@ -31,44 +29,30 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let repository = open_locked(context)?;
-    let to =
-        args.to.clone().or_else(|| repository.policy().publish_to().map(|to| from_policy(&repository, to)));
-    let destination = match &to {
-        None => Destination::Own,
-        Some(to) if to.contains("://") => {
-            let scheme = to.split("://").next().unwrap_or_default();
-            return Err(Failure::usage(format!(
-                "cannot publish to a {scheme} URL: this version publishes to folders"
-            ))
-            .with_hint("--to DIR"));
-        }
-        Some(to) => Destination::Folder(PathBuf::from(to)),
-    };
+    let destination = args.destination.or_policy(&repository)?;
     let expiry = if args.allow_expired { Expiry::Allow } else { Expiry::Enforce };
     let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(Duration::ZERO);
     let plan = repository.plan_publish(&destination, expiry, wait).map_err(failure)?;
     plan.warnings.iter().for_each(|finding| context.output.warn(&finding.message));
     // with everything live too: what a killed command left behind goes
     if !args.dry_run.dry_run {
-        let bar = progress_bytes(context, plan.target_bytes(), "Copying targets");
+        let label = if matches!(destination, Destination::Bucket(_)) { "Sending" } else { "Copying" };
+        let bar = progress_bytes(context, plan.target_bytes(), &format!("{label} targets"));
         repository.execute_publish(&plan, &|bytes| bar.advance(bytes)).map_err(failure)?;
         drop(bar);
     }
-    let place = match &destination {
-        Destination::Own => repository.dir().to_owned(),
-        Destination::Folder(folder) => folder.clone(),
-    };
+    let place = shown(&destination, &repository);
     let names: Vec<String> = plan.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
     let line = match (plan.is_empty(), args.dry_run.dry_run) {
-        (true, _) => format!("Nothing to do: {} is live in {}.", some(&names), quoted(&place)),
+        (true, _) => format!("Nothing to do: {} is live in {place}.", some(&names)),
         (false, true) => {
-            format!("Dry run, nothing changed: would publish {} to {}.", some(&names), quoted(&place))
+            format!("Dry run, nothing changed: would publish {} to {place}.", some(&names))
         }
-        (false, false) => format!("Published {} to {}.", some(&names), quoted(&place)),
+        (false, false) => format!("Published {} to {place}.", some(&names)),
     };
     let next = match &destination {
         Destination::Own => "serve",
-        Destination::Folder(_) => "status --expires-within 7d",
+        Destination::Folder(_) | Destination::Bucket(_) => "status --expires-within 7d",
     };
     let next = format!("{} {next}", super::next::program(&context.repo));
     context.output.talk(&format!("{line} Next: {next}"));
@@ -87,12 +71,4 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         }
     };
     context.output.result(human, json)
-}
-
-/// A folder in the policy is relative to the policy's own folder.
-fn from_policy(repository: &tuf::repository::Repository, to: &str) -> String {
-    match to.contains("://") {
-        true => to.to_owned(),
-        false => repository.dir().join(to).to_string_lossy().into_owned(),
-    }
 }

@@ -4,9 +4,12 @@ use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::one_line;
 use tuf::repository::{
-    CheckOptions, Expiry, Finding, InputError, STAGED, Severity, Side, TargetBytes, check,
+    CheckOptions, Destination, Expiry, Finding, InputError, Report, STAGED, Severity, Side, TargetBytes,
+    check,
 };
 
+use super::destination::{DestinationArgs, shown};
+use super::edit::open;
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -20,11 +23,48 @@ pub struct Args {
     /// Read every target file and compare its digests.
     #[arg(long)]
     targets: bool,
+
+    #[command(flatten)]
+    destination: DestinationArgs,
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let side = if args.live { Side::Live } else { Side::Staged };
     let targets = if args.targets { TargetBytes::Digest } else { TargetBytes::Present };
+    let (what, report) = match args.destination.is_typed() {
+        false => written(&args, targets, context)?,
+        true if !args.live => {
+            let refusal = "what is published at another place is live";
+            return Err(Failure::usage(refusal).with_hint("verify --live --to DEST"));
+        }
+        true => {
+            let repository = open(context)?;
+            let at = args.destination.typed(&repository)?.unwrap_or(Destination::Own);
+            let report = repository.check_published(&at, targets).map_err(failure)?;
+            (shown(&at, &repository), report)
+        }
+    };
+    let findings: Vec<_> = report.findings.iter().map(finding_json).collect();
+    let versions: Vec<String> =
+        report.versions.iter().map(|(role, version)| format!("{role} v{version}")).collect();
+    let human = || {
+        let mut text: String = report.findings.iter().map(finding_line).collect();
+        if report.ok() {
+            text.push_str(&format!("{what} verifies: {}\n", versions.join(", ")));
+        }
+        text
+    };
+    let json = json!({ "ok": report.ok(), "findings": findings, "roles": report.versions });
+    context.output.result(human, json)?;
+    match report.findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
+        0 => Ok(()),
+        1 => Err(Failure::verification(format!("{what}: 1 error"))),
+        errors => Err(Failure::verification(format!("{what}: {errors} errors"))),
+    }
+}
+
+/// Checks one of the repository's own folders.
+fn written(args: &Args, targets: TargetBytes, context: &Context) -> Result<(String, Report), Failure> {
+    let side = if args.live { Side::Live } else { Side::Staged };
     let options = CheckOptions { side, expiry: Expiry::Enforce, targets };
     if !context.repo.join(STAGED).is_dir() {
         return Err(failure(InputError::NotARepository(context.repo.clone()).into()));
@@ -35,23 +75,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         return Err(Failure::attention(nothing).with_hint(next));
     }
     let report = check(&context.repo, options, context.now).map_err(failure)?;
-    let findings: Vec<_> = report.findings.iter().map(finding_json).collect();
-    let versions: Vec<String> =
-        report.versions.iter().map(|(role, version)| format!("{role} v{version}")).collect();
-    let human = || {
-        let mut text: String = report.findings.iter().map(finding_line).collect();
-        if report.ok() {
-            text.push_str(&format!("{} verifies: {}\n", side.folder(), versions.join(", ")));
-        }
-        text
-    };
-    let json = json!({ "ok": report.ok(), "findings": findings, "roles": report.versions });
-    context.output.result(human, json)?;
-    match report.findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
-        0 => Ok(()),
-        1 => Err(Failure::verification(format!("{}: 1 error", side.folder()))),
-        errors => Err(Failure::verification(format!("{}: {errors} errors", side.folder()))),
-    }
+    Ok((side.folder().to_owned(), report))
 }
 
 /// Tells a finding on one line.

@@ -1,4 +1,4 @@
-//! TLS for the client: rustls over ring, with the certificate authorities of the system.
+//! TLS for whatever asks a server: rustls over ring, with the certificate authorities of the system.
 
 use std::sync::{Arc, OnceLock};
 
@@ -36,7 +36,7 @@ impl Authorities {
 }
 
 /// Makes a configuration that speaks HTTP/2 and HTTP/1.1. Nothing is installed for the whole process.
-pub(super) fn config(authorities: Authorities) -> Result<ClientConfig, Error> {
+pub(crate) fn config(authorities: Authorities) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let verifier = SystemVerifier { provider: Arc::clone(&provider), authorities, verifier: OnceLock::new() };
     let verifier = Arc::new(verifier);

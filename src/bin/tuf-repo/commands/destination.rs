@@ -1,0 +1,102 @@
+//! Where a repository is published, as it is typed: a folder or a bucket.
+
+use std::path::PathBuf;
+
+use tuf::cli::failure::Failure;
+use tuf::cli::text::{one_line, quoted};
+use tuf::repository::{BucketPlace, Destination, Repository};
+use tuf::storage::{Bucket, BucketUrl};
+
+/// The place that a repository is published at.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DestinationArgs {
+    /// The place with metadata/ and targets/ in it: a folder, s3://bucket/prefix, gs://… or az://…
+    /// [publish has a default: publish.to of tuf-repo.toml, else the repository itself].
+    #[arg(long, value_name = "DEST")]
+    pub to: Option<String>,
+
+    /// The prefix of a bucket for metadata alone, where targets are elsewhere.
+    #[arg(long, value_name = "URL", requires = "targets_to", conflicts_with = "to")]
+    metadata_to: Option<String>,
+
+    /// The prefix of a bucket for targets alone.
+    #[arg(long, value_name = "URL", requires = "metadata_to", conflicts_with = "to")]
+    targets_to: Option<String>,
+
+    /// The server of the bucket, where it is not the cloud's own [default: publish.endpoint of tuf-repo.toml, else
+    /// AWS_ENDPOINT_URL and the like].
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+}
+
+impl DestinationArgs {
+    /// Returns the place that was typed, if any.
+    pub fn typed(&self, repository: &Repository) -> Result<Option<Destination>, Failure> {
+        let endpoint = self.endpoint(repository);
+        match (&self.to, self.metadata_to.as_deref().zip(self.targets_to.as_deref())) {
+            (Some(to), _) => destination(to, endpoint).map(Some),
+            (None, Some((metadata, targets))) => apart(metadata, targets, endpoint).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Tells whether a place was typed.
+    pub fn is_typed(&self) -> bool {
+        self.to.is_some() || self.metadata_to.is_some()
+    }
+
+    /// Returns the place that was typed, else the policy's, else the repository's own. A folder in the policy is relative
+    /// to the policy's own folder.
+    pub fn or_policy(&self, repository: &Repository) -> Result<Destination, Failure> {
+        if let Some(typed) = self.typed(repository)? {
+            return Ok(typed);
+        }
+        let (policy, endpoint) = (repository.policy(), self.endpoint(repository));
+        if let Some((metadata, targets)) = policy.publish_apart() {
+            return apart(metadata, targets, endpoint);
+        }
+        match policy.publish_to() {
+            None => Ok(Destination::Own),
+            Some(to) if BucketUrl::is_meant(to) => destination(to, endpoint),
+            Some(to) => Ok(Destination::Folder(repository.dir().join(to))),
+        }
+    }
+
+    /// Returns the server that was typed, else the policy's.
+    pub fn endpoint<'a>(&'a self, repository: &'a Repository) -> Option<&'a str> {
+        self.endpoint.as_deref().or_else(|| repository.policy().publish_endpoint())
+    }
+}
+
+/// Reads a destination: a folder, or a bucket with both parts.
+fn destination(to: &str, endpoint: Option<&str>) -> Result<Destination, Failure> {
+    match BucketUrl::is_meant(to) {
+        true => Ok(Destination::Bucket(BucketPlace::under(&bucket(to, endpoint)?))),
+        false => Ok(Destination::Folder(PathBuf::from(to))),
+    }
+}
+
+fn apart(metadata: &str, targets: &str, endpoint: Option<&str>) -> Result<Destination, Failure> {
+    let (metadata, targets) = (bucket(metadata, endpoint)?, bucket(targets, endpoint)?);
+    Ok(Destination::Bucket(BucketPlace::apart(&metadata, &targets)))
+}
+
+/// Connects to a bucket.
+pub fn bucket(text: &str, endpoint: Option<&str>) -> Result<Bucket, Failure> {
+    let url = BucketUrl::parse(text, endpoint).map_err(|error| {
+        Failure::usage(error.to_string()).with_hint("a folder, or s3://, gs:// or az://, then bucket/prefix")
+    })?;
+    Bucket::connect(&url).map_err(|error| {
+        Failure::usage(format!("{url}: {}", one_line(&error.to_string())))
+            .with_hint("docs/buckets.md lists the environment variables that are read")
+    })
+}
+
+/// Says where a place is.
+pub fn shown(destination: &Destination, repository: &Repository) -> String {
+    match destination {
+        Destination::Own => quoted(repository.dir()),
+        Destination::Folder(folder) => quoted(folder),
+        Destination::Bucket(place) => one_line(&place.shown()),
+    }
+}

@@ -1,0 +1,584 @@
+//! Publishing to a bucket and collecting there, over a store in memory: order, conditions, breakdowns, races.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tempfile::TempDir;
+
+use super::testing::{keys, open, repository, scratch, start, write};
+use super::*;
+use crate::crypto::{PrivateKey, Signer};
+use crate::metadata::RoleName;
+use crate::storage::Storage;
+use crate::storage::testing::{Breakdown, Memory};
+
+type Objects = BTreeMap<String, Vec<u8>>;
+
+fn at(memory: &Memory) -> Destination {
+    Destination::Bucket(BucketPlace::under(&memory.bucket()))
+}
+
+fn role(name: &str) -> RoleName {
+    RoleName::new(name).unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let place = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir_all(&place).unwrap();
+            copy(&entry.path(), &place);
+        } else {
+            fs::copy(entry.path(), place).unwrap();
+        }
+    }
+}
+
+/// Lists target files, by name and contents.
+fn add(repository: &mut Repository, files: &[(&str, &str)]) {
+    let targets = repository.dir().join(TARGETS);
+    for (name, text) in files {
+        fs::write(targets.join(name), text).unwrap();
+        let source = TargetSource {
+            targets: &targets,
+            base: None,
+            prefix: None,
+            walk: Walk::Flat,
+            symlinks: Symlinks::Refuse,
+        };
+        let found = find_targets(&[targets.join(name)], &source).unwrap();
+        let request = AddTargets {
+            role: &RoleName::targets(),
+            found: &found,
+            custom: None,
+            replace: Replace::Allow,
+            progress: &|_| {},
+        };
+        let added = repository.add_targets(&request).unwrap();
+        let plan = repository.plan_edit().unwrap();
+        repository.save_added(&added, &plan).unwrap();
+    }
+}
+
+fn bump(repository: &mut Repository, roles: &[&str]) {
+    for name in roles {
+        repository.bump(&role(name), None).unwrap();
+    }
+}
+
+/// A repository with two delegated roles and a target, written and not published.
+fn workshop(layout: Layout) -> (TempDir, [PrivateKey; 4]) {
+    let (dir, keys) = (scratch(), keys());
+    match layout {
+        Layout::Consistent => repository(dir.path(), &keys),
+        Layout::Plain => {
+            init(dir.path(), Layout::Plain, start(), Execution::Real).unwrap();
+            let mut repository = open(dir.path(), start());
+            for (name, key) in ["root", "targets", "snapshot", "timestamp"].iter().zip(&keys) {
+                repository.add_key(&role(name), key.public_key(), None).unwrap();
+            }
+            write(&mut repository, &keys);
+        }
+    }
+    let mut repository = open(dir.path(), start());
+    for name in ["one", "two"] {
+        let delegation = Delegation {
+            name: role(name),
+            from: RoleName::targets(),
+            keys: vec![keys[1].public_key().clone()],
+            threshold: 1,
+            trust: Trust::Paths(vec![format!("{name}/*")]),
+            terminating: false,
+            before: None,
+        };
+        repository.delegate(delegation).unwrap();
+    }
+    add(&mut repository, &[("a.txt", "a"), ("b.txt", "b")]);
+    write(&mut repository, &keys);
+    (dir, keys)
+}
+
+fn publish_at(dir: &Path, now: DateTime<Utc>, to: &Destination) -> Result<PublishPlan, RepositoryError> {
+    let repository = open(dir, now);
+    let plan = repository.plan_publish(to, Expiry::Enforce, Duration::ZERO)?;
+    repository.execute_publish(&plan, &|_| {})?;
+    Ok(plan)
+}
+
+fn publish(dir: &Path, to: &Destination) -> Result<PublishPlan, RepositoryError> {
+    publish_at(dir, start(), to)
+}
+
+/// Checks what a new client gets, target bytes too. It goes by the numbered roots; `root.json` may lag behind them.
+fn verify(dir: &Path, memory: &Memory) {
+    let repository = Repository::open(dir, start()).unwrap();
+    let mut report = repository.check_published(&at(memory), TargetBytes::Digest).unwrap();
+    report.findings.retain(|finding| finding.file.as_deref() != Some("metadata/root.json"));
+    assert!(report.ok(), "{:?}", report.findings);
+}
+
+fn changes(memory: &Memory) -> Vec<String> {
+    memory.requests().into_iter().filter(|request| !request.starts_with(['L', 'G', 'H'])).collect()
+}
+
+#[test]
+fn what_clients_ask_for_first_is_put_last() {
+    let (dir, _) = workshop(Layout::Consistent);
+    let memory = Memory::new();
+    publish(dir.path(), &at(&memory)).unwrap();
+    let puts = changes(&memory);
+    assert!(puts[..2].iter().all(|put| put.starts_with("PUT targets/")), "{puts:?}");
+    let metadata =
+        ["1.root.json", "1.one.json", "1.two.json", "2.targets.json", "2.snapshot.json", "root.json"];
+    let metadata: Vec<String> = metadata.iter().map(|name| format!("PUT metadata/{name}")).collect();
+    assert_eq!(puts[2..puts.len() - 1], metadata);
+    assert_eq!(puts.last().unwrap(), "PUT metadata/timestamp.json");
+    verify(dir.path(), &memory);
+}
+
+#[test]
+fn what_is_there_is_not_sent_again_nor_asked_for_one_by_one() {
+    let (dir, keys) = workshop(Layout::Consistent);
+    let memory = Memory::new();
+    publish(dir.path(), &at(&memory)).unwrap();
+    memory.requests();
+    let plan = publish(dir.path(), &at(&memory)).unwrap();
+    assert!(plan.is_empty());
+    assert_eq!(changes(&memory), Vec::<String>::new());
+    let mut repository = open(dir.path(), start());
+    add(&mut repository, &[("c.txt", "c")]);
+    write(&mut repository, &keys);
+    drop(repository);
+    publish(dir.path(), &at(&memory)).unwrap();
+    let requests = memory.requests();
+    let about_targets: Vec<_> = requests.iter().filter(|request| request.contains(" targets")).collect();
+    assert_eq!(about_targets.len(), 2, "{requests:?}");
+    assert_eq!(about_targets[0], "LIST targets");
+    assert!(about_targets[1].starts_with("PUT targets/") && about_targets[1].ends_with(".c.txt"));
+    verify(dir.path(), &memory);
+}
+
+/// Stops a publication at every changing request, in both ways, and lets the next run finish.
+fn break_down_everywhere(layout: Layout, check: impl Fn(&Path, &Memory, &Objects)) {
+    let (dir, keys) = workshop(layout);
+    let memory = Memory::new();
+    publish(dir.path(), &at(&memory)).unwrap();
+    let before = memory.contents();
+    let mut repository = open(dir.path(), start());
+    add(&mut repository, &[("a.txt", "other"), ("c.txt", "c")]);
+    bump(&mut repository, &["root", "one"]);
+    write(&mut repository, &keys);
+    drop(repository);
+    let again = |objects: &Objects| {
+        let memory = Memory::new();
+        objects.iter().for_each(|(name, bytes)| memory.plant(name, bytes));
+        memory
+    };
+    let whole = again(&before);
+    publish(dir.path(), &at(&whole)).unwrap();
+    let steps = changes(&whole).len();
+    assert!(steps >= 8, "{steps}");
+    for breakdown in [Breakdown::Before, Breakdown::After] {
+        for step in 1..=steps {
+            let memory = again(&before);
+            let result = publish(dir.path(), &at(&memory.breaks_at(step, breakdown)));
+            assert!(matches!(result, Err(RepositoryError::Io { .. })), "{step} {breakdown:?}: {result:?}");
+            check(dir.path(), &memory, &before);
+            publish(dir.path(), &at(&memory)).unwrap();
+            assert_eq!(memory.contents(), whole.contents(), "{step} {breakdown:?}");
+        }
+    }
+}
+
+#[test]
+fn a_publication_that_breaks_down_is_invisible_and_the_next_finishes_it() {
+    break_down_everywhere(Layout::Consistent, |dir, memory, before| {
+        verify(dir, memory);
+        // nothing that was there is gone or another one, but for the two names that clients ask for first
+        let now = memory.contents();
+        let versioned = |name: &&String| !name.ends_with("/root.json") && !name.ends_with("/timestamp.json");
+        for name in before.keys().filter(versioned) {
+            assert_eq!(now.get(name), before.get(name), "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_plain_publication_that_breaks_down_is_finished_by_the_next() {
+    break_down_everywhere(Layout::Plain, |_, _, _| {});
+}
+
+#[test]
+fn a_first_publication_that_breaks_down_is_finished_by_the_next() {
+    let (dir, _) = workshop(Layout::Consistent);
+    let whole = Memory::new();
+    publish(dir.path(), &at(&whole)).unwrap();
+    for step in 1..=changes(&whole).len() {
+        let memory = Memory::new();
+        assert!(publish(dir.path(), &at(&memory.breaks_at(step, Breakdown::Before))).is_err());
+        assert!(!memory.contents().contains_key("metadata/timestamp.json"));
+        publish(dir.path(), &at(&memory)).unwrap();
+        assert_eq!(memory.contents(), whole.contents(), "{step}");
+    }
+}
+
+/// What one of two publishers has to bring.
+struct Edit {
+    roles: &'static [&'static str],
+    /// How often it was written before it is published.
+    times: usize,
+    target: Option<&'static str>,
+}
+
+const ROLES: Edit = Edit { roles: &["one", "two"], times: 1, target: None };
+const OTHER_ROLE: Edit = Edit { roles: &["two"], times: 1, target: None };
+const TWICE: Edit = Edit { roles: &["one", "two"], times: 2, target: None };
+const TARGET: Edit = Edit { roles: &[], times: 1, target: Some("theirs") };
+const TIMESTAMP: Edit = Edit { roles: &["timestamp"], times: 1, target: None };
+const ROOT_AND_ROLE: Edit = Edit { roles: &["root", "one"], times: 1, target: None };
+const ROOT: Edit = Edit { roles: &["root"], times: 1, target: None };
+const ROOT_TWICE: Edit = Edit { roles: &["root", "one"], times: 2, target: None };
+
+/// Two publishers that planned from the same live state: the second comes in between at every request of the first.
+/// Returns how often which of them was through.
+fn race(layout: Layout, first: &Edit, second: &Edit) -> [usize; 2] {
+    let (one, keys) = workshop(layout);
+    let before = Memory::new();
+    publish(one.path(), &at(&before)).unwrap();
+    let two = scratch();
+    copy(one.path(), two.path());
+    // clocks that differ make the bytes differ under the same version
+    let later = start() + TimeDelta::hours(1);
+    for (dir, now, edit) in [(&one, start(), first), (&two, later, second)] {
+        for _ in 0..edit.times {
+            let mut repository = open(dir.path(), now);
+            bump(&mut repository, edit.roles);
+            add(&mut repository, &edit.target.map(|text| ("a.txt", text)).into_iter().collect::<Vec<_>>());
+            write(&mut repository, &keys);
+        }
+    }
+    let mut wins = [0, 0];
+    for step in 0.. {
+        let memory = Memory::new();
+        before.contents().iter().for_each(|(name, bytes)| memory.plant(name, bytes));
+        let rival = open(two.path(), later);
+        let rivals_plan = rival.plan_publish(&at(&memory), Expiry::Enforce, Duration::ZERO).unwrap();
+        let repository = open(one.path(), start());
+        let plan = repository.plan_publish(&at(&memory), Expiry::Enforce, Duration::ZERO).unwrap();
+        let outcome = Arc::new(Mutex::new(None));
+        let (result, pending, seen) =
+            (Arc::clone(&outcome), Mutex::new(Some((rival, rivals_plan))), Mutex::new(0));
+        memory.before_requests(move |_| {
+            let mut seen = seen.lock().unwrap();
+            if *seen < step {
+                *seen += 1;
+                return ControlFlow::Continue(());
+            }
+            let (rival, plan) = pending.lock().unwrap().take().unwrap();
+            // it has a runtime of its own
+            let run = thread::spawn(move || rival.execute_publish(&plan, &|_| {}));
+            *result.lock().unwrap() = Some(run.join().unwrap());
+            ControlFlow::Break(())
+        });
+        let ours = repository.execute_publish(&plan, &|_| {});
+        let theirs = outcome.lock().unwrap().take();
+        let Some(theirs) = theirs else {
+            ours.unwrap();
+            return wins;
+        };
+        for result in [&ours, &theirs] {
+            let fine = matches!(
+                result,
+                Ok(())
+                    | Err(RepositoryError::Overtaken { .. })
+                    | Err(RepositoryError::Refused { reason: Refusal::OtherBytes, .. })
+            );
+            assert!(fine, "{result:?}");
+        }
+        let through = usize::from(ours.is_ok()) + usize::from(theirs.is_ok());
+        assert_eq!(through, 1, "{step}: {ours:?} {theirs:?}");
+        wins[usize::from(theirs.is_ok())] += 1;
+        verify(two.path(), &memory);
+        let live = &memory.contents()["metadata/timestamp.json"];
+        let winner = if ours.is_ok() { one.path() } else { two.path() };
+        assert_eq!(*live, fs::read(winner.join("metadata.staged/timestamp.json")).unwrap(), "{step}");
+    }
+    unreachable!("it ends where the first one is through before the second comes")
+}
+
+#[test]
+fn of_two_publishers_exactly_one_gets_through_wherever_they_meet() {
+    for (name, first, second) in [
+        ("the same roles", &ROLES, &ROLES),
+        ("some of the same roles", &ROLES, &OTHER_ROLE),
+        ("the same roles, one of them a version ahead", &ROLES, &TWICE),
+        ("a target", &TARGET, &ROLES),
+        ("a timestamp only", &ROLES, &TIMESTAMP),
+        ("a timestamp against all", &TIMESTAMP, &TWICE),
+        ("a root and a role against a timestamp", &ROOT_AND_ROLE, &TIMESTAMP),
+        ("two roots", &ROOT, &ROOT),
+        ("two roots, one of them ahead", &ROOT, &ROOT_TWICE),
+    ] {
+        let wins = race(Layout::Consistent, first, second);
+        assert!(wins[1] > 0, "{name}: {wins:?}");
+    }
+}
+
+#[test]
+fn of_two_plain_publishers_exactly_one_gets_through() {
+    let wins = race(Layout::Plain, &ROLES, &ROLES);
+    assert!(wins[1] > 0, "{wins:?}");
+}
+
+#[test]
+fn a_version_that_is_there_with_other_bytes_is_refused_and_nothing_is_put() {
+    let (dir, _) = workshop(Layout::Consistent);
+    for (name, bytes) in [("metadata/2.targets.json", &b"{}"[..]), ("metadata/1.root.json", b"{}")] {
+        let memory = Memory::new();
+        memory.plant(name, bytes);
+        memory.plant("metadata/root.json", &fs::read(dir.path().join("metadata/root.json")).unwrap());
+        let before = memory.contents();
+        let error = publish(dir.path(), &at(&memory)).unwrap_err();
+        assert!(matches!(error, RepositoryError::Refused { .. }), "{error}");
+        assert_eq!(memory.contents(), before);
+    }
+}
+
+#[test]
+fn a_hash_named_target_of_another_length_is_refused_and_nothing_is_put() {
+    let (dir, _) = workshop(Layout::Consistent);
+    let memory = Memory::new();
+    publish(dir.path(), &at(&memory)).unwrap();
+    let target = memory.contents().into_keys().find(|name| name.ends_with(".a.txt")).unwrap();
+    let other = Memory::new();
+    other.plant(&target, b"longer");
+    let error = publish(dir.path(), &at(&other)).unwrap_err();
+    assert!(matches!(&error, RepositoryError::Refused { .. }), "{error}");
+    assert_eq!(other.contents().len(), 1);
+}
+
+#[test]
+fn a_live_state_without_its_root_is_refused() {
+    let (dir, _) = workshop(Layout::Consistent);
+    let memory = Memory::new();
+    publish(dir.path(), &at(&memory)).unwrap();
+    memory.lose("metadata/root.json");
+    let error = publish(dir.path(), &at(&memory)).unwrap_err();
+    assert!(matches!(error, RepositoryError::Refused { reason: Refusal::Missing, .. }), "{error}");
+    let retention = Retention { keep: 1, keep_within: TimeDelta::zero() };
+    assert!(open(dir.path(), start()).plan_gc_of(&at(&memory), retention).is_err());
+}
+
+#[test]
+fn a_target_that_changes_while_it_is_sent_is_refused() {
+    let (dir, _) = workshop(Layout::Consistent);
+    let memory = Memory::new();
+    let repository = open(dir.path(), start());
+    let plan = repository.plan_publish(&at(&memory), Expiry::Enforce, Duration::ZERO).unwrap();
+    let mut copies = fs::read_dir(dir.path().join(TARGETS)).unwrap().map(|entry| entry.unwrap().path());
+    let copy = copies.find(|path| path.to_string_lossy().ends_with(".a.txt")).unwrap();
+    fs::write(copy, "x").unwrap();
+    let error = repository.execute_publish(&plan, &|_| {}).unwrap_err();
+    assert!(matches!(error, RepositoryError::Refused { reason: Refusal::TargetChanged(_), .. }), "{error}");
+    assert!(memory.contents().keys().all(|name| name.ends_with(".b.txt")));
+}
+
+#[test]
+fn what_is_published_is_checked_where_it_is() {
+    let (dir, _) = workshop(Layout::Consistent);
+    let memory = Memory::new();
+    let repository = open(dir.path(), start());
+    let nothing = repository.check_published(&at(&memory), TargetBytes::Present).unwrap_err();
+    assert!(matches!(nothing, RepositoryError::Input(InputError::NoFile { .. })), "{nothing}");
+    drop(repository);
+    publish(dir.path(), &at(&memory)).unwrap();
+    verify(dir.path(), &memory);
+    let target = memory.contents().into_keys().find(|name| name.ends_with(".a.txt")).unwrap();
+    let found = |how| {
+        let repository = open(dir.path(), start());
+        let report = repository.check_published(&at(&memory), how).unwrap();
+        report.findings.into_iter().map(|finding| finding.file.unwrap_or_default()).collect::<Vec<_>>()
+    };
+    memory.plant(&target, b"x");
+    assert_eq!(found(TargetBytes::Present), Vec::<String>::new());
+    assert_eq!(found(TargetBytes::Digest), std::slice::from_ref(&target));
+    memory.lose(&target);
+    assert_eq!(found(TargetBytes::Present), std::slice::from_ref(&target));
+    memory.plant("metadata/1.one.json", b"{}");
+    assert_eq!(found(TargetBytes::Ignore), ["metadata/1.one.json"]);
+}
+
+#[test]
+fn metadata_and_targets_may_be_apart() {
+    let (dir, _) = workshop(Layout::Consistent);
+    let (metadata, targets) = (Memory::new(), Memory::new());
+    let place = BucketPlace::apart(&metadata.bucket().below("m"), &targets.bucket());
+    assert_eq!(place.shown(), "s3://memory/m and s3://memory");
+    publish(dir.path(), &Destination::Bucket(place)).unwrap();
+    assert!(metadata.contents().keys().all(|name| name.starts_with("m/")));
+    assert_eq!(targets.contents().len(), 2);
+}
+
+#[test]
+fn a_published_repository_is_taken_over_from_a_bucket() {
+    let (dir, keys) = workshop(Layout::Consistent);
+    let memory = Memory::new();
+    publish(dir.path(), &at(&memory)).unwrap();
+    let into = scratch();
+    let root = fs::read(dir.path().join("metadata.staged/1.root.json")).unwrap();
+    let source = BucketPlace::under(&memory.bucket());
+    let adopted = adopt(into.path(), &source, &root, start(), Execution::Real, &|_| {}).unwrap();
+    assert_eq!(adopted.missing, Vec::<String>::new());
+    let mut repository = open(into.path(), start());
+    bump(&mut repository, &["targets"]);
+    write(&mut repository, &keys);
+    drop(repository);
+    publish(into.path(), &at(&memory)).unwrap();
+    verify(into.path(), &memory);
+}
+
+/// A bucket with three snapshots, the first of which nobody retains: with a replaced target and a revoked role's file.
+fn worn(layout: Layout) -> (TempDir, [PrivateKey; 4], Memory) {
+    let (dir, keys) = workshop(layout);
+    let memory = Memory::new();
+    publish(dir.path(), &at(&memory)).unwrap();
+    for text in ["other", "third"] {
+        let mut repository = open(dir.path(), start());
+        add(&mut repository, &[("a.txt", text)]);
+        write(&mut repository, &keys);
+        drop(repository);
+        publish(dir.path(), &at(&memory)).unwrap();
+    }
+    memory.plant("metadata/notes.txt", b"whose?");
+    memory.requests();
+    (dir, keys, memory)
+}
+
+/// The store stamps its objects by the real clock; to the collection they are old.
+fn long_after() -> DateTime<Utc> {
+    start() + TimeDelta::days(365 * 50)
+}
+
+const ONE: Retention = Retention { keep: 1, keep_within: TimeDelta::zero() };
+
+fn collect(dir: &Path, memory: &Memory, archive: Option<&Archive>) -> Result<GcPlan, RepositoryError> {
+    let repository = open(dir, long_after());
+    let plan = repository.plan_gc_of(&at(memory), ONE)?;
+    repository.execute_gc(&plan, archive)?;
+    Ok(plan)
+}
+
+#[test]
+fn a_collection_deletes_from_the_top_down_and_a_second_finds_nothing() {
+    let (dir, _, memory) = worn(Layout::Consistent);
+    let plan = collect(dir.path(), &memory, None).unwrap();
+    assert_eq!(plan.unknown, ["metadata/notes.txt"]);
+    let requests = memory.requests();
+    assert!(requests.iter().all(|request| !request.starts_with("HEAD targets")), "{requests:?}");
+    let deleted: Vec<&str> = requests.iter().filter_map(|request| request.strip_prefix("DELETE ")).collect();
+    assert_eq!(deleted, plan.deleted());
+    let kind = |name: &&str| match name {
+        name if name.contains(".snapshot.json") => 0,
+        name if name.starts_with("metadata/") => 1,
+        _ => 2,
+    };
+    assert!(deleted.is_sorted_by_key(kind) && deleted.len() == 6, "{deleted:?}");
+    verify(dir.path(), &memory);
+    assert!(collect(dir.path(), &memory, None).unwrap().delete.is_empty());
+}
+
+#[test]
+fn a_collection_that_breaks_down_is_finished_by_the_next() {
+    let (dir, _, memory) = worn(Layout::Consistent);
+    let before = memory.contents();
+    collect(dir.path(), &memory, None).unwrap();
+    let after = memory.contents();
+    for step in 1..=before.len() - after.len() {
+        let memory = Memory::new();
+        before.iter().for_each(|(name, bytes)| memory.plant(name, bytes));
+        assert!(collect(dir.path(), &memory.breaks_at(step, Breakdown::After), None).is_err());
+        verify(dir.path(), &memory);
+        collect(dir.path(), &memory, None).unwrap();
+        assert_eq!(memory.contents(), after, "{step}");
+    }
+}
+
+#[test]
+fn an_object_that_a_publisher_may_have_just_put_stays() {
+    let (dir, _, memory) = worn(Layout::Consistent);
+    let young = Retention { keep: 1, keep_within: TimeDelta::days(1) };
+    // the age of an object is the real clock's
+    let bucket = memory.bucket();
+    let now = bucket.modified("metadata/timestamp.json").unwrap().unwrap().into();
+    let plan = open(dir.path(), now).plan_gc_of(&at(&memory), young).unwrap();
+    assert_eq!(plan.deleted(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_collection_steps_back_where_somebody_has_published_since() {
+    let (dir, keys, memory) = worn(Layout::Consistent);
+    let repository = open(dir.path(), long_after());
+    let plan = repository.plan_gc_of(&at(&memory), ONE).unwrap();
+    drop(repository);
+    let mut other = open(dir.path(), start());
+    bump(&mut other, &["targets"]);
+    write(&mut other, &keys);
+    drop(other);
+    publish(dir.path(), &at(&memory)).unwrap();
+    let before = memory.contents();
+    let error = open(dir.path(), long_after()).execute_gc(&plan, None).unwrap_err();
+    assert!(matches!(error, RepositoryError::Overtaken { .. }), "{error}");
+    assert_eq!(memory.contents(), before);
+}
+
+#[test]
+fn what_goes_is_in_the_archive_first() {
+    let (dir, _, memory) = worn(Layout::Consistent);
+    let (before, kept) = (memory.contents(), Memory::named("s3://archive"));
+    let folder = scratch();
+    let plan = open(dir.path(), long_after()).plan_gc_of(&at(&memory), ONE).unwrap();
+    for archive in [Archive::Bucket(kept.bucket()), Archive::Folder(folder.path().to_owned())] {
+        let memory = Memory::new();
+        before.iter().for_each(|(name, bytes)| memory.plant(name, bytes));
+        // where the archive breaks down, nothing goes
+        if let Archive::Bucket(_) = archive {
+            let broken = Archive::Bucket(kept.breaks_at(2, Breakdown::Before).bucket());
+            assert!(collect(dir.path(), &memory, Some(&broken)).is_err());
+            assert_eq!(memory.contents(), before);
+        }
+        collect(dir.path(), &memory, Some(&archive)).unwrap();
+        assert!(!memory.contents().contains_key(plan.deleted()[0]));
+    }
+    for name in plan.deleted() {
+        assert_eq!(kept.contents()[name], before[name], "{name}");
+        assert_eq!(fs::read(folder.path().join(name)).unwrap(), before[name], "{name}");
+    }
+    assert_eq!(kept.contents().len(), plan.delete.len());
+}
+
+#[test]
+fn an_archive_with_other_bytes_is_refused_and_nothing_goes() {
+    let (dir, _, memory) = worn(Layout::Consistent);
+    let plan = open(dir.path(), long_after()).plan_gc_of(&at(&memory), ONE).unwrap();
+    let (before, archive) = (memory.contents(), Memory::named("s3://archive"));
+    archive.plant(plan.deleted().last().unwrap(), b"something else");
+    let error = collect(dir.path(), &memory, Some(&Archive::Bucket(archive.bucket()))).unwrap_err();
+    assert!(matches!(error, RepositoryError::Refused { reason: Refusal::OtherBytes, .. }), "{error}");
+    assert_eq!((memory.contents(), archive.contents().len()), (before, 1));
+}
+
+#[test]
+fn an_archive_among_what_is_collected_is_refused() {
+    let (dir, _, memory) = worn(Layout::Consistent);
+    for inside in [memory.bucket(), memory.bucket().below("metadata"), memory.bucket().below("targets/old")] {
+        let error = collect(dir.path(), &memory, Some(&Archive::Bucket(inside))).unwrap_err();
+        assert!(matches!(error, RepositoryError::Input(InputError::ArchiveInside { .. })), "{error}");
+    }
+}
