@@ -173,6 +173,77 @@ key_types() {
     unset TUF_REPO
 }
 
+# A repository made by python-tuf is taken over, and clients that accepted it accept what follows.
+taken_over() {
+    local layout=$1 work=$folder/taken-over-$1
+    local theirs=$work/theirs mine=$work/mine role
+    "$python" interop/adopted.py "$theirs" "$layout"
+    local old=('file.txt=file' 'team/a.txt=team/a.txt' 'team/b.txt=team/b.txt') new='new.txt=new'
+    # the development server serves folders that look like one of tuf-repo's
+    mkdir "$theirs/metadata.staged"
+    start_server "$theirs"
+    "$python" interop/accepts.py "$url" "$theirs/metadata/1.root.json" "$work/python" "${old[@]}"
+    local fetch=(tuf-fetch -q --metadata-dir "$work/fetch/metadata" --target-dir "$work/fetch/targets")
+    "${fetch[@]}" init "$theirs/metadata/1.root.json" >/dev/null
+    "${fetch[@]}" --repo "$url" >/dev/null
+    tuf-repo -q init "$mine" --from "$url" --trusted-root "$theirs/metadata/1.root.json"
+    for role in metadata metadata.staged; do
+        diff -r "$theirs/metadata" "$mine/$role"
+    done
+    diff -r "$theirs/targets" "$mine/targets"
+    export TUF_REPO=$mine
+    tuf-repo status --check | grep -q '^No dirty roles$'
+    tuf-repo status -v | grep -q '(@alice)'
+    tuf-repo verify --targets >/dev/null
+    tuf-repo verify --live --targets >/dev/null
+    passes "$layout: a repository made by python-tuf is taken over over HTTP, byte for byte, and is clean at once"
+    printf new >"$mine/targets/new.txt"
+    tuf-repo -q add-targets "$mine/targets/new.txt"
+    tuf-repo -q sign --key-dir "$theirs/keys"
+    tuf-repo -q write
+    tuf-repo -q publish
+    "$python" interop/metadata.py "$mine/metadata" loosely
+    start_server "$mine"
+    "$python" interop/accepts.py "$url" "$theirs/metadata/1.root.json" "$work/python" "${old[@]}" "$new"
+    "${fetch[@]}" --repo "$url" >/dev/null
+    [[ $(cat "$work/fetch/targets/new.txt") == new ]]
+    grep -q 'targets-key-of-2019' "$mine"/metadata/*targets.json
+    grep -q 'x-unknown' "$mine/metadata/$([[ $layout == plain ]] && echo targets || echo 4.targets).json"
+    cmp "$theirs/metadata/2.root.json" "$mine/metadata/root.json"
+    passes "$layout: continued with a target, it is accepted by both clients that had accepted it before"
+    stop_server
+    unset TUF_REPO
+}
+
+# Key files of securesystemslib, of today and of before 1.0, are read; those of tuf-repo are read by it.
+key_files() {
+    local work=$folder/key-files old=$top/.venv/securesystemslib-0 name id kind
+    mkdir "$work"
+    printf 'correct horse\n' >"$work/password"
+    [[ -d $old ]] || "$python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$old" \
+        'securesystemslib==0.31.*'
+    "$python" interop/key_files.py make "$work"
+    PYTHONPATH=$old "$python" interop/key_files.py old "$work"
+    while read -r name id; do
+        [[ $(tuf-repo key id "$work/$name" --password-file "$work/password") == "$id" ]]
+    done <"$work/ids"
+    passes "key files of securesystemslib are read, and have the ids that it gives them"
+    for kind in ed25519 rsa ecdsa; do
+        tuf-repo -q key convert "$work/old-$kind" --out "$work/converted-$kind" --password-file "$work/password" >/dev/null
+        cmp "$work/old-$kind.spki" "$work/converted-$kind.pub"
+        id=$(tuf-repo key id "$work/converted-$kind.pub")
+        "$python" interop/key_files.py check "$work/converted-$kind" 'correct horse' "$id"
+    done
+    passes "encrypted files of securesystemslib 0.31 are converted, and it signs with what came of them"
+    for kind in ed25519 rsa ecdsa; do
+        tuf-repo -q keygen "$work/made-$kind" --type "$kind" --password-file "$work/password" >/dev/null
+        tuf-repo -q keygen "$work/open-$kind" --type "$kind" --no-password >/dev/null
+        "$python" interop/key_files.py check "$work/made-$kind" 'correct horse' "$(tuf-repo key id "$work/made-$kind.pub")"
+        "$python" interop/key_files.py check "$work/open-$kind" '' "$(tuf-repo key id "$work/open-$kind.pub")"
+    done
+    passes "securesystemslib opens the files of keygen, encrypted and not, signs with them, and has the same ids"
+}
+
 prepare_python
 cargo build --locked --bins
 cargo fetch --locked
@@ -188,5 +259,8 @@ release_files consistent
 release_files plain --no-consistent-snapshot
 key_types consistent
 key_types plain --no-consistent-snapshot
+key_files
+taken_over consistent
+taken_over plain
 
 echo "interop: $passed passed, 0 failed"

@@ -41,7 +41,7 @@ pub enum ParseError {
         reason: String,
     },
     /// Another major version of the specification, or none (before 1.0).
-    #[error("follows version '{found}' of the specification, not 1.x")]
+    #[error("{}", version_words(.found))]
     SpecVersion {
         /// What the metadata states.
         found: String,
@@ -52,6 +52,13 @@ pub enum ParseError {
         /// The id.
         keyid: KeyId,
     },
+}
+
+fn version_words(found: &str) -> String {
+    match found {
+        "" => "states no spec_version: it is from before version 1.0 of the specification".to_owned(),
+        found => format!("follows version '{found}' of the specification, not 1.x"),
+    }
 }
 
 /// Metadata with its signatures, and the very bytes that the signatures cover.

@@ -5,18 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::add_targets::same_file;
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
-use super::init::{Execution, refuse_existing};
-use super::layout::{Layout, MAX_METADATA, METADATA, POLICY, STAGED, TARGETS};
-use super::policy::TEMPLATE;
+use super::init::{Execution, UNBORN, refuse_existing};
+use super::layout::{Layout, METADATA, POLICY, STAGED, TARGETS};
+use super::lock;
+use super::policy::{ADOPTED, TEMPLATE};
 use super::scan::copy_digested;
-use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
+use crate::metadata::{Algorithm, Metadata, RoleName, Root, TargetFile, TargetPath, Targets};
 use crate::storage::{Batch, Folder, ReadFiles};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
+use crate::verify::Delegator;
+
+/// The largest root that is read from a source, in bytes.
+const LARGEST_ROOT: u64 = 4 << 20;
+/// The largest timestamp.
+const LARGEST_TIMESTAMP: u64 = 1 << 20;
+/// The largest of the other files, where nothing that was verified before states their length.
+const LARGEST: u64 = 1 << 28;
 
 /// Where a repository is taken from.
 pub trait Source {
@@ -106,13 +116,24 @@ pub fn adopt(
         return Ok(adopted);
     }
     fs::create_dir_all(dir).at(dir)?;
-    let made = [STAGED, METADATA, TARGETS].map(|name| dir.join(name));
-    let result = taken.put(dir, source, &mut adopted, progress);
+    let _lock = lock(&Folder::new(dir), Duration::ZERO)?;
+    let unborn = dir.join(UNBORN);
+    remove(&unborn)?;
+    let result = taken.put(dir, &unborn, source, &mut adopted, progress);
+    // nothing of a repository stays behind; folders with other things in them do
+    drop(remove(&unborn));
     if result.is_err() {
-        // nothing of a repository stays behind; folders with other things in them do
-        made.iter().for_each(|path| drop(fs::remove_dir(path)));
+        drop(fs::remove_dir(dir.join(TARGETS)));
     }
     result.map(|()| adopted)
+}
+
+/// Removes what is being made, or what a killed run has left of that.
+fn remove(unborn: &Path) -> Result<(), RepositoryError> {
+    match fs::remove_dir_all(unborn) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at(unborn),
+        _ => Ok(()),
+    }
 }
 
 /// The metadata that a client would take from a source.
@@ -134,16 +155,13 @@ impl Taken {
         taken.older_roots(source, trusted_root)?;
         taken.newer_roots(source)?;
         let layout = Layout::of(taken.set.root().consistent_snapshot);
-        let timestamp = required(source, "timestamp.json")?;
+        let timestamp = required(source, "timestamp.json", LARGEST_TIMESTAMP)?;
         let result = taken.set.update_timestamp(&timestamp).map(drop);
         result.map_err(|error| refused("timestamp.json", error))?;
-        let version = taken
-            .set
-            .timestamp()
-            .and_then(|timestamp| timestamp.snapshot())
-            .map_or(0, |listed| listed.version);
+        let listed = taken.set.timestamp().and_then(|timestamp| timestamp.snapshot());
+        let (version, length) = listed.map_or((0, None), |listed| (listed.version, listed.length));
         let name = layout.metadata_name(&RoleName::snapshot(), version);
-        let snapshot = required(source, &name)?;
+        let snapshot = required(source, &name, length.unwrap_or(LARGEST).min(LARGEST))?;
         let result = taken.set.update_snapshot(&snapshot, Origin::Remote).map(drop);
         result.map_err(|error| refused(&name, error))?;
         taken.delegations(source, layout)?;
@@ -156,34 +174,43 @@ impl Taken {
         Ok(taken)
     }
 
-    /// Takes the history in front of the trusted root as far back as it is there and leads to it.
+    /// Takes the history in front of the trusted root as far back as it is there, leads to it, and is signed by a
+    /// threshold of the trusted root's own keys. That an old root leads to a trusted one says nothing about the old one:
+    /// whoever has a key can make a root that trusts this key and the trusted root's alike.
     fn older_roots(&mut self, source: &dyn Source, trusted_root: &[u8]) -> Result<(), RepositoryError> {
         let version = self.set.root().version;
         let mut chain = vec![trusted_root.to_vec()];
         for older in (1..version).rev() {
-            match read(source, &format!("{older}.root.json"))? {
-                Some(bytes) => chain.push(bytes),
-                None => break,
+            let Some(bytes) = read(source, &format!("{older}.root.json"), LARGEST_ROOT)? else { break };
+            let newer = chain.last().map(Vec::as_slice).unwrap_or_default();
+            if !self.vouches_for(&bytes, older, newer) {
+                break;
             }
+            chain.push(bytes);
         }
-        chain.reverse();
-        let leads_up = |chain: &[Vec<u8>]| -> Result<(), TrustError> {
-            let mut set = TrustedMetadataSet::new(&chain[0], DateTime::<Utc>::MIN_UTC)?;
-            chain[1..].iter().try_for_each(|next| set.update_root(next).map(drop))
-        };
-        let start =
-            (0..chain.len()).find(|start| leads_up(&chain[*start..]).is_ok()).unwrap_or(chain.len() - 1);
-        self.first_root = version - (chain.len() - 1 - start) as u64;
-        for (version, bytes) in (self.first_root..).zip(chain.drain(start..)) {
+        self.first_root = version + 1 - chain.len() as u64;
+        for (version, bytes) in (self.first_root..).zip(chain.into_iter().rev()) {
             self.files.push((format!("{version}.root.json"), bytes));
         }
         Ok(())
     }
 
+    /// Tells whether the trusted root's keys have signed an older root, and that one leads to the next.
+    fn vouches_for(&self, older: &[u8], version: u64, newer: &[u8]) -> bool {
+        let Ok(metadata) = Metadata::<Root>::from_bytes(older) else { return false };
+        let signed = self.set.root().authority(&RoleName::root()).is_some_and(|authority| {
+            authority.check(metadata.signed_bytes(), &metadata.signatures).is_verified()
+        });
+        let mut set = TrustedMetadataSet::new(older, DateTime::<Utc>::MIN_UTC);
+        signed
+            && metadata.signed().version == version
+            && set.as_mut().is_ok_and(|set| set.update_root(newer).is_ok())
+    }
+
     fn newer_roots(&mut self, source: &dyn Source) -> Result<(), RepositoryError> {
         loop {
             let name = format!("{}.root.json", self.set.root().version + 1);
-            let Some(bytes) = read(source, &name)? else { return Ok(()) };
+            let Some(bytes) = read(source, &name, LARGEST_ROOT)? else { return Ok(()) };
             self.set.update_root(&bytes).map(drop).map_err(|error| refused(&name, error))?;
             self.files.push((name, bytes));
         }
@@ -208,9 +235,10 @@ impl Taken {
                 return Err(refused(role.as_str(), error));
             };
             let name = layout.metadata_name(&role, listed.version);
+            let limit = listed.length.unwrap_or(LARGEST).min(LARGEST);
             let all: Vec<RoleName> =
                 snapshot.meta.keys().filter_map(|path| RoleName::from_metapath(path)).collect();
-            let bytes = required(source, &name)?;
+            let bytes = required(source, &name, limit)?;
             let targets = self.set.update_targets(&bytes, &role, &delegator);
             let targets = targets.map_err(|error| refused(&name, error))?;
             pending.extend(children(targets, &all).into_iter().rev().map(|child| (child, role.clone())));
@@ -232,7 +260,7 @@ impl Taken {
             .collect();
         for name in names {
             if !self.files.iter().any(|(taken, _)| *taken == name) {
-                self.files.extend(read(source, &name)?.map(|bytes| (name, bytes)));
+                self.files.extend(read(source, &name, LARGEST)?.map(|bytes| (name, bytes)));
             }
         }
         Ok(())
@@ -270,9 +298,13 @@ impl Taken {
         adopted
     }
 
+    /// Puts all in place: targets first, then the policy, then the staged metadata, which makes the folder a repository,
+    /// then the live metadata. Killed before the staged metadata is there, the next run starts over; killed after that,
+    /// `publish` puts the very same live metadata.
     fn put(
         &self,
         dir: &Path,
+        unborn: &Path,
         source: &dyn Source,
         adopted: &mut Adopted,
         progress: &dyn Fn(u64),
@@ -280,23 +312,33 @@ impl Taken {
         let folder = Folder::new(dir);
         let mut batch = folder.batch().at(dir)?;
         self.copy_targets(dir, &mut batch, source, adopted, progress)?;
+        batch.put(POLICY, self.policy().as_bytes()).at(dir.join(POLICY))?;
+        fs::create_dir(unborn).at(unborn)?;
+        let waiting = Folder::new(unborn);
+        let mut metadata = waiting.batch().at(unborn)?;
         for (name, bytes) in &self.files {
             for side in [METADATA, STAGED] {
                 let name = format!("{side}/{name}");
-                batch.put(&name, bytes).at(dir.join(&name))?;
+                metadata.put(&name, bytes).at(waiting.file(&name))?;
             }
         }
+        metadata.commit().at(unborn)?;
+        let targets = dir.join(TARGETS);
+        fs::create_dir_all(&targets).at(targets)?;
+        batch.commit().at(dir)?;
+        for side in [STAGED, METADATA] {
+            fs::rename(waiting.file(side), folder.file(side)).at(folder.file(side))?;
+            File::open(dir).and_then(|folder| folder.sync_all()).at(dir)?;
+        }
+        Ok(())
+    }
+
+    fn policy(&self) -> String {
         let mut policy = TEMPLATE.to_owned();
         if self.first_root > 1 {
-            policy.push_str(&format!(
-                "\n# The first root of the history that was taken over: older clients were stranded before.\n[adopted]\nfirst-root = {}\n",
-                self.first_root
-            ));
+            policy.push_str(&format!("{ADOPTED}[adopted]\nfirst-root = {}\n", self.first_root));
         }
-        batch.put(POLICY, policy.as_bytes()).at(dir.join(POLICY))?;
-        batch.commit().at(dir)?;
-        let targets = dir.join(TARGETS);
-        fs::create_dir_all(&targets).at(targets)
+        policy
     }
 
     fn copy_targets(
@@ -372,14 +414,14 @@ fn children(targets: &Targets, listed: &[RoleName]) -> Vec<RoleName> {
     }
 }
 
-fn read(source: &dyn Source, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
-    source.metadata(name, MAX_METADATA).at(format!("{METADATA}/{name}"))
+fn read(source: &dyn Source, name: &str, limit: u64) -> Result<Option<Vec<u8>>, RepositoryError> {
+    source.metadata(name, limit).at(format!("{METADATA}/{name}"))
 }
 
-fn required(source: &dyn Source, name: &str) -> Result<Vec<u8>, RepositoryError> {
+fn required(source: &dyn Source, name: &str, limit: u64) -> Result<Vec<u8>, RepositoryError> {
     let missing =
         || RepositoryError::Refused { file: format!("{METADATA}/{name}"), reason: Refusal::Missing };
-    read(source, name)?.ok_or_else(missing)
+    read(source, name, limit)?.ok_or_else(missing)
 }
 
 fn refused(name: &str, error: TrustError) -> RepositoryError {

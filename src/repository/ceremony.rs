@@ -409,6 +409,24 @@ impl Repository {
         Ok(())
     }
 
+    /// Refuses metadata made elsewhere that delegates to a name to which others delegate: that role would have to be signed
+    /// as both demand, and whoever made the metadata could keep it from ever being written.
+    fn refuse_shared_names(&self, role: &RoleName, targets: &Targets) -> Result<(), RepositoryError> {
+        let graph = self.staged.graph();
+        for name in self.staged.delegated_by(targets) {
+            let other = graph.delegators(&name).iter().find(|delegator| *delegator != role);
+            let words = match other {
+                _ if name == *role || name.is_top_level() => {
+                    format!("delegates to '{name}', which no client follows")
+                }
+                Some(other) => format!("delegates to '{name}', which is a role of '{other}'"),
+                None => continue,
+            };
+            return Err(RepositoryError::Refused { file: role.metapath(), reason: Refusal::Finding(words) });
+        }
+        Ok(())
+    }
+
     /// Takes in the metadata of a delegated role that was made and signed elsewhere: it becomes the role's draft, if it is
     /// newer than what is written and signed as its delegations demand.
     ///
@@ -441,6 +459,7 @@ impl Repository {
                 return Err(refused(Refusal::Finding(words)));
             }
         }
+        self.refuse_shared_names(role, metadata.signed())?;
         let version = metadata.signed().version;
         let state = self.staged.targets_mut(role).ok_or_else(|| InputError::UnknownRole(role.to_string()))?;
         if version > super::lifetime::MAX_VERSION {

@@ -10,13 +10,13 @@ use chrono::{DateTime, Utc};
 use super::error::{AtPath, InputError, RepositoryError};
 use super::follow::expiry;
 use super::layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS};
-use super::policy::{Policy, TEMPLATE};
+use super::policy::{ADOPTED, Policy, TEMPLATE};
 use super::staged::draft_name;
 use crate::metadata::{MetaFile, Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::Folder;
 
 /// Where the drafts of a repository wait that is being made.
-const UNBORN: &str = ".tuf-init";
+pub(super) const UNBORN: &str = ".tuf-init";
 
 /// Makes a repository in a folder, which is made too where it is missing. Returns the files made, relative to it.
 /// With `dry_run` nothing is made.
@@ -69,8 +69,10 @@ pub(super) fn refuse_existing(dir: &Path) -> Result<(), InputError> {
     {
         return refused(live);
     }
-    if policy.symlink_metadata().is_ok() && fs::read(&policy).map_or(true, |text| text != TEMPLATE.as_bytes())
-    {
+    let is_ours = |text: String| {
+        text.strip_prefix(TEMPLATE).is_some_and(|rest| rest.is_empty() || rest.starts_with(ADOPTED))
+    };
+    if policy.symlink_metadata().is_ok() && !fs::read_to_string(&policy).is_ok_and(is_ours) {
         return refused(policy);
     }
     Ok(())

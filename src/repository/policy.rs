@@ -60,6 +60,10 @@ keep = 10
 # keep-within = "1d"
 "#;
 
+/// What stands in front of the section that `init --from` adds to [`TEMPLATE`].
+pub const ADOPTED: &str =
+    "\n# The first root of the history that was taken over: older clients were stranded before.\n";
+
 /// What `tuf-repo.toml` says, or the defaults.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -2,7 +2,9 @@
 
 use tuf::cli::failure::{Failure, FailureKind};
 use tuf::cli::text::shell_word;
+use tuf::metadata::ParseError;
 use tuf::repository::{InputError, Lacking, Refusal, RepositoryError, draft_of};
+use tuf::trusted_set::TrustError;
 
 /// Turns a failure of the library into one of a command.
 pub fn failure(error: RepositoryError) -> Failure {
@@ -62,7 +64,13 @@ fn refusal_hint(reason: &Refusal) -> Option<String> {
         Refusal::OtherBytes => {
             Some("tuf-repo bump ROLE --version N goes on with a version that is free".to_owned())
         }
-        Refusal::Untrusted(tuf::trusted_set::TrustError::Expired { role, .. }) => {
+        Refusal::Untrusted(TrustError::Invalid { reason: ParseError::SpecVersion { found }, .. })
+            if !found.starts_with("1.") =>
+        {
+            let advice = "no client of today reads that: tuf-repo init makes a new repository, tuf-repo key convert takes its keys over, tuf-repo add-targets lists its targets anew";
+            Some(advice.to_owned())
+        }
+        Refusal::Untrusted(TrustError::Expired { role, .. }) => {
             Some(format!("tuf-repo expire {} 90d, then sign and write", shell_word(role.as_str())))
         }
         Refusal::Finding(message) if message.contains("expired") => {
