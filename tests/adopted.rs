@@ -248,7 +248,9 @@ fn what_the_old_python_tool_made_is_taken_over_and_continued() {
             (&json!(4), &json!("kept"))
         );
         assert_eq!(targets["signed"]["targets"]["file.txt"]["custom"]["note"], "é");
-        assert_eq!(targets["signatures"][0]["keyid"], json!(tool.ids("targets")[0]));
+        // one key under two ids signs under one of them
+        let signer = targets["signatures"][0]["keyid"].as_str().unwrap();
+        assert!(tool.ids("targets").iter().any(|id| *id == signer), "{signer}");
         let stated = &targets["signed"]["delegations"]["keys"][&tool.ids("project")[0]];
         assert_eq!(stated["keyid_hash_algorithms"], json!(["sha256", "sha512"]));
         assert_eq!(targets["signed"]["spec_version"], shape.spec_version);
