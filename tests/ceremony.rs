@@ -306,6 +306,29 @@ fn the_metadata_of_a_delegated_role_made_elsewhere_is_taken_in_and_verified() {
     );
 }
 
+#[test]
+fn metadata_made_elsewhere_that_lays_hands_on_somebody_else_s_role_is_refused() {
+    let folder = three_of_five();
+    for (role, key) in [("project", "a"), ("other", "b")] {
+        let (key, paths) = (format!("keys/{key}.pub"), format!("{role}/*"));
+        folder.run(&["-r", "repo", "delegate", role, "--key", &key, "--paths", &paths]).exits(0);
+    }
+    write(&folder, &["targets", "snapshot", "timestamp", "a", "b"]).exits(0);
+    copy_tree(&folder.path("repo"), &folder.path("theirs"));
+    // a key that the owners of the other role do not have
+    let grab = ["delegate", "other", "--from", "project", "--key", "keys/f.pub", "--paths", "project/*"];
+    folder.run(&[&["-r", "theirs"], &grab[..]].concat()).exits(0);
+    folder.run(&["-r", "theirs", "sign", "project", "--key", "keys/a"]).exits(0);
+    let draft = folder.path("theirs/metadata.staged/.drafts/project.json");
+    fs::copy(draft, folder.path("project.json")).unwrap();
+    refused_without_a_trace(
+        &folder,
+        &["-r", "repo", "sign", "--import", "project.json"],
+        5,
+        "delegates to 'other', which is a role of 'targets'",
+    );
+}
+
 fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
