@@ -405,7 +405,10 @@ fn warns_of_metadata_that_is_longer_than_clients_take() {
     fs::write(world.path("manifest"), (0..40_000).map(line).collect::<String>()).unwrap();
     run(&world, &["add-targets", "--from-manifest", "manifest"]).exits(0);
     world.write(&[1, 2, 3]).unwrap();
-    // nothing is here of a target: that must be meant
+    // nothing is here of a target: that must be meant; of so many a person is shown some
+    let verified = run(&world, &["verify"]).exits(5);
+    assert_eq!(verified.stdout.lines().count(), 101);
+    assert!(verified.stdout.ends_with("and 39901 more, which --json lists\n"), "{:.300}", verified.stdout);
     let refused = run(&world, &["publish"]).exits(5);
     assert!(refused.stderr.contains("package-0"), "{}", refused.stderr);
     let policy = fs::read_to_string(world.path("tuf-repo.toml")).unwrap_or_default();

@@ -47,9 +47,15 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let versions: Vec<String> =
         report.versions.iter().map(|(role, version)| format!("{role} v{version}")).collect();
     let human = || {
-        let mut text: String = report.findings.iter().map(finding_line).collect();
+        let mut text: String = report.findings.iter().take(MOST.findings).map(finding_line).collect();
+        if let Some(more) = more_than(report.findings.len(), MOST.findings) {
+            text.push_str(&format!("and {more} more, which --json lists\n"));
+        }
         if report.ok() {
-            text.push_str(&format!("{what} verifies: {}\n", versions.join(", ")));
+            let named = versions.iter().take(MOST.roles).cloned().collect::<Vec<_>>().join(", ");
+            let more = more_than(versions.len(), MOST.roles);
+            let more = more.map(|more| format!(", and {more} more roles")).unwrap_or_default();
+            text.push_str(&format!("{what} verifies: {named}{more}\n"));
         }
         text
     };
@@ -60,6 +66,19 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         1 => Err(Failure::verification(format!("{what}: 1 error"))),
         errors => Err(Failure::verification(format!("{what}: {errors} errors"))),
     }
+}
+
+/// How much a person is shown; a repository may have a million targets and tens of thousands of hash bins.
+struct Most {
+    findings: usize,
+    roles: usize,
+}
+
+const MOST: Most = Most { findings: 100, roles: 50 };
+
+/// Returns by how many a number is beyond a bound.
+fn more_than(number: usize, bound: usize) -> Option<usize> {
+    number.checked_sub(bound).filter(|more| *more > 0)
 }
 
 /// Checks one of the repository's own folders.
