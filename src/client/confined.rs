@@ -151,7 +151,12 @@ impl Folder {
             }
             // somebody may take it for a left-over before it is locked
             let Some(folder) = self.folder(&name)? else { continue };
-            let _ = folder.try_lock();
+            match folder.try_lock() {
+                // somebody does, and is about to remove it
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                // a file system without locks sweeps nothing
+                Ok(()) | Err(_) => {}
+            }
             if self.holds(&name, &folder.0)? {
                 return Ok((folder, name));
             }
@@ -388,6 +393,25 @@ mod tests {
         folder.replace("file", b"inside").unwrap();
         assert_eq!(std::fs::read(outside.path().join("file")).unwrap(), b"outside");
         assert_eq!(std::fs::read(root.path().join("file")).unwrap(), b"inside");
+    }
+
+    /// A sweep that came between the making of a folder and its lock once emptied it, and then found it full again.
+    #[test]
+    fn folders_that_are_made_while_others_sweep_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let work = || {
+            for _ in 0..200 {
+                folder.sweep().unwrap();
+                let (staged, name) = folder.stage_folder().unwrap();
+                std::fs::write(root.path().join(&name).join("file"), b"").unwrap();
+                std::thread::yield_now();
+                assert_eq!(staged.names().unwrap(), ["file"]);
+                staged.remove_files().unwrap();
+                folder.remove_folder(&name).unwrap();
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
     }
 
     #[test]

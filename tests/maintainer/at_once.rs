@@ -123,8 +123,9 @@ fn a_lock_names_its_holder_and_is_released_by_its_death() {
     let site = Site::written();
     site.run(&["bump", "targets"]).exits(0);
     // a signer that takes its time holds the lock open
-    let mut holder =
-        site.command(&["write", "--key", "exec:sleep 20"]).stderr(Stdio::null()).spawn().unwrap();
+    // and waits for the lock, which the edits below have for a moment
+    let slow = ["write", "--wait", "60s", "--key", "exec:sleep 20"];
+    let mut holder = site.command(&slow).stderr(Stdio::null()).spawn().unwrap();
     let expected = format!("is in use by process {} (tuf-repo write)\n", holder.id());
     let began = Instant::now();
     loop {
