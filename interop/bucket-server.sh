@@ -138,10 +138,15 @@ stop() {
 }
 
 run() {
-    local variable
+    local variable attempt
     dir=$(mktemp -d)
-    trap 'stop "$dir"' EXIT
-    (start "$dir") >"$dir/variables" || exit 1
+    trap 'stop "$dir/server"; rm -rf "$dir"' EXIT
+    # it has been seen not to come up on a busy machine
+    for attempt in 1 2 3; do
+        if (start "$dir/server") >"$dir/variables"; then break; fi
+        stop "$dir/server"
+        ((attempt < 3)) || exit 1
+    done
     while read -r variable; do export "${variable?}"; done <"$dir/variables"
     "$@"
 }
