@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use crate::canonical::CanonicalError;
 use crate::crypto::{Fingerprint, fingerprint};
 use crate::metadata::{
     Delegations, MetaFile, Metadata, Mismatch, ParseError, RoleName, Root, Signed, Snapshot, TargetFile,
@@ -311,13 +312,44 @@ impl TrustedMetadataSet {
         role: &RoleName,
         delegator: &RoleName,
     ) -> Result<Verified<Targets>, TrustError> {
-        let snapshot = self.current_snapshot()?;
-        let listed = snapshot
-            .role(role)
-            .ok_or_else(|| TrustError::NotInSnapshot { role: role.clone(), version: snapshot.version })?;
+        let listed = self.listed(role)?;
         check_bytes(role, Some(listed), bytes)?;
-        let expected = listed.version;
-        let metadata: Metadata<Targets> = parse(role, bytes)?;
+        self.judge(parse(role, bytes)?, listed.version, role, delegator)
+    }
+
+    /// Judges as [`Self::verify_targets`] does what has been read already and is the file as [`Metadata::to_bytes`] writes
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Self::update_targets`].
+    pub fn verify_read_targets(
+        &self,
+        metadata: Metadata<Targets>,
+        role: &RoleName,
+        delegator: &RoleName,
+    ) -> Result<Verified<Targets>, TrustError> {
+        let listed = self.listed(role)?;
+        if listed.length.is_some() || listed.hashes.is_some() {
+            let invalid =
+                |reason: CanonicalError| TrustError::Invalid { role: role.clone(), reason: reason.into() };
+            check_bytes(role, Some(listed), &metadata.to_bytes().map_err(invalid)?)?;
+        }
+        self.judge(metadata, listed.version, role, delegator)
+    }
+
+    fn listed(&self, role: &RoleName) -> Result<&MetaFile, TrustError> {
+        let snapshot = self.current_snapshot()?;
+        let unlisted = || TrustError::NotInSnapshot { role: role.clone(), version: snapshot.version };
+        snapshot.role(role).ok_or_else(unlisted)
+    }
+
+    fn judge(
+        &self,
+        metadata: Metadata<Targets>,
+        expected: u64,
+        role: &RoleName,
+        delegator: &RoleName,
+    ) -> Result<Verified<Targets>, TrustError> {
         let targets = self.verified_by(delegator, role, metadata)?;
         let found = targets.signed().version;
         if found != expected {
@@ -335,7 +367,7 @@ impl TrustedMetadataSet {
         let targets = self.targets.get(role).ok_or(TrustError::OutOfOrder { missing: role.clone() })?;
         let authority = self.authority(delegator, role)?;
         let metadata = targets.metadata();
-        let result = authority.check(metadata.signed_bytes(), &metadata.signatures);
+        let result = authority.check(metadata.covered());
         match result.is_verified() {
             true => Ok(targets.signed()),
             false => Err(Unsigned { role: role.clone(), version: targets.signed().version, result }.into()),
@@ -470,7 +502,7 @@ impl TargetSearch {
     }
 
     /// Looks for the target in a visited role's metadata; where it is not, lines up the role's delegations.
-    pub fn look<'a>(&mut self, visit: &Visit, targets: &'a Targets) -> Option<&'a TargetFile> {
+    pub fn look(&mut self, visit: &Visit, targets: &Targets) -> Option<TargetFile> {
         if let Some(file) = targets.targets.get(&self.path) {
             return Some(file);
         }

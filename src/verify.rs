@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::crypto::{Fingerprint, fingerprint, verify_signature};
 use crate::metadata::{
-    Delegations, Key, KeyId, Metadata, RoleKeys, RoleName, Root, Signature, Signed, Targets,
+    Covered, Delegations, Key, KeyId, Metadata, RoleKeys, RoleName, Root, Signature, Signed, Targets,
 };
 
 /// The keys that a delegator trusts for a role, and how many of them must sign.
@@ -35,28 +35,43 @@ impl<'a> Authority<'a> {
         self.keys.iter().filter_map(|(_, key)| key.and_then(fingerprint)).collect::<BTreeSet<_>>().len()
     }
 
-    /// Checks signatures over bytes.
-    pub fn check(&self, signed_bytes: &[u8], signatures: &[Signature]) -> VerificationResult {
+    /// Returns what is found where nothing is signed.
+    pub fn unsigned(&self) -> VerificationResult {
+        let missing = self.keys.iter().map(|(id, _)| (*id).clone()).collect();
+        VerificationResult { threshold: self.threshold, signed: Vec::new(), missing }
+    }
+
+    /// Checks signatures over bytes. What is found valid is noted beside them, and not computed again.
+    pub fn check(&self, covered: Covered<'_>) -> VerificationResult {
         let mut counted: BTreeSet<Fingerprint> = BTreeSet::new();
         let mut result =
             VerificationResult { threshold: self.threshold, signed: Vec::new(), missing: Vec::new() };
         for (id, key) in &self.keys {
-            let identity = key.and_then(fingerprint);
-            let valid = signatures.iter().find(|signature| signature.keyid == **id).is_some_and(|signature| {
-                let bytes = hex::decode(&signature.sig);
-                matches!((key, bytes), (Some(key), Ok(bytes)) if verify_signature(key, signed_bytes, &bytes).is_ok())
-            });
-            match identity {
-                Some(identity) if valid => {
+            let signature = covered.signatures.iter().find(|signature| signature.keyid == **id);
+            match key.zip(signature).and_then(|(key, signature)| holds(covered, key, signature)) {
+                Some(identity) => {
                     if counted.insert(identity) {
                         result.signed.push((*id).clone());
                     }
                 }
-                _ => result.missing.push((*id).clone()),
+                None => result.missing.push((*id).clone()),
             }
         }
         result
     }
+}
+
+/// Returns whose signature one is; `None` where it is not valid.
+fn holds(covered: Covered<'_>, key: &Key, signature: &Signature) -> Option<Fingerprint> {
+    let identity = fingerprint(key)?;
+    let proof = [identity.as_bytes(), key.scheme.as_bytes(), b"\0", signature.sig.as_bytes()].concat();
+    if covered.proofs.contains(&proof) {
+        return Some(identity);
+    }
+    let bytes = hex::decode(&signature.sig).ok()?;
+    verify_signature(key, covered.bytes, &bytes).ok()?;
+    covered.proofs.add(proof);
+    Some(identity)
 }
 
 /// What a check of signatures found.
@@ -153,7 +168,7 @@ pub fn verify_delegate<T: Signed>(
     authority: &Authority<'_>,
     metadata: Metadata<T>,
 ) -> Result<Verified<T>, Unsigned> {
-    let result = authority.check(metadata.signed_bytes(), &metadata.signatures);
+    let result = authority.check(metadata.covered());
     if result.is_verified() {
         return Ok(Verified(metadata));
     }
@@ -165,7 +180,7 @@ pub fn verify_delegate<T: Signed>(
 /// # Errors
 /// [`Unsigned`] where it is not.
 pub fn verify_self_signed(root: Metadata<Root>) -> Result<Verified<Root>, Unsigned> {
-    let own = own_authority(root.signed()).check(root.signed_bytes(), &root.signatures);
+    let own = own_authority(root.signed()).check(root.covered());
     if own.is_verified() {
         return Ok(Verified(root));
     }
@@ -177,7 +192,7 @@ pub fn verify_self_signed(root: Metadata<Root>) -> Result<Verified<Root>, Unsign
 /// # Errors
 /// [`Unsigned`] with the first threshold that is not met.
 pub fn verify_successor(trusted: &Root, root: Metadata<Root>) -> Result<Verified<Root>, Unsigned> {
-    let old = own_authority(trusted).check(root.signed_bytes(), &root.signatures);
+    let old = own_authority(trusted).check(root.covered());
     if !old.is_verified() {
         return Err(Unsigned { role: RoleName::root(), version: root.signed().version, result: old });
     }

@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use super::{CanonicalError, MAX_DEPTH, Member, plain_run};
 
+/// Eight spaces.
+const SPACES: u64 = 0x2020_2020_2020_2020;
+
 /// One member of an object while it is written: where its key and the whole of it stand in the output.
 struct Entry {
     key: Range<usize>,
@@ -34,6 +37,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
         Ok(encoder.out)
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
@@ -42,9 +46,18 @@ impl<'a, 'm> Encoder<'a, 'm> {
         CanonicalError::Syntax { offset: self.at, expected }
     }
 
+    #[inline]
     fn white_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
+            // lines are laid out with many spaces
+            while let Some(word) = self.text.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
+                let spaces = (u64::from_le_bytes(*word) ^ SPACES).trailing_zeros() / 8;
+                self.at += spaces as usize;
+                if spaces < 8 {
+                    break;
+                }
+            }
         }
     }
 
@@ -216,6 +229,14 @@ impl<'a, 'm> Encoder<'a, 'm> {
     }
 
     fn string(&mut self) -> Result<(), CanonicalError> {
+        // most strings hold nothing that is escaped: they are copied with their quotes
+        let rest = &self.text[self.at..];
+        let plain = 1 + plain_run(&rest[1..]);
+        if rest.get(plain) == Some(&b'"') {
+            self.out.extend_from_slice(&rest[..=plain]);
+            self.at += plain + 1;
+            return Ok(());
+        }
         self.at += 1;
         self.out.push(b'"');
         loop {
@@ -298,7 +319,8 @@ fn compare_keys(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
     if a.contains(&b'\\') || b.contains(&b'\\') { meant(a).cmp(meant(b)) } else { a.cmp(b) }
 }
 
-fn meant(key: &[u8]) -> impl Iterator<Item = u8> + '_ {
+/// Returns the characters that a string in canonical text means.
+pub(super) fn meant(key: &[u8]) -> impl Iterator<Item = u8> + '_ {
     let mut bytes = key.iter().copied();
     std::iter::from_fn(move || match bytes.next() {
         Some(b'\\') => bytes.next(),

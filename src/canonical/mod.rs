@@ -9,16 +9,24 @@
 
 mod encoder;
 mod layout;
+mod scan;
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::Range;
 
+use bytes::Bytes;
 use serde::Serialize;
 
-use encoder::Encoder;
+use encoder::{Encoder, meant};
 pub use layout::pretty;
+pub(crate) use scan::{Scanner, member};
 
 /// The deepest nesting of objects and arrays that is read.
 pub const MAX_DEPTH: usize = 64;
+
+/// Up to this many bytes of a member are copied, to let go of the rest.
+const FEW_BYTES: usize = 1 << 20;
 
 /// Why a text has no canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,12 +107,13 @@ impl<'a, const N: usize> Members<'a, N> {
     }
 
     /// Returns the value of a member in canonical form; `None` where there is no such member.
-    pub fn into_canonical(self, name: &str) -> Option<Vec<u8>> {
+    pub fn into_canonical(self, name: &str) -> Option<Bytes> {
         let range = self.find(name)?.written.clone()?;
-        let mut out = self.canonical;
-        out.truncate(range.end);
-        out.drain(..range.start);
-        Some(out)
+        // what is kept may be one of many, and what is large costs as much to copy
+        match self.canonical.get(range.clone())? {
+            few if few.len() <= FEW_BYTES => Some(Bytes::copy_from_slice(few)),
+            _ => Some(Bytes::from(self.canonical).slice(range)),
+        }
     }
 
     fn find(&self, name: &str) -> Option<&Member<'a>> {
@@ -120,6 +129,43 @@ pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Canonical
     let text = serde_json::to_vec(value)
         .map_err(|_| CanonicalError::Syntax { offset: 0, expected: "a value that JSON can express" })?;
     from_json(&text)
+}
+
+/// Writes a string in canonical form.
+pub(crate) fn write_string(text: &str, to: &mut Vec<u8>) {
+    to.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+        to.extend_from_slice(&rest[..at]);
+        to.extend_from_slice(&[b'\\', rest[at]]);
+        rest = &rest[at + 1..];
+    }
+    to.extend_from_slice(rest);
+    to.push(b'"');
+}
+
+/// Returns what a string means that stands in canonical text, without its quotes.
+pub(crate) fn meaning(string: &[u8]) -> Cow<'_, str> {
+    if !string.contains(&b'\\') {
+        return String::from_utf8_lossy(string);
+    }
+    Cow::Owned(String::from_utf8_lossy(&meant(string).collect::<Vec<u8>>()).into_owned())
+}
+
+/// Compares what a string in canonical text means with a text, by code point.
+pub(crate) fn compare_meaning(string: &[u8], text: &str) -> Ordering {
+    match string.contains(&b'\\') {
+        true => meant(string).cmp(text.bytes()),
+        false => string.cmp(text.as_bytes()),
+    }
+}
+
+/// Returns canonical text as JSON, which wants control characters escaped.
+pub(crate) fn as_json(canonical: &[u8]) -> Cow<'_, [u8]> {
+    match canonical.iter().any(|byte| *byte < b' ') {
+        true => Cow::Owned(pretty(canonical)),
+        false => Cow::Borrowed(canonical),
+    }
 }
 
 /// Counts the bytes up to the first that is a quote, a backslash or a control character: what a string holds as it is.
@@ -301,7 +347,7 @@ mod tests {
                 let expected = (!name.contains('"')).then(|| from_value(&value).unwrap());
                 let read = members.text(&name).map(|text| from_json(text.as_bytes()).unwrap());
                 prop_assert_eq!(&read, &expected);
-                prop_assert_eq!(members.into_canonical(&name), expected);
+                prop_assert_eq!(members.into_canonical(&name).map(Vec::from), expected);
             }
         }
 

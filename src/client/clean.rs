@@ -61,7 +61,7 @@ pub fn clean(
     }
     if let Some(dir) = targets.filter(|_| judged == Judged::All) {
         let keep = |path: &str, file: &std::fs::File| match listed(&trusted, path, limits) {
-            Some(info) => holds(file, info),
+            Some(info) => holds(file, &info),
             None => Ok(false),
         };
         dir.clean(&keep, &mut cleaned.targets)?;
@@ -107,7 +107,7 @@ fn vouch(
 }
 
 /// Returns what the role that answers for a path says of it.
-fn listed<'a>(trusted: &'a TrustedMetadataSet, path: &str, limits: &Limits) -> Option<&'a TargetFile> {
+fn listed(trusted: &TrustedMetadataSet, path: &str, limits: &Limits) -> Option<TargetFile> {
     let mut search = TargetSearch::new(path, limits.delegations.saturating_add(1));
     while let Some(visit) = search.next_visit() {
         if let Some(info) = search.look(&visit, trusted.targets(&visit.role)?) {

@@ -85,7 +85,7 @@ fn check_pins(bytes: &[u8], pins: &[KeyId]) -> Result<(), ClientError> {
         .authority(&role)
         .ok_or(TrustError::NotDelegated { role: role.clone(), delegator: role.clone() })?;
     authority.keys.retain(|(id, key)| key.is_some_and(|key| pins.contains(id) && key.id() == **id));
-    let result = authority.check(root.signed_bytes(), &root.signatures);
+    let result = authority.check(root.covered());
     if result.is_verified() {
         return Ok(());
     }

@@ -30,8 +30,8 @@ impl Updater<'_> {
         for role in &roles {
             let Some(targets) = self.trusted.targets(role) else { continue };
             for (path, info) in &targets.targets {
-                if self.answers(path).as_ref() == Some(role) {
-                    listed.push(ListedTarget { path: path.clone(), role: role.clone(), info: info.clone() });
+                if self.answers(&path).as_ref() == Some(role) {
+                    listed.push(ListedTarget { path: path.into_owned(), role: role.clone(), info });
                 }
             }
         }

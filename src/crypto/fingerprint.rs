@@ -5,6 +5,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::public_key::PublicKey;
+use super::read_keys;
 use crate::metadata::Key;
 
 /// The identity of a public key, whatever id, scheme or spelling metadata gives it: SHA-256 over its
@@ -23,8 +24,19 @@ impl fmt::Debug for Fingerprint {
 
 /// Computes the fingerprint of a key; none where its type is unknown or the key is malformed.
 pub fn fingerprint(key: &Key) -> Option<Fingerprint> {
-    let der = PublicKey::of(key).and_then(|public| public.to_spki()).ok()?;
-    Some(Fingerprint(Sha256::digest(der.as_bytes()).into()))
+    read_keys::read(key).ok()?.fingerprint
+}
+
+impl Fingerprint {
+    pub(super) fn of(public: &PublicKey) -> Option<Self> {
+        let der = public.to_spki().ok()?;
+        Some(Self(Sha256::digest(der.as_bytes()).into()))
+    }
+
+    /// Returns the fingerprint as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 #[cfg(test)]

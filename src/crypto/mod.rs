@@ -14,6 +14,7 @@ mod pem;
 mod pkcs8_file;
 mod private_key;
 mod public_key;
+mod read_keys;
 mod scheme;
 mod securesystemslib;
 mod signer;

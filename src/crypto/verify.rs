@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use signature::Verifier;
 
 use super::public_key::PublicKey;
+use super::read_keys;
 use super::scheme::Scheme;
 use crate::metadata::Key;
 
@@ -47,8 +48,8 @@ pub fn verify_signature(key: &Key, message: &[u8], signature: &[u8]) -> Result<(
         SignatureError::UnsupportedScheme { keytype: key.keytype.clone(), scheme: key.scheme.clone() }
     })?;
     let malformed = |reason: String| SignatureError::MalformedKey { keytype: key.keytype.clone(), reason };
-    let public = PublicKey::of(key).map_err(|error| malformed(error.to_string()))?;
-    let valid = match (scheme, &public) {
+    let read = read_keys::read(key).map_err(|error| malformed(error.to_string()))?;
+    let valid = match (scheme, &read.public) {
         (Scheme::Ed25519, PublicKey::Ed25519(key)) => Ed25519Signature::from_slice(signature)
             .and_then(|signature| key.verify_strict(message, &signature))
             .is_ok(),

@@ -1,7 +1,10 @@
 //! The envelope around signed metadata: reading bytes, keeping what was signed as it was received.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Mutex;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Extra, KeyId, Signed};
@@ -61,6 +64,53 @@ fn version_words(found: &str) -> String {
     }
 }
 
+/// Signatures over bytes that have been found valid, so that nobody has to find it again. What one is found by is for
+/// [`crate::verify`] to say; no proof is ever about other bytes.
+#[derive(Default)]
+pub struct Proofs(Mutex<Vec<Box<[u8]>>>);
+
+impl Proofs {
+    /// Tells whether something was found.
+    pub(crate) fn contains(&self, proof: &[u8]) -> bool {
+        self.0.lock().is_ok_and(|proofs| proofs.iter().any(|known| **known == *proof))
+    }
+
+    /// Notes what was found.
+    pub(crate) fn add(&self, proof: Vec<u8>) {
+        if let Ok(mut proofs) = self.0.lock() {
+            proofs.push(proof.into());
+        }
+    }
+}
+
+impl Clone for Proofs {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(self.0.lock().map(|proofs| proofs.clone()).unwrap_or_default()))
+    }
+}
+
+impl PartialEq for Proofs {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Proofs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proofs")
+    }
+}
+
+/// Bytes, the signatures over them, and what was found of these.
+#[derive(Debug, Clone, Copy)]
+pub struct Covered<'a> {
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// The signatures.
+    pub signatures: &'a [Signature],
+    pub(crate) proofs: &'a Proofs,
+}
+
 /// Metadata with its signatures, and the very bytes that the signatures cover.
 ///
 /// Reading it says that it is well-formed, not that anyone signed it: see [`crate::verify`].
@@ -69,7 +119,8 @@ pub struct Metadata<T> {
     /// The signatures, one for a key id at most.
     pub signatures: Vec<Signature>,
     signed: T,
-    canonical: Vec<u8>,
+    canonical: Bytes,
+    proofs: Proofs,
 }
 
 impl<T: Signed> Metadata<T> {
@@ -78,16 +129,28 @@ impl<T: Signed> Metadata<T> {
     /// # Errors
     /// [`ParseError`] where the bytes are not metadata of this kind.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ParseError> {
+        Self::from_bytes_with(bytes, "").map(|(metadata, _)| metadata)
+    }
+
+    /// Reads metadata from JSON, and the text of one more member beside `signatures` and `signed`; a draft's notes.
+    ///
+    /// # Errors
+    /// As [`Metadata::from_bytes`].
+    pub fn from_bytes_with<'b>(
+        bytes: &'b [u8],
+        note: &'b str,
+    ) -> Result<(Self, Option<&'b str>), ParseError> {
         let malformed = |reason: String| ParseError::Malformed { kind: T::TYPE, reason };
         let json = |error: serde_json::Error| malformed(error.to_string());
         // the whole is checked for duplicate keys, floats and depth before anything else reads it
-        let envelope = canonical::members_from_json(bytes, ["signatures", "signed"])?;
+        let envelope = canonical::members_from_json(bytes, ["signatures", "signed", note])?;
+        let note = envelope.text(note);
         let missing = |name: &str| malformed(format!("'{name}' is missing"));
         let raw = envelope.text("signed").ok_or_else(|| missing("signed"))?;
         let signatures = envelope.text("signatures").ok_or_else(|| missing("signatures"))?;
         let signatures: Vec<Signature> = serde_json::from_str(signatures).map_err(json)?;
         let canonical = envelope.into_canonical("signed").ok_or_else(|| missing("signed"))?;
-        let signed: T = match serde_json::from_str(raw) {
+        let signed = match T::read(raw, &canonical) {
             Ok(signed) => signed,
             Err(error) => {
                 // metadata from before 1.0 is told apart from broken metadata
@@ -101,7 +164,16 @@ impl<T: Signed> Metadata<T> {
         if let Some(twice) = signatures.iter().find(|signature| !keyids.insert(&signature.keyid)) {
             return Err(ParseError::DuplicateSignature { keyid: twice.keyid.clone() });
         }
-        Ok(Self { signatures, signed, canonical })
+        Ok((Self { signatures, signed, canonical, proofs: Proofs::default() }, note))
+    }
+
+    /// Reads metadata from the bytes that signatures cover; it has no signatures then.
+    ///
+    /// # Errors
+    /// As [`Metadata::from_bytes`].
+    pub fn from_signed_bytes(signed: &[u8]) -> Result<Self, ParseError> {
+        let json = canonical::as_json(signed);
+        Self::from_bytes(&[b"{\"signatures\":[],\"signed\":", &*json, b"}"].concat())
     }
 
     /// Wraps metadata that nobody has signed yet.
@@ -109,8 +181,8 @@ impl<T: Signed> Metadata<T> {
     /// # Errors
     /// [`CanonicalError`] where `custom` or unknown members hold what canonical JSON refuses.
     pub fn unsigned(signed: T) -> Result<Self, CanonicalError> {
-        let canonical = canonical::from_value(&signed)?;
-        Ok(Self { signatures: Vec::new(), signed, canonical })
+        let (signed, canonical) = signed.into_canonical()?;
+        Ok(Self { signatures: Vec::new(), signed, canonical, proofs: Proofs::default() })
     }
 
     /// Returns what is signed.
@@ -128,6 +200,11 @@ impl<T: Signed> Metadata<T> {
         &self.canonical
     }
 
+    /// Returns what is to be verified.
+    pub fn covered(&self) -> Covered<'_> {
+        Covered { bytes: &self.canonical, signatures: &self.signatures, proofs: &self.proofs }
+    }
+
     /// Writes the file: deterministic, members sorted, signatures in their order.
     ///
     /// # Errors
@@ -141,32 +218,21 @@ impl<T: Signed> Metadata<T> {
     /// # Errors
     /// As [`Metadata::to_bytes`].
     pub fn to_bytes_with(&self, note: Option<(&str, &serde_json::Value)>) -> Result<Vec<u8>, CanonicalError> {
-        file_bytes(&self.signatures, &self.canonical, note)
+        let mut text = Vec::with_capacity(self.canonical.len() + 512);
+        text.push(b'{');
+        if let Some((name, value)) = note {
+            text.extend_from_slice(&canonical::from_value(name)?);
+            text.push(b':');
+            text.extend_from_slice(&canonical::from_value(value)?);
+            text.push(b',');
+        }
+        text.extend_from_slice(b"\"signatures\":");
+        text.extend_from_slice(&canonical::from_value(&self.signatures)?);
+        text.extend_from_slice(b",\"signed\":");
+        text.extend_from_slice(&self.canonical);
+        text.push(b'}');
+        Ok(canonical::pretty(&text))
     }
-}
-
-/// Writes the file of metadata from its parts: the signatures, the bytes that they cover, and one more member.
-///
-/// # Errors
-/// As [`Metadata::to_bytes`].
-pub fn file_bytes(
-    signatures: &[Signature],
-    signed: &[u8],
-    note: Option<(&str, &serde_json::Value)>,
-) -> Result<Vec<u8>, CanonicalError> {
-    let mut text = b"{".to_vec();
-    if let Some((name, value)) = note {
-        text.extend_from_slice(&canonical::from_value(name)?);
-        text.push(b':');
-        text.extend_from_slice(&canonical::from_value(value)?);
-        text.push(b',');
-    }
-    text.extend_from_slice(b"\"signatures\":");
-    text.extend_from_slice(&canonical::from_value(signatures)?);
-    text.extend_from_slice(b",\"signed\":");
-    text.extend_from_slice(signed);
-    text.push(b'}');
-    Ok(canonical::pretty(&text))
 }
 
 /// Reads `spec_version` alone.

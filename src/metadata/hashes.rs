@@ -180,6 +180,18 @@ impl<'de> Deserialize<'de> for Hashes {
     }
 }
 
+/// Writes a digest in hexadecimal.
+pub(crate) fn digits(digest: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half & 15)]);
+    let mut text = String::with_capacity(2 * digest.len());
+    for byte in digest {
+        text.push(digit(byte >> 4));
+        text.push(digit(*byte));
+    }
+    text
+}
+
 /// Computes the digests of one stream of bytes.
 pub struct Hasher {
     contexts: Vec<(Algorithm, digest::Context)>,
@@ -208,7 +220,7 @@ impl Hasher {
     /// Returns how many bytes went in, and their digests.
     pub fn finish(self) -> (u64, Hashes) {
         let finished =
-            |(algorithm, context): (_, digest::Context)| (algorithm, hex::encode(context.finish()));
+            |(algorithm, context): (_, digest::Context)| (algorithm, digits(context.finish().as_ref()));
         (self.length, self.contexts.into_iter().map(finished).collect())
     }
 

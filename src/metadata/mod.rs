@@ -7,17 +7,20 @@ mod hashes;
 mod key;
 mod role_name;
 mod roles;
+mod target_map;
 mod target_path;
 mod targets;
 pub mod time;
 
 use serde::{Deserialize, Deserializer};
 
-pub use envelope::{Metadata, ParseError, Signature, file_bytes};
+pub use envelope::{Covered, Metadata, ParseError, Proofs, Signature};
+pub(crate) use hashes::digits;
 pub use hashes::{Algorithm, Hasher, Hashes, MetaFile, Mismatch};
 pub use key::{Key, KeyId};
 pub use role_name::{RoleName, RoleNameError, TOP_LEVEL};
 pub use roles::{RoleKeys, Root, Signed, Snapshot, Timestamp};
+pub use target_map::TargetMap;
 pub use target_path::{TargetPath, TargetPathError, path_hash, pattern_matches};
 pub use targets::{DelegatedRole, Delegations, SuccinctRoles, TargetFile, Targets};
 

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+use crate::canonical::{self, CanonicalError};
 
 use super::{Extra, Key, KeyId, MetaFile, RoleName, SPEC_VERSION, TOP_LEVEL};
 
@@ -29,11 +32,27 @@ pub trait Signed: Serialize + for<'de> Deserialize<'de> + Clone + PartialEq {
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
+    /// Reads the model from JSON text, whose canonical form may be kept.
+    ///
+    /// # Errors
+    /// Where the text is not what the specification describes.
+    fn read(raw: &str, canonical: &Bytes) -> Result<Self, serde_json::Error> {
+        let _ = canonical;
+        serde_json::from_str(raw)
+    }
+    /// Puts the model into canonical form, which may be kept.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] where it holds what canonical JSON refuses.
+    fn into_canonical(self) -> Result<(Self, Bytes), CanonicalError> {
+        let canonical = canonical::from_value(&self)?;
+        Ok((self, canonical.into()))
+    }
 }
 
 /// Implements [`Signed`] over the fields `version`, `expires` and `spec_version`.
 macro_rules! signed {
-    ($kind:ident, $type:literal, $check:expr) => {
+    ($kind:ident, $type:literal, $check:expr $(, $more:item)*) => {
         impl Signed for $kind {
             const TYPE: &'static str = $type;
 
@@ -60,6 +79,8 @@ macro_rules! signed {
             fn check(&self) -> Result<(), String> {
                 ($check)(self)
             }
+
+            $($more)*
         }
     };
 }

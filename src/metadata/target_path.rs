@@ -31,6 +31,14 @@ impl TargetPath {
     /// # Errors
     /// [`TargetPathError`] for whatever would not stay inside a folder or not be a file there.
     pub fn parse(path: &str) -> Result<Self, TargetPathError> {
+        Self::check(path).map(|()| Self(path.to_owned()))
+    }
+
+    /// Tells whether a string is a target path.
+    ///
+    /// # Errors
+    /// As [`TargetPath::parse`].
+    pub fn check(path: &str) -> Result<(), TargetPathError> {
         let refused = |reason| {
             let path = path.chars().take(128).collect::<String>().escape_debug().to_string();
             Err(TargetPathError { path, reason })
@@ -44,7 +52,8 @@ impl TargetPath {
         if path.len() > LONGEST_PATH {
             return refused("is too long");
         }
-        if path.chars().any(char::is_control) {
+        let is_plain = |byte: &u8| (b' '..=b'~').contains(byte);
+        if !path.as_bytes().iter().all(is_plain) && path.chars().any(char::is_control) {
             return refused("has a control character");
         }
         for part in path.split('/') {
@@ -55,7 +64,7 @@ impl TargetPath {
                 _ => {}
             }
         }
-        Ok(Self(path.to_owned()))
+        Ok(())
     }
 
     /// Returns the path as text.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,8 @@ use serde_json::Value;
 
 use super::roles::{Signed, signed};
 use super::target_path::{path_hash, pattern_matches};
-use super::{Extra, Hashes, Key, KeyId, RoleName, SPEC_VERSION, Text};
+use super::{Extra, Hashes, Key, KeyId, RoleName, SPEC_VERSION, TargetMap, Text};
+use crate::canonical::{self, CanonicalError};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum TargetsType {
@@ -47,8 +49,8 @@ pub struct Targets {
     /// When it stops being trusted.
     #[serde(with = "super::time")]
     pub expires: DateTime<Utc>,
-    /// The files by target path. Any string may be listed; see [`super::TargetPath`] for those that can be stored.
-    pub targets: BTreeMap<String, TargetFile>,
+    /// The files by target path.
+    pub targets: TargetMap,
     /// Whom this role trusts in turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delegations: Option<Delegations>,
@@ -65,7 +67,7 @@ impl Targets {
             spec_version: SPEC_VERSION.to_owned(),
             version: 1,
             expires,
-            targets: BTreeMap::new(),
+            targets: TargetMap::new(),
             delegations: None,
             extra: Extra::new(),
         };
@@ -74,10 +76,28 @@ impl Targets {
     }
 }
 
-signed!(Targets, "targets", |targets: &Targets| targets
-    .delegations
-    .as_ref()
-    .map_or(Ok(()), Delegations::check));
+signed!(
+    Targets,
+    "targets",
+    |targets: &Targets| targets.delegations.as_ref().map_or(Ok(()), Delegations::check),
+    // the files stay in the text
+    fn read(raw: &str, canonical: &Bytes) -> Result<Self, serde_json::Error> {
+        let Some(start) = canonical::member(canonical, "targets") else { return serde_json::from_str(raw) };
+        let (files, end) = TargetMap::within(canonical, start).map_err(serde::de::Error::custom)?;
+        let head = [&canonical[..start], b"{}", &canonical[end..]].concat();
+        let mut targets: Self = serde_json::from_slice(&canonical::as_json(&head))?;
+        targets.targets = files;
+        Ok(targets)
+    },
+    fn into_canonical(mut self) -> Result<(Self, Bytes), CanonicalError> {
+        let files = std::mem::take(&mut self.targets);
+        let head = canonical::from_value(&self)?;
+        let place = canonical::member(&head, "targets").unwrap_or(0);
+        let (whole, files) = files.put_into(&head, place)?;
+        self.targets = files;
+        Ok((self, whole))
+    }
+);
 
 /// A role's delegations: the keys, and the roles in order of priority or the hash bins.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -270,29 +290,6 @@ fn unknown<'de, A: MapAccess<'de>>(extra: &mut Extra, name: String, map: &mut A)
     Ok(())
 }
 
-/// Reads target files by path. A map that is made of all its entries at once is made faster and takes less memory than
-/// one that they are put into one by one. Of two entries for one path the last one counts; a path stands only once in what
-/// was put into canonical form.
-fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, TargetFile>, D::Error> {
-    struct Entries;
-    impl<'de> Visitor<'de> for Entries {
-        type Value = BTreeMap<String, TargetFile>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("target files by path")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut entries = Vec::new();
-            while let Some(entry) = map.next_entry()? {
-                entries.push(entry);
-            }
-            Ok(entries.into_iter().collect())
-        }
-    }
-    deserializer.deserialize_map(Entries)
-}
-
 // By hand and not derived: serde's flatten buffers everything it is given, which for a large `targets` object
 // costs several times the memory and the time.
 impl<'de> Deserialize<'de> for TargetFile {
@@ -333,8 +330,6 @@ impl<'de> Deserialize<'de> for Targets {
         struct Time(#[serde(with = "super::time")] DateTime<Utc>);
         #[derive(Deserialize)]
         struct Positive(#[serde(deserialize_with = "super::positive")] u64);
-        #[derive(Deserialize)]
-        struct Files(#[serde(deserialize_with = "files")] BTreeMap<String, TargetFile>);
 
         struct Fields;
         impl<'de> Visitor<'de> for Fields {
@@ -353,7 +348,7 @@ impl<'de> Deserialize<'de> for Targets {
                         "spec_version" => spec_version = Some(map.next_value()?),
                         "version" => version = Some(map.next_value::<Positive>()?.0),
                         "expires" => expires = Some(map.next_value::<Time>()?.0),
-                        "targets" => targets = Some(map.next_value::<Files>()?.0),
+                        "targets" => targets = Some(map.next_value()?),
                         "delegations" => delegations = Some(map.next_value()?),
                         _ => unknown(&mut extra, name.0.into_owned(), &mut map)?,
                     }

@@ -13,7 +13,7 @@ use super::layout::TARGETS;
 use super::listing::{Custom, Entry};
 use super::scan::{FoundTarget, copy_digested, digest_all, digest_file};
 use super::staged::DraftPlan;
-use crate::metadata::{Algorithm, Extra, Hashes, RoleName, TargetFile, TargetPath};
+use crate::metadata::{Algorithm, Extra, Hashes, RoleName, TargetFile};
 
 /// What happens to a target that is listed with other bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Repository {
                 let (role, path) = (request.role.clone(), path.to_owned());
                 return Err(InputError::NotTrusted { role, path }.into());
             }
-            check_name_length(&target.path, self.policy.hashes())?;
+            check_name_length(target.path.as_str(), self.policy.hashes())?;
         }
         drop(trusted);
         let known = DigestCache::read(&self.dir);
@@ -129,7 +129,7 @@ impl Repository {
         );
         let mut groups: BTreeMap<RoleName, Vec<NewTarget<'_>>> = BTreeMap::new();
         for target in new {
-            let role = lister.role_for(target.found.path.as_str())?;
+            let role = lister.role_at(lister.index_for(target.found.path.as_str()))?;
             groups.entry(role).or_default().push(target);
         }
         let groups: Vec<_> = groups.into_iter().collect();
@@ -222,9 +222,10 @@ pub(super) fn same_file(place: &std::path::Path, file: &TargetFile) -> bool {
 }
 
 /// A hash-named copy must fit the file system's names as well.
-pub(super) fn check_name_length(path: &TargetPath, algorithms: &[Algorithm]) -> Result<(), InputError> {
+pub(super) fn check_name_length(path: &str, algorithms: &[Algorithm]) -> Result<(), InputError> {
     let digest = if algorithms.contains(&Algorithm::Sha512) { 128 } else { 64 };
-    if path.split().1.len() + digest < 255 {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    if name.len() + digest < 255 {
         return Ok(());
     }
     let reason = "its name is too long beside a digest".to_owned();

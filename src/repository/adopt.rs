@@ -198,9 +198,11 @@ impl Taken {
     /// Tells whether the trusted root's keys have signed an older root, and that one leads to the next.
     fn vouches_for(&self, older: &[u8], version: u64, newer: &[u8]) -> bool {
         let Ok(metadata) = Metadata::<Root>::from_bytes(older) else { return false };
-        let signed = self.set.root().authority(&RoleName::root()).is_some_and(|authority| {
-            authority.check(metadata.signed_bytes(), &metadata.signatures).is_verified()
-        });
+        let signed = self
+            .set
+            .root()
+            .authority(&RoleName::root())
+            .is_some_and(|authority| authority.check(metadata.covered()).is_verified());
         let mut set = TrustedMetadataSet::new(older, DateTime::<Utc>::MIN_UTC);
         signed
             && metadata.signed().version == version
@@ -356,19 +358,19 @@ impl Taken {
             self.roles.iter().filter_map(|role| self.set.targets(role)).flat_map(|targets| &targets.targets)
         {
             // what cannot be a file here is listed all the same: it is the signer's affair
-            let Ok(path) = TargetPath::parse(path) else { continue };
-            for name in layout.target_names(&path, file) {
+            let Ok(path) = TargetPath::parse(&path) else { continue };
+            for name in layout.target_names(&path, &file) {
                 if !seen.insert(name.clone()) {
                     continue;
                 }
                 let place = folder.file(&name);
                 if place.symlink_metadata().is_ok() {
-                    if !same_file(&place, file) {
+                    if !same_file(&place, &file) {
                         return Err(InputError::InTheWay { path: name }.into());
                     }
                     continue;
                 }
-                match copy_target(batch, source, &name, file)? {
+                match copy_target(batch, source, &name, &file)? {
                     Some(filled) => {
                         batch.place(filled, format!("{TARGETS}/{name}"));
                         adopted.put.push(format!("{TARGETS}/{name}"));

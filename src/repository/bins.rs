@@ -4,7 +4,7 @@
 //! TAP 15 need it. Both are one [`BinSet`] here. Bins are leaves: none delegates further, so that those that nobody asks
 //! for need not be read (docs/adr/0009-bins-are-read-on-demand.md).
 
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 
 use crate::metadata::{DelegatedRole, Delegations, RoleName};
 
@@ -67,8 +67,8 @@ impl BinSet {
 
     /// Returns the index of the bin that a target path falls into.
     pub fn index_for(&self, path: &str) -> u64 {
-        let hash = Sha256::digest(path.as_bytes());
-        let head = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
+        let hash = digest(&SHA256, path.as_bytes());
+        let head = hash.as_ref().first_chunk::<4>().map_or(0, |head| u32::from_be_bytes(*head));
         u64::from(head.checked_shr(32 - self.bits).unwrap_or(0))
     }
 

@@ -11,8 +11,8 @@ use super::diff::words_of;
 use super::error::{InputError, Refusal, RepositoryError};
 use super::follow::{Extent, follow};
 use super::keyring::KeyNames;
-use super::sign::SigningKey;
-use super::staged::{AnyRole, DraftPlan, Pins, from_signed_bytes};
+use super::sign::{SigningKey, Verified};
+use super::staged::{AnyRole, DraftPlan, Pins};
 use crate::canonical;
 use crate::crypto::{fingerprint, verify_signature};
 use crate::metadata::{
@@ -219,7 +219,7 @@ impl Bundle {
             {
                 continue;
             }
-            let signature = key.sign(&self.role, &listed.keyid, &listed.key, &payload)?;
+            let signature = key.sign(&self.role, &listed.keyid, &listed.key, &payload, Verified::Now)?;
             self.signatures.retain(|old| old.keyid != listed.keyid);
             self.signatures.push(signature);
             made.push(listed.keyid);
@@ -244,7 +244,7 @@ fn is_valid(key: &Key, bytes: &[u8], signature: &Signature) -> bool {
 
 fn version_and_expiry(role: &RoleName, payload: &[u8]) -> Result<(u64, String), ParseError> {
     fn read<T: Signed>(payload: &[u8]) -> Result<(u64, String), ParseError> {
-        let metadata = from_signed_bytes::<T>(payload)?;
+        let metadata = Metadata::<T>::from_signed_bytes(payload)?;
         Ok((metadata.signed().version(), time::format(&metadata.signed().expires())))
     }
     match role.as_str() {
@@ -286,9 +286,10 @@ impl Repository {
         let graph = view.graph();
         let nothing = || InputError::NothingToSign { role: role.clone() };
         let state = self.staged.role(role).ok_or_else(nothing)?;
-        let (payload, signatures) = state.draft_bytes().ok_or_else(nothing)?;
+        let drafted = state.draft_bytes().ok_or_else(nothing)?;
+        let (payload, signatures) = (drafted.bytes, drafted.signatures);
         let version = state.draft_version().ok_or_else(nothing)?;
-        let previous = state.written_bytes().map(|(bytes, _)| bytes);
+        let previous = state.written_bytes().map(|written| written.bytes);
         let names = self.keyring().names();
         let mut keys: Vec<BundleKey> = Vec::new();
         let mut thresholds = Vec::new();
@@ -340,7 +341,7 @@ impl Repository {
             return Ok(());
         }
         let stale = match self.staged.role(&role).and_then(AnyRole::draft_bytes) {
-            Some((bytes, _)) if bytes == payload => None,
+            Some(drafted) if drafted.bytes == payload => None,
             Some(_) => Some(format!("{role} v{version}: signed over content that is no longer the draft's")),
             None => Some(format!("{role} v{version}: there is no draft of it any more")),
         };
@@ -352,7 +353,7 @@ impl Repository {
         let mut there = Vec::new();
         for signature in &bundle.signatures {
             let present = self.staged.role(&role).and_then(AnyRole::draft_bytes);
-            if present.is_some_and(|(_, signatures)| signatures.contains(signature)) {
+            if present.is_some_and(|present| present.signatures.contains(signature)) {
                 let listed = bundle.keys.iter().find(|listed| listed.keyid == signature.keyid);
                 let key = self.keyring().names().in_full(&signature.keyid, listed.map(|listed| &listed.key));
                 there.push(format!("{role} v{version}: key {key} has signed already"));
@@ -382,8 +383,8 @@ impl Repository {
             let graph = view.graph();
             let state = self.staged.role(role).ok_or_else(|| InputError::UnknownRole(role.to_string()))?;
             let draft = state.draft_bytes().zip(state.draft_version());
-            let ((bytes, present), version) =
-                draft.ok_or_else(|| InputError::NothingToSign { role: role.clone() })?;
+            let (drafted, version) = draft.ok_or_else(|| InputError::NothingToSign { role: role.clone() })?;
+            let (bytes, present) = (drafted.bytes, drafted.signatures);
             let authorities = view.authorities(role, &graph);
             let key = authorities.iter().find_map(|(authority, _)| authority.key(&signature.keyid));
             let keyid = &signature.keyid;
@@ -449,7 +450,7 @@ impl Repository {
         for delegator in graph.delegators(role) {
             let authority = view.targets(delegator).and_then(|targets| targets.authority(role));
             let authority = authority.ok_or_else(|| InputError::UnknownRole(role.to_string()))?;
-            let result = authority.check(metadata.signed_bytes(), &metadata.signatures);
+            let result = authority.check(metadata.covered());
             if !result.is_verified() {
                 let words = format!(
                     "has {} of {} signatures that '{delegator}' demands",
@@ -472,7 +473,7 @@ impl Repository {
         let keyids = metadata.signatures.iter().map(|signature| signature.keyid.clone());
         imported.taken.extend(keyids.map(|keyid| (role.clone(), version, keyid)));
         let pins = Pins { version: true, expires: true, ..Pins::default() };
-        state.draft = Some(super::staged::Draft { metadata, pins });
+        state.draft = Some(super::staged::Draft { metadata, pins, saved: super::staged::Saved::No });
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! A full client's check of metadata on a disk: every role, every delegation, and what a client could never reach.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::Path;
@@ -16,7 +17,7 @@ use super::policy::Policy;
 use super::presence::set_aside_elsewhere;
 use super::scan::digest_stored;
 use crate::metadata::{
-    Algorithm, MetaFile, Metadata, RoleName, Root, Signed, TargetFile, TargetPath, Targets, time,
+    Algorithm, MetaFile, Metadata, RoleName, Root, Signed, TargetFile, TargetMap, TargetPath, Targets, time,
 };
 use crate::storage::{Folder, ReadFiles, Storage};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
@@ -157,7 +158,7 @@ pub fn check(
         report.findings.extend(check_target_files(
             &targets,
             checked.layout,
-            &checked.targets,
+            &all_listed(&checked.targets),
             options.targets,
         )?);
     }
@@ -543,25 +544,41 @@ fn unreachable_targets(
     let Some(targets) = set.targets(role) else { return Vec::new() };
     let delegators = |role: &RoleName| delegators.get(role).map(Vec::as_slice).unwrap_or_default();
     let delegations = |role: &RoleName| set.targets(role).and_then(|targets| targets.delegations.as_ref());
-    let trusted = |path: &String| is_covered(role, path, &delegators, &delegations);
-    targets.targets.keys().filter(|path| !trusted(path)).cloned().collect()
+    if role.as_str() == "targets" {
+        return Vec::new();
+    }
+    let trusted = |path: &str| is_covered(role, path, &delegators, &delegations);
+    targets.targets.keys().filter(|path| !trusted(path)).map(Cow::into_owned).collect()
 }
 
-/// Looks at the target files that metadata lists.
+/// A target that a role lists, by its place among the role's.
+pub(super) type ListedAt<'a> = (&'a RoleName, &'a TargetMap, usize);
+
+/// Returns all targets that roles list.
+pub(super) fn all_listed(roles: &BTreeMap<RoleName, Targets>) -> Vec<ListedAt<'_>> {
+    let mut all = Vec::new();
+    for (role, Targets { targets, .. }) in roles {
+        all.extend((0..targets.len()).map(|index| (role, targets, index)));
+    }
+    all
+}
+
+/// Looks at the files of targets that metadata lists.
 pub(super) fn check_target_files(
     folder: &dyn Storage,
     layout: Layout,
-    roles: &BTreeMap<RoleName, Targets>,
+    listed: &[ListedAt<'_>],
     how: TargetBytes,
 ) -> Result<Vec<Finding>, RepositoryError> {
-    let all: Vec<(&RoleName, &String, &TargetFile)> = roles
-        .iter()
-        .flat_map(|(role, targets)| targets.targets.iter().map(move |(path, file)| (role, path, file)))
-        .collect();
-    let findings: Vec<Vec<Finding>> = all
+    let check = |(role, map, index): &ListedAt<'_>| -> Result<Vec<Finding>, RepositoryError> {
+        let Some((path, file)) = map.at(*index) else { return Ok(Vec::new()) };
+        check_target_file(folder, layout, role, &path, &file, how)
+    };
+    let findings: Vec<Vec<Finding>> = listed
         .par_iter()
-        .map(|(role, path, file)| check_target_file(folder, layout, role, path, file, how))
-        .collect::<Result<_, RepositoryError>>()?;
+        .map(check)
+        .filter(|found| !matches!(found, Ok(found) if found.is_empty()))
+        .collect::<Result<_, _>>()?;
     Ok(findings.into_iter().flatten().collect())
 }
 

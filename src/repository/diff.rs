@@ -6,12 +6,12 @@ use super::Repository;
 use super::error::RepositoryError;
 use super::keyring::KeyNames;
 use super::layout::{Layout, MAX_METADATA};
-use super::staged::{RoleState, from_signed_bytes};
+use super::staged::RoleState;
 use super::status::Live;
 use crate::crypto::fingerprint;
 use crate::metadata::{
     Algorithm, DelegatedRole, Delegations, Key, KeyId, MetaFile, Metadata, ParseError, RoleKeys, RoleName,
-    Root, Signed, Snapshot, TargetFile, Targets, Timestamp, time,
+    Root, Signed, Snapshot, TargetFile, TargetMap, Targets, Timestamp, time,
 };
 use crate::storage::{Folder, ReadFiles};
 
@@ -42,7 +42,7 @@ impl Repository {
         for set in self.staged.graph().bins {
             let mut bins = self.staged.listed_bins(&set.bins);
             bins.retain(|bin| live.version(bin) != Some(self.staged.listed_version(bin)));
-            self.staged.read_packed(bins)?;
+            self.staged.read_bins_named(bins)?;
         }
         Ok(())
     }
@@ -81,8 +81,8 @@ impl Repository {
                     &mut diffs,
                 ),
                 _ => {
-                    if let Some(state) = derived.content(role)? {
-                        role_diff(role, &state, &live, layout, targets, &mut diffs);
+                    if let Some(state) = derived.targets(role) {
+                        role_diff(role, state, &live, layout, targets, &mut diffs);
                     }
                 }
             }
@@ -198,8 +198,8 @@ fn parsed_words<T: Signed>(
     old: Option<&[u8]>,
     differences: impl Fn(Option<&T>, &T) -> Vec<String>,
 ) -> Result<Vec<String>, ParseError> {
-    let new = from_signed_bytes::<T>(new)?;
-    let old = old.map(from_signed_bytes::<T>).transpose()?;
+    let new = Metadata::<T>::from_signed_bytes(new)?;
+    let old = old.map(Metadata::<T>::from_signed_bytes).transpose()?;
     Ok(sentences(old.as_ref().map(Metadata::signed), new.signed(), differences))
 }
 
@@ -296,20 +296,20 @@ fn meta_differences(
 
 fn targets_differences(names: &KeyNames, old: Option<&Targets>, new: &Targets) -> Vec<String> {
     let mut found = Vec::new();
-    let empty = BTreeMap::new();
+    let empty = TargetMap::new();
     let before = old.map_or(&empty, |old| &old.targets);
     for (path, file) in &new.targets {
         let shown = path.escape_debug();
-        match before.get(path) {
+        match before.get(&path) {
             None => found.push(format!("target '{shown}' added ({} bytes)", file.length)),
             Some(old) if old.hashes != file.hashes || old.length != file.length => {
-                found.push(format!("target '{shown}' replaced: {}", replacement(old, file)));
+                found.push(format!("target '{shown}' replaced: {}", replacement(&old, &file)));
             }
             Some(old) if old != file => found.push(format!("target '{shown}': custom data changed")),
             Some(_) => {}
         }
     }
-    let gone = before.keys().filter(|path| !new.targets.contains_key(*path));
+    let gone = before.keys().filter(|path| !new.targets.contains_key(path));
     found.extend(gone.map(|path| format!("target '{}' removed", path.escape_debug())));
     let none = Delegations::new();
     let old_delegations = old.and_then(|old| old.delegations.as_ref()).unwrap_or(&none);

@@ -137,7 +137,7 @@ impl<'a> Doctor<'a> {
                     self.below(&delegated.name).iter().filter_map(|role| self.view.targets(role)).collect();
                 for pattern in delegated.paths.iter().flatten() {
                     let mut paths = below.iter().flat_map(|targets| targets.targets.keys());
-                    if !paths.any(|path| pattern_matches(pattern, path)) {
+                    if !paths.any(|path| pattern_matches(pattern, &path)) {
                         let message = format!(
                             "the pattern '{}' for '{}' matches no target",
                             pattern.escape_debug(),

@@ -87,13 +87,11 @@ fn own_reason(view: &View<'_>, staged: &Staged, role: &RoleName, graph: &Graph) 
 
 /// Tells whether what is written would no longer verify under the keys in force.
 pub fn keys_changed(view: &View<'_>, staged: &Staged, role: &RoleName, graph: &Graph) -> bool {
-    let Some((bytes, signatures)) = staged.role(role).and_then(AnyRole::written_bytes) else { return false };
+    let Some(covered) = staged.role(role).and_then(AnyRole::written_bytes) else { return false };
     if role.as_str() == "root" || trust_is_as_written(view, staged, role, graph) {
         return false;
     }
-    view.authorities(role, graph)
-        .iter()
-        .any(|(authority, _)| !authority.check(bytes, signatures).is_verified())
+    view.authorities(role, graph).iter().any(|(authority, _)| !authority.check(covered).is_verified())
 }
 
 /// Tells whether nothing has changed in who must sign a delegated role: what is written verified when it was written.

@@ -160,8 +160,7 @@ impl Repository {
         let folders = [(self.live_folder(), METADATA), (self.staged.folder().clone(), STAGED)];
         let mut held = Held::default();
         for role in self.staged.graph().order {
-            let state = self.staged.content(&role)?;
-            if let Some(draft) = state.as_ref().and_then(|state| state.draft.as_ref()) {
+            if let Some(draft) = self.staged.targets(&role).and_then(|state| state.draft.as_ref()) {
                 held.hold_targets(draft.metadata.signed(), self.staged.layout(), &Holder::Draft(role));
             }
         }
@@ -414,10 +413,10 @@ impl Held {
 
     fn hold_targets(&mut self, targets: &Targets, layout: Layout, holder: &Holder) {
         for (path, file) in &targets.targets {
-            let Ok(path) = TargetPath::parse(path) else { continue };
+            let Ok(path) = TargetPath::parse(&path) else { continue };
             // a file may be called like a copy and be a target itself
             let named = (layout == Layout::Consistent).then(|| path.as_str().to_owned());
-            for name in layout.target_names(&path, file).into_iter().chain(named) {
+            for name in layout.target_names(&path, &file).into_iter().chain(named) {
                 self.targets.entry(name).or_default().insert(holder.clone());
             }
         }

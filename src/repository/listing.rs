@@ -1,6 +1,6 @@
 //! Targets on their way into drafts: which role lists each, whether it is trusted for it, and what that changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -11,8 +11,8 @@ use super::add_targets::{Added, Paths, Replace};
 use super::bins::BinSet;
 use super::error::{AtPath, InputError, RepositoryError};
 use super::scan::digest_file;
-use super::staged::RoleState;
-use crate::metadata::{Algorithm, Delegations, Hashes, RoleName, TargetFile, Targets};
+use super::staged::{Pins, RoleState};
+use crate::metadata::{Algorithm, Delegations, Hashes, RoleName, TargetFile, TargetMap, Targets};
 
 /// Who lists targets: one role, or hash bins among which their paths choose.
 #[derive(Debug, Clone)]
@@ -29,14 +29,23 @@ pub(super) enum Lister {
 }
 
 impl Lister {
-    /// Returns the role that lists a path.
+    /// Returns the index of the bin that lists a path; 0 where one role lists all.
+    pub(super) fn index_for(&self, path: &str) -> u32 {
+        match self {
+            Self::Role(_) => 0,
+            // there are at most 2^32 bins
+            Self::Bins { set, .. } => u32::try_from(set.index_for(path)).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Returns the role of an index.
     ///
     /// # Errors
     /// [`InputError::RoleName`] where a foreign prefix makes names that are too long.
-    pub(super) fn role_for(&self, path: &str) -> Result<RoleName, InputError> {
+    pub(super) fn role_at(&self, index: u32) -> Result<RoleName, InputError> {
         match self {
             Self::Role(role) => Ok(role.clone()),
-            Self::Bins { set, .. } => Ok(RoleName::new(set.name(set.index_for(path)))?),
+            Self::Bins { set, .. } => Ok(RoleName::new(set.name(u64::from(index)))?),
         }
     }
 }
@@ -151,12 +160,11 @@ impl Repository {
                     let unknown = || InputError::UnknownRole(role.to_string());
                     let mut state = self.staged.bin_state(&role)?.ok_or_else(unknown)?;
                     let added = list(&mut state, &role, entries(group, &role)?, rules, expires)?;
-                    let packed = self.staged.pack(&role, &state)?;
-                    Ok::<_, RepositoryError>((role, packed, added))
+                    Ok::<_, RepositoryError>((role, state, added))
                 };
                 let changed: Vec<_> = groups.into_par_iter().map(change).collect::<Result<_, _>>()?;
-                for (role, packed, added) in changed {
-                    self.staged.put_bin(role, packed);
+                for (role, state, added) in changed {
+                    self.staged.put_bin(role, state);
                     all.extend(added);
                 }
             }
@@ -182,7 +190,7 @@ fn list(
     expires: DateTime<Utc>,
 ) -> Result<Added, RepositoryError> {
     let mut added = Added::default();
-    let empty = BTreeMap::new();
+    let empty = TargetMap::new();
     let listed = state.effective().map_or(&empty, |targets| &targets.targets);
     let elsewhere = new.iter().any(|entry| entry.bytes.is_none());
     let mut entries = Vec::with_capacity(new.len());
@@ -202,7 +210,7 @@ fn list(
                 if same_bytes && bytes.is_some() {
                     file.hashes.clone_from(&old.hashes);
                 }
-                if file == *old {
+                if file == old {
                     added.unchanged += 1;
                     continue;
                 }
@@ -212,10 +220,13 @@ fn list(
         entries.push((path, file));
     }
     check_folders(listed, &entries)?;
-    let edited = state.edit(expires, |targets: &mut Targets| targets.targets.extend(entries));
-    edited.map_err(|reason| InputError::Canonical { what: "custom data".to_owned(), reason })?;
+    let mut extended = Ok(());
+    let edited = state.edit(expires, |targets: &mut Targets| extended = targets.targets.extend(entries));
+    extended
+        .and(edited)
+        .map_err(|reason| InputError::Canonical { what: "custom data".to_owned(), reason })?;
     if let Some(draft) = state.draft.as_mut().filter(|_| elsewhere) {
-        draft.pins.elsewhere = true;
+        draft.pin(Pins { elsewhere: true, ..draft.pins });
     }
     Ok(added)
 }
@@ -267,12 +278,10 @@ pub(super) fn trusts(delegations: &Delegations, role: &RoleName, path: &str) -> 
 }
 
 /// Refuses a target `dir` beside a target `dir/file`: a client's disk cannot hold both.
-fn check_folders(
-    listed: &BTreeMap<String, TargetFile>,
-    new: &[(String, TargetFile)],
-) -> Result<(), InputError> {
-    let mut names: BTreeMap<&str, ()> = BTreeMap::new();
-    names.extend(new.iter().map(|(path, _)| (path.as_str(), ())));
+fn check_folders(listed: &TargetMap, new: &[(String, TargetFile)]) -> Result<(), InputError> {
+    let mut names: Vec<&str> = new.iter().map(|(path, _)| path.as_str()).collect();
+    names.sort_unstable();
+    let mut below = String::new();
     for (path, _) in new {
         let clash = |other: &str| {
             let reason = format!("'{other}' is one, and a file cannot be a folder");
@@ -281,15 +290,16 @@ fn check_folders(
         let mut end = path.len();
         while let Some(slash) = path[..end].rfind('/') {
             let folder = &path[..slash];
-            if listed.contains_key(folder) || names.contains_key(folder) {
+            if names.binary_search(&folder).is_ok() || listed.contains_key(folder) {
                 return clash(folder);
             }
             end = slash;
         }
-        let below = format!("{path}/");
-        let first = listed.range(below.clone()..).next().map(|(other, _)| other);
-        if let Some(other) = first.filter(|other| other.starts_with(&below)) {
-            return clash(other);
+        below.clear();
+        below.push_str(path);
+        below.push('/');
+        if let Some(other) = listed.first_from(&below).filter(|other| other.starts_with(&below)) {
+            return clash(&other);
         }
     }
     Ok(())

@@ -3,8 +3,7 @@
 //! A manifest may have millions of lines and its targets may fall into tens of thousands of hash bins. Each line is
 //! checked when it is read and kept in few bytes until its bin is made.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -14,13 +13,14 @@ use super::Repository;
 use super::add_targets::{Added, Paths, Replace, check_name_length};
 use super::error::{InputError, RepositoryError};
 use super::listing::{Custom, Entry};
-use crate::canonical;
-use crate::metadata::{Algorithm, Extra, Hashes, RoleName, TargetFile, TargetPath};
+use crate::canonical::{self, Scanner};
+use crate::metadata::{Algorithm, Extra, Hashes, RoleName, TargetFile, TargetPath, digits};
 
 /// The longest line that is read, in bytes.
 const LONGEST_LINE: u64 = 16 << 20;
-/// How many lines are checked at a time, on all cores.
-const LINES_AT_A_TIME: usize = 4096;
+/// About how many bytes are read at a time, and in how many bytes a core gets its share of them.
+const BLOCK: u64 = 4 << 20;
+const PIECE: usize = 128 << 10;
 
 /// A request to list the targets of a manifest.
 pub struct Manifest<'a> {
@@ -60,37 +60,39 @@ impl Repository {
         let mut kept = Kept::default();
         {
             let trusted = self.trusts_by(&lister);
-            let check = |number: u64, line: &[u8]| -> Result<Option<(RoleName, Vec<u8>)>, RepositoryError> {
+            let keep = |number: u64, line: &[u8], kept: &mut Kept| -> Result<(), InputError> {
                 let refused = |reason: String| InputError::Manifest { line: number, reason };
-                let Some((path, file)) = parse(line).map_err(refused)? else { return Ok(None) };
-                if !trusted(path.as_str()) {
-                    return Err(refused(format!("'{}' is not trusted for '{path}'", manifest.role)).into());
+                let checked = |path: &str| match trusted(path) {
+                    true => Ok(lister.index_for(path)),
+                    false => Err(refused(format!("'{}' is not trusted for '{path}'", manifest.role))),
+                };
+                if let Some((path, length, digest)) = plain_line(line) {
+                    TargetPath::check(path).map_err(|error| refused(error.to_string()))?;
+                    check_name_length(path, &[Algorithm::Sha256])
+                        .map_err(|error| refused(error.to_string()))?;
+                    kept.keep_plain(checked(path)?, number, path, length, &digest);
+                } else if let Some((path, file)) = parse(line).map_err(refused)? {
+                    kept.keep(checked(path.as_str())?, number, path.as_str(), &file);
                 }
-                let mut encoded = Vec::with_capacity(line.len());
-                encode(number, path.as_str(), &file, &mut encoded);
-                Ok(Some((lister.role_for(path.as_str())?, encoded)))
+                Ok(())
             };
-            read_lines(manifest.lines, manifest.progress, &check, &mut kept)?;
+            read_lines(manifest.lines, manifest.progress, &keep, &mut kept)?;
         }
-        let Kept { bytes, mut places, roles } = kept;
+        let Kept { bytes, mut places } = kept;
         places.par_sort_unstable();
-        let groups = places.chunk_by(|a, b| a.0 == b.0).map(|group| {
-            let role = roles[group[0].0 as usize].clone();
-            (role, group)
-        });
-        let groups: Vec<(RoleName, &[(u32, u64)])> = groups.collect();
+        let groups = places.chunk_by(|a, b| a.0 == b.0).map(|group| Ok((lister.role_at(group[0].0)?, group)));
+        let groups: Vec<(RoleName, &[(u32, u64)])> = groups.collect::<Result<_, InputError>>()?;
         let decode_group = |group: &[(u32, u64)], _: &RoleName| -> Result<Vec<Entry>, RepositoryError> {
-            let mut lines: BTreeMap<String, u64> = BTreeMap::new();
-            let mut entries = Vec::with_capacity(group.len());
-            for (_, place) in group {
-                let Some((number, path, file)) = decode(&bytes, *place) else { continue };
-                if let Some(first) = lines.insert(path.clone(), number) {
-                    let reason = format!("'{}' is on line {first} already", path.escape_debug());
-                    return Err(InputError::Manifest { line: number, reason }.into());
-                }
-                entries.push(Entry { path, file, bytes: None });
+            let lines: Vec<(u64, String, TargetFile)> =
+                group.iter().filter_map(|(_, place)| decode(&bytes, *place)).collect();
+            let mut order: Vec<usize> = (0..lines.len()).collect();
+            order.sort_unstable_by_key(|index| (&lines[*index].1, *index));
+            if let Some(twice) = order.windows(2).find(|pair| lines[pair[0]].1 == lines[pair[1]].1) {
+                let ((first, ..), (number, path, _)) = (&lines[twice[0]], &lines[twice[1]]);
+                let reason = format!("'{}' is on line {first} already", path.escape_debug());
+                return Err(InputError::Manifest { line: *number, reason }.into());
             }
-            Ok(entries)
+            Ok(lines.into_iter().map(|(_, path, file)| Entry { path, file, bytes: None }).collect())
         };
         self.list_groups(
             &lister,
@@ -101,59 +103,170 @@ impl Repository {
     }
 }
 
-/// What is kept of the lines: their bytes one after the other, and for each its role and where it starts.
+/// What is kept of the lines: their bytes one after the other, and for each the index of its bin and where it starts.
 #[derive(Default)]
 struct Kept {
     bytes: Vec<u8>,
     places: Vec<(u32, u64)>,
-    roles: Vec<RoleName>,
 }
 
-type Checked = Result<Option<(RoleName, Vec<u8>)>, RepositoryError>;
+/// Behind the path of a kept line: a length and the bytes of a SHA-256, which is what most lines have.
+const DIGEST: u8 = 1;
+/// Behind the path of a kept line: JSON.
+const JSON: u8 = 0;
+
+impl Kept {
+    /// Keeps a target in few bytes.
+    fn keep(&mut self, bin: u32, number: u64, path: &str, file: &TargetFile) {
+        let mut hashes = file.hashes.iter();
+        let only = hashes.next().filter(|_| hashes.next().is_none() && file.custom.is_none());
+        if let Some(("sha256", hash)) = only
+            && let Some(digest) = sha256_of(hash.as_bytes())
+        {
+            return self.keep_plain(bin, number, path, file.length, &digest);
+        }
+        // a file that was read from JSON can be written as JSON
+        let json = serde_json::to_vec(file).unwrap_or_default();
+        self.start(bin, number, path, JSON);
+        self.bytes.extend_from_slice(&(json.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(&json);
+    }
+
+    /// Keeps a target of which nothing but the length and the SHA-256 is said.
+    fn keep_plain(&mut self, bin: u32, number: u64, path: &str, length: u64, digest: &[u8; 32]) {
+        self.start(bin, number, path, DIGEST);
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(digest);
+    }
+
+    fn start(&mut self, bin: u32, number: u64, path: &str, kind: u8) {
+        self.places.push((bin, self.bytes.len() as u64));
+        self.bytes.extend_from_slice(&number.to_le_bytes());
+        self.bytes.extend_from_slice(&(path.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(path.as_bytes());
+        self.bytes.push(kind);
+    }
+
+    fn append(&mut self, more: Self) {
+        let start = self.bytes.len() as u64;
+        self.bytes.extend_from_slice(&more.bytes);
+        self.places.extend(more.places.iter().map(|(bin, place)| (*bin, place + start)));
+    }
+}
+
+/// Reads what [`Kept::keep`] has kept: the number of the line, the path, the file.
+fn decode(bytes: &[u8], place: u64) -> Option<(u64, String, TargetFile)> {
+    let rest = bytes.get(usize::try_from(place).ok()?..)?;
+    let (number, rest) = rest.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (path, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let (kind, rest) = rest.split_first()?;
+    let file = if *kind == DIGEST {
+        let (length, rest) = rest.split_first_chunk::<8>()?;
+        let hashes = [(Algorithm::Sha256, digits(rest.first_chunk::<32>()?))].into_iter().collect();
+        TargetFile { length: u64::from_le_bytes(*length), hashes, custom: None, extra: Extra::new() }
+    } else {
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        serde_json::from_slice(rest.get(..u32::from_le_bytes(*length) as usize)?).ok()?
+    };
+    Some((u64::from_le_bytes(*number), std::str::from_utf8(path).ok()?.to_owned(), file))
+}
+
+type KeepLine<'k> = dyn Fn(u64, &[u8], &mut Kept) -> Result<(), InputError> + Sync + 'k;
 
 /// Reads all lines, checks them on all cores, and keeps them in their order.
 fn read_lines(
     lines: &mut dyn BufRead,
     progress: &dyn Fn(u64),
-    check: &(dyn Fn(u64, &[u8]) -> Checked + Sync),
+    keep: &KeepLine<'_>,
     kept: &mut Kept,
 ) -> Result<(), RepositoryError> {
-    let mut numbers: BTreeMap<RoleName, u32> = BTreeMap::new();
     let mut number = 0;
+    let mut block = Vec::new();
     loop {
-        let mut read: Vec<(u64, Vec<u8>)> = Vec::with_capacity(LINES_AT_A_TIME);
-        while read.len() < LINES_AT_A_TIME {
-            let mut line = Vec::new();
-            let refused =
-                |line: u64, error: io::Error| InputError::Manifest { line, reason: error.to_string() };
-            let length = io::Read::take(&mut *lines, LONGEST_LINE + 1).read_until(b'\n', &mut line);
-            let length = length.map_err(|error| refused(number + 1, error))? as u64;
-            if length == 0 {
-                break;
-            }
-            number += 1;
-            if length > LONGEST_LINE {
-                let reason = format!("is longer than {LONGEST_LINE} bytes");
-                return Err(InputError::Manifest { line: number, reason }.into());
-            }
-            progress(length);
-            read.push((number, line));
-        }
-        if read.is_empty() {
+        let refused = |error: io::Error| InputError::Manifest { line: number + 1, reason: error.to_string() };
+        block.clear();
+        let read = lines.take(BLOCK).read_to_end(&mut block).map_err(refused)?;
+        if read == 0 {
             return Ok(());
         }
-        let checked: Vec<Checked> = read.par_iter().map(|(number, line)| check(*number, line)).collect();
-        for checked in checked {
-            let Some((role, encoded)) = checked? else { continue };
-            let next = numbers.len() as u32;
-            let at = *numbers.entry(role).or_insert_with_key(|role| {
-                kept.roles.push(role.clone());
-                next
-            });
-            kept.places.push((at, kept.bytes.len() as u64));
-            kept.bytes.extend_from_slice(&encoded);
+        if block.last() != Some(&b'\n') {
+            lines.take(LONGEST_LINE + 1).read_until(b'\n', &mut block).map_err(refused)?;
+        }
+        progress(block.len() as u64);
+        let pieces = pieces(&block, &mut number);
+        let piece = |(first, lines): &(u64, &[u8])| -> Result<Kept, InputError> {
+            let mut kept = Kept::default();
+            for (number, line) in (*first..).zip(lines.split_inclusive(|byte| *byte == b'\n')) {
+                if line.len() as u64 > LONGEST_LINE {
+                    let reason = format!("is longer than {LONGEST_LINE} bytes");
+                    return Err(InputError::Manifest { line: number, reason });
+                }
+                keep(number, line, &mut kept)?;
+            }
+            Ok(kept)
+        };
+        let checked: Vec<Result<Kept, InputError>> = pieces.par_iter().map(piece).collect();
+        for piece in checked {
+            kept.append(piece?);
         }
     }
+}
+
+/// Cuts lines into pieces for all cores, each with the number of its first line; counts the lines.
+fn pieces<'b>(mut block: &'b [u8], number: &mut u64) -> Vec<(u64, &'b [u8])> {
+    let mut pieces = Vec::new();
+    while !block.is_empty() {
+        let end = block.len().min(PIECE);
+        let end =
+            end + block[end..].iter().position(|byte| *byte == b'\n').map_or(block.len() - end, |at| at + 1);
+        let (piece, rest) = block.split_at(end);
+        pieces.push((*number + 1, piece));
+        *number += piece.split_inclusive(|byte| *byte == b'\n').count() as u64;
+        block = rest;
+    }
+    pieces
+}
+
+/// Reads a line that is written as nearly all are: path, length and one SHA-256, nothing escaped. `None` for any other
+/// line, right or wrong, which [`parse`] reads.
+fn plain_line(line: &[u8]) -> Option<(&str, u64, [u8; 32])> {
+    let mut scanner = Scanner::new(line, 0);
+    let member = |scanner: &mut Scanner<'_>, start: &[u8], name: &[u8]| {
+        let named = scanner.skip(start) && (scanner.skip(name) || scanner.skip(b" ") && scanner.skip(name));
+        named.then(|| scanner.skip(b" "))
+    };
+    member(&mut scanner, b"{", b"\"path\":")?;
+    let path = scanner.plain_string()?;
+    member(&mut scanner, b",", b"\"length\":")?;
+    let from = scanner.at();
+    let length = scanner.number()?;
+    let leads_with_zero = line.get(from) == Some(&b'0') && scanner.at() > from + 1;
+    member(&mut scanner, b",", b"\"hashes\":")?;
+    member(&mut scanner, b"{", b"\"sha256\":")?;
+    let digest = sha256_of(&line[scanner.plain_string()?])?;
+    let ended = scanner.skip(b"}}") && line.get(scanner.at()..)?.iter().all(u8::is_ascii_whitespace);
+    let path = std::str::from_utf8(&line[path]).ok()?;
+    (ended && !leads_with_zero && i64::try_from(length).is_ok()).then_some((path, length, digest))
+}
+
+/// Reads a SHA-256 in hexadecimal.
+fn sha256_of(digits: &[u8]) -> Option<[u8; 32]> {
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = digits.as_chunks::<2>();
+    let mut digest = [0; 32];
+    if pairs.len() != digest.len() || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(digest)
 }
 
 /// Reads one line; `None` where it is empty.
@@ -171,7 +284,7 @@ fn parse(line: &[u8]) -> Result<Option<(TargetPath, TargetFile)>, String> {
     let Line { path, length, hashes, custom } = serde_json::from_slice(line).map_err(told)?;
     let path = TargetPath::parse(&path).map_err(|error| error.to_string())?;
     let algorithms: Vec<Algorithm> = hashes.known().collect();
-    check_name_length(&path, &algorithms).map_err(|error| error.to_string())?;
+    check_name_length(path.as_str(), &algorithms).map_err(|error| error.to_string())?;
     if algorithms.is_empty() {
         return Err(format!("'{path}' has neither a sha256 nor a sha512 hash"));
     }
@@ -196,53 +309,6 @@ fn parse(line: &[u8]) -> Result<Option<(TargetPath, TargetFile)>, String> {
     Ok(Some((path, TargetFile { length, hashes, custom, extra: Extra::new() })))
 }
 
-/// Keeps a target in few bytes: digests as they are and not in hexadecimal.
-fn encode(number: u64, path: &str, file: &TargetFile, to: &mut Vec<u8>) {
-    let mut part = |bytes: &[u8]| {
-        to.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        to.extend_from_slice(bytes);
-    };
-    part(&number.to_le_bytes());
-    part(path.as_bytes());
-    part(&file.length.to_le_bytes());
-    part(&[file.hashes.iter().count() as u8]);
-    for (algorithm, hash) in file.hashes.iter() {
-        part(algorithm.as_bytes());
-        match hex::decode(hash) {
-            // one spelling only: the digest is told from other text by its first byte
-            Ok(digest) if hex::encode(&digest) == hash => part(&[&[1], digest.as_slice()].concat()),
-            _ => part(&[&[0], hash.as_bytes()].concat()),
-        }
-    }
-    part(file.custom.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
-}
-
-/// Reads what [`encode`] has kept.
-fn decode(bytes: &[u8], place: u64) -> Option<(u64, String, TargetFile)> {
-    let mut rest = bytes.get(usize::try_from(place).ok()?..)?;
-    let mut part = || -> Option<&[u8]> {
-        let (length, tail) = rest.split_first_chunk::<4>()?;
-        let (part, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        rest = tail;
-        Some(part)
-    };
-    let number = u64::from_le_bytes(part()?.try_into().ok()?);
-    let path = String::from_utf8(part()?.to_vec()).ok()?;
-    let length = u64::from_le_bytes(part()?.try_into().ok()?);
-    let mut hashes = Hashes::default();
-    for _ in 0..*part()?.first()? {
-        let algorithm = std::str::from_utf8(part()?).ok()?;
-        let (kind, hash) = part()?.split_first()?;
-        match kind {
-            1 => hashes.insert(algorithm, &hex::encode(hash)),
-            _ => hashes.insert(algorithm, std::str::from_utf8(hash).ok()?),
-        }
-    }
-    let custom = part()?;
-    let custom = if custom.is_empty() { None } else { serde_json::from_slice(custom).ok() };
-    Some((number, path, TargetFile { length, hashes, custom, extra: Extra::new() }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,10 +320,67 @@ mod tests {
             r#"{{"path":"a/ö.txt","length":7,"hashes":{{"sha256":"{sum}","x":"Not Hex","y":"ABCD"}},"custom":{{"k":[1,{{"l":null}}]}}}}"#
         );
         let (path, file) = parse(text.as_bytes()).unwrap().unwrap();
-        let mut kept = b"before".to_vec();
-        encode(3, path.as_str(), &file, &mut kept);
-        kept.extend_from_slice(b"after");
-        assert_eq!(decode(&kept, 6), Some((3, "a/ö.txt".to_owned(), file)));
+        let plain = TargetFile {
+            hashes: [(Algorithm::Sha256, sum)].into_iter().collect(),
+            custom: None,
+            ..file.clone()
+        };
+        let mut kept = Kept::default();
+        kept.keep(7, 3, path.as_str(), &file);
+        kept.keep(8, 4, "b", &plain);
+        assert_eq!(decode(&kept.bytes, kept.places[0].1), Some((3, "a/ö.txt".to_owned(), file)));
+        assert_eq!(decode(&kept.bytes, kept.places[1].1), Some((4, "b".to_owned(), plain)));
+        assert_eq!([kept.places[0].0, kept.places[1].0], [7, 8]);
+    }
+
+    #[test]
+    fn lines_are_numbered_wherever_they_are_cut() {
+        let line = "x".repeat(1000);
+        let text: String = (0..500)
+            .map(|index| if index % 7 == 0 { "\n".to_owned() } else { format!("{line}\n") })
+            .collect();
+        let mut number = 5;
+        let all = pieces(text.as_bytes(), &mut number);
+        assert!(all.len() > 2 && number == 505);
+        let mut expected = 6;
+        for (first, piece) in all {
+            assert_eq!(first, expected);
+            expected += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
+        // the last line may lack its end
+        assert_eq!(pieces(b"a\nb", &mut 0), [(1, &b"a\nb"[..])]);
+    }
+
+    #[test]
+    fn a_plain_line_is_read_as_any_line_is() {
+        let sum = "0a".repeat(32);
+        let good = format!(r#"{{"path":"a/ö","length":10,"hashes":{{"sha256":"{sum}"}}}}"#);
+        let spaced = good.replace(':', ": ").replace(',', ", ");
+        for line in [&good, &spaced, &format!("{good} \r\n"), &good.replace("0a0a", "0A0a")] {
+            let (path, length, digest) = plain_line(line.as_bytes()).unwrap();
+            let (other, file) = parse(line.as_bytes()).unwrap().unwrap();
+            assert_eq!((path, length), (other.as_str(), file.length), "{line}");
+            assert_eq!(Some(&*digits(&digest)), file.hashes.of(Algorithm::Sha256));
+        }
+        for (from, to) in [
+            ("10", "010"),
+            ("10", "-1"),
+            ("10", "1.5"),
+            ("10", "9223372036854775808"),
+            ("10", ""),
+            ("a/ö", "a\\n"),
+            ("0a0a", "0g0a"),
+            ("0a0a", ""),
+            ("sha256", "sha512"),
+            ("}}", "}"),
+            ("}}", "}}x"),
+            ("}}", ",\"x\":\"\"}}"),
+            ("}}", "},\"custom\":{}}"),
+            ("{", "["),
+            ("path", "Path"),
+        ] {
+            assert_eq!(plain_line(good.replacen(from, to, 1).as_bytes()), None, "{from} to {to}");
+        }
     }
 
     #[test]

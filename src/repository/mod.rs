@@ -271,7 +271,7 @@ impl Repository {
                     if bins.is_empty() {
                         // one of them stands for all, and none of them means every role
                         let first = set.bins.bin(0).unwrap_or_else(RoleName::targets);
-                        self.staged.read_packed(vec![first.clone()])?;
+                        self.staged.read_bins_named(vec![first.clone()])?;
                         bins.push(first);
                     }
                     found.extend(bins);

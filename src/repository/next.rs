@@ -223,13 +223,13 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let fresh = self.staged.role(role).is_none_or(|state| state.draft_version().is_none());
-            let (bytes, signatures) = match self.view.bytes(role).filter(|_| !fresh) {
-                Some((bytes, signatures, _)) => (bytes, signatures),
-                // what has no draft yet has no signature yet
-                None => (&b""[..], &[][..]),
-            };
+            let drafted = self.view.bytes(role).filter(|_| !fresh);
             for (authority, _) in self.view.authorities(role, &self.graph) {
-                let result = authority.check(bytes, signatures);
+                // what has no draft yet has no signature yet
+                let result = match drafted {
+                    Some((covered, _)) => authority.check(covered),
+                    None => authority.unsigned(),
+                };
                 let mut lacking = result.lacking();
                 if lacking > 0 {
                     sets.extend(set);

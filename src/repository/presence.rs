@@ -85,12 +85,15 @@ pub(super) fn set_aside_elsewhere(
     let presence = Presence::of(folder, targets.values().map(|role| role.targets.len()).sum())?;
     let (mut number, mut first) = (0_usize, None);
     for role in targets.values_mut() {
-        let is_elsewhere = |(path, file): (&String, &TargetFile)| -> Result<bool, RepositoryError> {
-            TargetPath::parse(path).map_or(Ok(false), |path| presence.is_elsewhere(&path, file))
+        let listed = &role.targets;
+        let is_elsewhere = |index: usize| -> Result<bool, RepositoryError> {
+            let Some((path, file)) = listed.at(index) else { return Ok(false) };
+            TargetPath::parse(&path).map_or(Ok(false), |path| presence.is_elsewhere(&path, &file))
         };
-        let gone: Vec<bool> = role.targets.par_iter().map(is_elsewhere).collect::<Result<_, _>>()?;
+        let gone = (0..listed.len()).into_par_iter().map(is_elsewhere);
+        let gone: Vec<bool> = gone.collect::<Result<_, _>>()?;
         let mut gone = gone.into_iter();
-        role.targets.retain(|path, _| {
+        role.targets.retain(|path| {
             let gone = gone.next().unwrap_or(false);
             if gone {
                 number += 1;

@@ -2,7 +2,7 @@
 //! is ever deleted, and a run that was killed is finished by the next.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::Repository;
-use super::check::{Expiry, Finding, Report, TargetBytes, check_metadata, check_target_files};
+use super::check::{Expiry, Finding, ListedAt, Report, TargetBytes, check_metadata, check_target_files};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::gate::refuse_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned};
@@ -19,7 +19,7 @@ use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
 use super::scan::{copy_digested, digest_stored};
 use super::write::put_metadata;
-use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
+use crate::metadata::{Algorithm, RoleName, TargetFile, TargetMap, TargetPath, Targets};
 use crate::storage::{Folder, Lock, ReadFiles, Storage};
 
 /// A planned publication.
@@ -238,26 +238,18 @@ impl Repository {
         layout: Layout,
     ) -> Result<(), RepositoryError> {
         let folder = self.targets_folder();
-        let mut known: HashMap<&str, Vec<&TargetFile>> = HashMap::new();
-        for (path, file) in published.values().flat_map(|role| &role.targets) {
-            known.entry(path).or_default().push(file);
+        let none = TargetMap::new();
+        let (mut new, mut old): (Vec<ListedAt<'_>>, Vec<ListedAt<'_>>) = (Vec::new(), Vec::new());
+        for (role, listed) in targets {
+            let listed = &listed.targets;
+            let live = published.get(role).map_or(&none, |live| &live.targets);
+            let mut differing = listed.differing(live).into_iter().peekable();
+            for index in 0..listed.len() {
+                let differs = differing.next_if_eq(&index).is_some() && !live.has_bytes_of(listed, index);
+                (if differs { &mut new } else { &mut old }).push((role, listed, index));
+            }
         }
-        let is_old = |path: &str, file: &TargetFile| {
-            let live = known.get(path);
-            live.is_some_and(|live| {
-                live.iter().any(|old| old.length == file.length && old.hashes == file.hashes)
-            })
-        };
-        let part = |old: bool| -> BTreeMap<RoleName, Targets> {
-            let filtered = targets.iter().map(|(role, targets)| {
-                let mut part = Targets::new(targets.expires);
-                let chosen = targets.targets.iter().filter(|(path, file)| is_old(path, file) == old);
-                part.targets = chosen.map(|(path, file)| (path.clone(), file.clone())).collect();
-                (role.clone(), part)
-            });
-            filtered.collect()
-        };
-        for (part, how) in [(part(false), TargetBytes::Digest), (part(true), TargetBytes::Present)] {
+        for (part, how) in [(new, TargetBytes::Digest), (old, TargetBytes::Present)] {
             let findings = check_target_files(&folder, layout, &part, how)?;
             refuse_errors(&Report { findings, ..Report::default() })?;
         }
@@ -304,15 +296,15 @@ fn plan_targets(
 ) -> Result<(), RepositoryError> {
     let mut seen: BTreeSet<String> = BTreeSet::new();
     for (path, file) in roles.values().flat_map(|targets| &targets.targets) {
-        let path = TargetPath::parse(path).map_err(InputError::from)?;
-        for name in layout.target_names(&path, file) {
+        let path = TargetPath::parse(&path).map_err(InputError::from)?;
+        for name in layout.target_names(&path, &file) {
             if !seen.insert(name.clone()) {
                 continue;
             }
             let live = plan.place.targets();
             let length = live.length(&name).at(live.place(&name))?;
             let same = length == Some(file.length)
-                && (layout == Layout::Consistent || same_bytes(live, &name, file).at(live.place(&name))?);
+                && (layout == Layout::Consistent || same_bytes(live, &name, &file).at(live.place(&name))?);
             if same {
                 plan.kept += 1;
             } else if length.is_some()

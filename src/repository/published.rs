@@ -1,7 +1,7 @@
 //! A full client's check of a place where a repository is published.
 
 use super::Repository;
-use super::check::{Expiry, Report, TargetBytes, check_metadata, check_target_files};
+use super::check::{Expiry, Report, TargetBytes, all_listed, check_metadata, check_target_files};
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::{METADATA, TARGETS};
 use super::place::Destination;
@@ -45,7 +45,12 @@ impl Repository {
         let mut report = checked.report;
         report.findings.extend(checked.strays);
         if how != TargetBytes::Ignore {
-            report.findings.extend(check_target_files(targets, checked.layout, &checked.targets, how)?);
+            report.findings.extend(check_target_files(
+                targets,
+                checked.layout,
+                &all_listed(&checked.targets),
+                how,
+            )?);
         }
         Ok(report)
     }

@@ -1,5 +1,6 @@
 //! Target files on disk: found by path, digested on all cores, one read each.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -235,19 +236,24 @@ pub fn copy_digested(
     to: &mut impl Write,
     algorithms: &[Algorithm],
 ) -> io::Result<(u64, Hashes)> {
-    let mut hasher = Hasher::new(algorithms.iter().copied());
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        let length = match from.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            length => length?,
-        };
-        if length == 0 {
-            return Ok(hasher.finish());
-        }
-        hasher.update(&buffer[..length]);
-        to.write_all(&buffer[..length])?;
+    thread_local! {
+        // of most files there are many and each is short: memory for a chunk costs more than to read it
+        static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
     }
+    let mut hasher = Hasher::new(algorithms.iter().copied());
+    BUFFER.with_borrow_mut(|buffer| {
+        loop {
+            let length = match from.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                length => length?,
+            };
+            if length == 0 {
+                return Ok(hasher.finish());
+            }
+            hasher.update(&buffer[..length]);
+            to.write_all(&buffer[..length])?;
+        }
+    })
 }
 
 /// Digests many files on all cores, in the order given; those whose digests are known are not read. `done` is told the bytes of each file as it is finished.

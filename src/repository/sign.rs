@@ -12,6 +12,15 @@ use super::view::{DelegatedBins, Graph, View};
 use crate::crypto::{Occasion, SignError, Signer, fingerprint, verify_signature};
 use crate::metadata::{Key, KeyId, RoleName, Signature};
 
+/// When new signatures are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verified {
+    /// As they are made.
+    Now,
+    /// By whoever asked for them, before anything is put.
+    Later,
+}
+
 /// A key that can sign, and what the user called it.
 pub struct SigningKey<'a> {
     /// What the user called it.
@@ -22,12 +31,15 @@ pub struct SigningKey<'a> {
 
 impl SigningKey<'_> {
     /// Signs bytes under an id, with the scheme that metadata states for the key, and checks the signature.
+    ///
+    /// A key in memory is not checked where everything is verified afterwards anyhow.
     pub(super) fn sign(
         &self,
         role: &RoleName,
         id: &KeyId,
         public: &Key,
         bytes: &[u8],
+        verified: Verified,
     ) -> Result<Signature, RepositoryError> {
         let refused = |reason: SignError| RepositoryError::Signing {
             keyid: id.clone(),
@@ -37,8 +49,10 @@ impl SigningKey<'_> {
         let occasion = Occasion { role: role.as_str(), keyid: id.as_str() };
         let made = self.signer.sign_for(occasion, &public.scheme, bytes).map_err(refused)?;
         // a signer may be a device or another program: nothing is used that does not verify
-        verify_signature(public, bytes, &made)
-            .map_err(|error| refused(SignError::Failed { reason: error.to_string() }))?;
+        if verified == Verified::Now || !self.signer.is_concurrent() {
+            verify_signature(public, bytes, &made)
+                .map_err(|error| refused(SignError::Failed { reason: error.to_string() }))?;
+        }
         Ok(Signature::new(id.clone(), &made))
     }
 }
@@ -74,7 +88,7 @@ impl Repository {
         let derived = derived(&before, &self.staged);
         // what is signed and shared would be copied first
         before.keep_only(|role| derived.contains(role));
-        let report = sign_drafts(&mut self.staged, None, roles, keys)?;
+        let report = sign_drafts(&mut self.staged, None, roles, keys, Verified::Now)?;
         // what was derived and not signed is left as it was: it will be derived again
         for role in derived {
             if !report.signed.iter().any(|(signed, ..)| *signed == role) {
@@ -143,7 +157,7 @@ impl Repository {
 /// Returns the roles whose drafts differ.
 fn derived(before: &Staged, after: &Staged) -> BTreeSet<RoleName> {
     fn draft<'a>(staged: &'a Staged, role: &RoleName) -> Option<&'a [u8]> {
-        Some(staged.role(role)?.draft_bytes()?.0)
+        Some(staged.role(role)?.draft_bytes()?.bytes)
     }
     let differs = |role: &RoleName| draft(before, role) != draft(after, role);
     signing_order(&after.graph()).into_iter().filter(differs).collect()
@@ -166,6 +180,7 @@ pub(super) fn sign_drafts(
     taken: Option<&BTreeSet<RoleName>>,
     roles: &[RoleName],
     keys: &[SigningKey<'_>],
+    verified: Verified,
 ) -> Result<SignReport, RepositoryError> {
     let mut report = SignReport::default();
     let view = match taken {
@@ -194,16 +209,17 @@ pub(super) fn sign_drafts(
     };
     let sign = |role: &RoleName| -> Result<Option<(u64, Vec<Signature>)>, RepositoryError> {
         let Some(state) = staged.role(role).filter(|_| wanted(role)) else { return Ok(None) };
-        let Some(((bytes, signatures), version)) = state.draft_bytes().zip(state.draft_version()) else {
+        let Some((covered, version)) = state.draft_bytes().zip(state.draft_version()) else {
             return Ok(None);
         };
+        let (bytes, signatures) = (covered.bytes, covered.signatures);
         let mut new = Vec::new();
         for (at, key) in keys.iter().enumerate() {
             for (id, public) in ids(role, at, key) {
                 let present =
                     |signature: &Signature| signature.keyid == id && is_valid(public, bytes, signature);
                 if !signatures.iter().chain(&new).any(present) {
-                    new.push(key.sign(role, &id, public, bytes)?);
+                    new.push(key.sign(role, &id, public, bytes, verified)?);
                 }
             }
         }

@@ -282,8 +282,8 @@ fn role_status(
     let (mut missing, mut threshold) = (0, 0);
     for (authority, old_root) in &authorities {
         let result = match bytes {
-            Some((signed_bytes, signatures, _)) => authority.check(signed_bytes, signatures),
-            None => authority.check(b"", &[]),
+            Some((covered, _)) => authority.check(covered),
+            None => authority.unsigned(),
         };
         missing = missing.max(result.lacking());
         thresholds.push(ThresholdStatus {

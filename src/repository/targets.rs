@@ -1,10 +1,12 @@
 //! Target files that are listed: shown, and taken off the list.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::Repository;
 use super::error::{InputError, RepositoryError};
 use super::listing::Lister;
+use super::staged::RoleState;
 use crate::metadata::{RoleName, TargetFile, pattern_matches};
 
 /// A target and the role that lists it.
@@ -26,14 +28,11 @@ impl Repository {
         let mut listed = BTreeMap::new();
         let mut matched = vec![false; patterns.len()];
         for role in self.staged.graph().order {
-            let state = self.staged.content(&role)?;
-            let Some(targets) = state.as_ref().and_then(|state| state.effective()) else { continue };
+            let Some(targets) = self.staged.targets(&role).and_then(RoleState::effective) else { continue };
             for (path, file) in &targets.targets {
-                let hits = hits(patterns, path, &mut matched);
+                let hits = hits(patterns, &path, &mut matched);
                 if hits || patterns.is_empty() {
-                    listed
-                        .entry(path.clone())
-                        .or_insert_with(|| Listed { role: role.clone(), file: file.clone() });
+                    listed.entry(path.into_owned()).or_insert_with(|| Listed { role: role.clone(), file });
                 }
             }
         }
@@ -54,10 +53,9 @@ impl Repository {
         let mut matched = vec![false; patterns.len()];
         let mut removed: BTreeMap<RoleName, Vec<String>> = BTreeMap::new();
         for role in roles {
-            let state = self.staged.content(&role)?;
-            let Some(targets) = state.as_ref().and_then(|state| state.effective()) else { continue };
-            let paths: Vec<String> =
-                targets.targets.keys().filter(|path| hits(patterns, path, &mut matched)).cloned().collect();
+            let Some(targets) = self.staged.targets(&role).and_then(RoleState::effective) else { continue };
+            let hit = targets.targets.keys().filter(|path| hits(patterns, path, &mut matched));
+            let paths: Vec<String> = hit.map(Cow::into_owned).collect();
             if !paths.is_empty() {
                 removed.insert(role, paths);
             }
@@ -68,7 +66,7 @@ impl Repository {
             self.staged.read_bin(role)?;
             let Some(state) = self.staged.targets_mut(role) else { continue };
             let edited = state.edit(expires, |targets| {
-                targets.targets.retain(|path, _| paths.binary_search(path).is_err())
+                targets.targets.retain(|path| paths.binary_search_by(|gone| gone.as_str().cmp(path)).is_err())
             });
             edited.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
         }
@@ -97,7 +95,7 @@ impl Repository {
                 true => patterns.iter().filter_map(|path| set.bin(set.index_for(path))).collect(),
                 false => self.staged.listed_bins(&set),
             };
-            self.staged.read_packed(names)?;
+            self.staged.read_bins_named(names)?;
             bins.extend(self.staged.bins_read(&set));
         }
         Ok(if role.is_some() { bins } else { self.staged.graph().order })

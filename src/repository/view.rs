@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::bins::{BinSet, Delegatee, delegatees};
 use super::error::Lacking;
 use super::staged::{AnyRole, Staged};
-use crate::metadata::{Metadata, RoleName, Root, Signature, Targets};
+use crate::metadata::{Covered, Metadata, RoleName, Root, Targets};
 use crate::verify::{Authority, Delegator};
 
 /// Which drafts are in force.
@@ -173,20 +173,18 @@ impl<'a> View<'a> {
     }
 
     /// Returns the bytes and signatures of a role in force, with the version.
-    pub fn bytes(&self, role: &RoleName) -> Option<(&'a [u8], &'a [Signature], u64)> {
+    pub fn bytes(&self, role: &RoleName) -> Option<(Covered<'a>, u64)> {
         let state: &'a dyn AnyRole = self.staged.role(role)?;
         let drafted = state.draft_bytes().filter(|_| self.takes(role)).zip(state.draft_version());
-        let ((bytes, signatures), version) =
-            drafted.or_else(|| state.written_bytes().zip(state.written_version()))?;
-        Some((bytes, signatures, version))
+        drafted.or_else(|| state.written_bytes().zip(state.written_version()))
     }
 
     /// Says what a role lacks to be complete: nothing, or the first threshold that its signatures do not meet.
     pub fn lacking(&self, role: &RoleName, graph: &Graph) -> Option<Lacking> {
-        let (bytes, signatures, version) = self.bytes(role)?;
+        let (covered, version) = self.bytes(role)?;
         self.authorities(role, graph).into_iter().find_map(|(authority, old_root)| {
             let keys = authority.distinct_keys();
-            let result = authority.check(bytes, signatures);
+            let result = authority.check(covered);
             (!result.is_verified()).then(|| Lacking {
                 role: role.clone(),
                 version,

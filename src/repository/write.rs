@@ -13,10 +13,10 @@ use super::follow::{Extent, dirty, follow, keys_changed};
 use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
 use super::presence::Presence;
 use super::scan::{copy_digested, digest_file};
-use super::sign::{SigningKey, sign_drafts, signing_order};
-use super::staged::{AnyRole, DraftPlan};
+use super::sign::{SigningKey, Verified, sign_drafts, signing_order};
+use super::staged::{AnyRole, DraftPlan, Saved};
 use super::view::View;
-use crate::metadata::{Algorithm, KeyId, RoleName, TargetFile, TargetPath};
+use crate::metadata::{Algorithm, KeyId, Metadata, RoleName, TargetFile, TargetMap, TargetPath, Targets};
 use crate::storage::{Folder, ReadFiles};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 
@@ -115,7 +115,7 @@ impl Repository {
         let asked: BTreeSet<RoleName> = taken.iter().cloned().chain(derived.clone()).collect();
         // what is signed and shared would be copied first
         before.keep_only(|role| !asked.contains(role));
-        sign_drafts(&mut self.staged, Some(&asked), &[], keys)?;
+        sign_drafts(&mut self.staged, Some(&asked), &[], keys, Verified::Later)?;
         let mut left = Vec::new();
         if let Selection::Complete(_) = selection {
             self.drop_incomplete(&mut taken, &mut left);
@@ -124,7 +124,7 @@ impl Repository {
         if taken != all {
             follow(&mut self.staged, Some(&taken), Extent::All, &self.policy, self.now)?;
             let taken: BTreeSet<RoleName> = taken.iter().cloned().chain(derived.clone()).collect();
-            sign_drafts(&mut self.staged, Some(&taken), &[], keys)?;
+            sign_drafts(&mut self.staged, Some(&taken), &[], keys, Verified::Later)?;
         }
         for role in signing_order(&self.staged.graph()).iter().filter(|role| !asked.contains(*role)) {
             self.staged.restore(role, &before);
@@ -166,6 +166,10 @@ impl Repository {
         self.staged.save(&written.drafts)?;
         let folder = self.staged.folder();
         put_metadata(folder, &written.metadata, STAGED, &|file: &FileBytes| self.file_bytes(file))?;
+        if let Some(done) = self.staged.drafts_done(&written.drafts, &written.roles) {
+            return self.staged.save(&done);
+        }
+        // of the drafts that stay some may say something else now
         let mut after = Self::open(&self.dir, self.now)?;
         let plan = after.plan_edit()?;
         after.staged.save(&plan)
@@ -277,6 +281,14 @@ impl Repository {
         let mut written = Written { drafts: self.staged.plan_drafts()?, ..Written::default() };
         // signatures are kept; a draft is removed only once it is written
         written.drafts.remove.clear();
+        // where only signatures are missing a run that was killed is finished by the same keys, or by what it has put; a
+        // root is named by its version alone
+        let signed_only = |role: &RoleName| {
+            let saved = self.staged.role(role).and_then(AnyRole::draft_saved);
+            role.as_str() != "root" && saved == Some(Saved::WithoutSignatures)
+        };
+        let new: BTreeSet<&RoleName> = roles.iter().collect();
+        written.drafts.put.retain(|(_, role)| !new.contains(role) || !signed_only(role));
         let (mut versioned, mut last) = (Vec::new(), Vec::new());
         last.extend(self.newest_root()?.map(|(name, bytes)| (name, FileBytes::Known(bytes))));
         for role in roles {
@@ -296,7 +308,10 @@ impl Repository {
             }
         }
         for (name, bytes) in versioned.iter().chain(&last) {
-            self.refuse_other_bytes(layout, name, bytes)?;
+            match parse_versioned(name) {
+                Some((version, role)) if self.staged.is_free(&role, version) => {}
+                _ => self.refuse_other_bytes(layout, name, bytes)?,
+            }
         }
         written.metadata = versioned.into_iter().chain(last).collect();
         written.copies = self.target_copies(layout, roles)?;
@@ -338,7 +353,8 @@ impl Repository {
         let folder = self.targets_folder();
         let drafted = |role: &&RoleName| role.lists_targets() && self.has_draft(role);
         let roles: Vec<&RoleName> = roles.iter().filter(drafted).collect();
-        let bytes = |role: &&RoleName| self.staged.role(role)?.draft_bytes().map(|(bytes, _)| bytes.len());
+        let bytes =
+            |role: &&RoleName| self.staged.role(role)?.draft_bytes().map(|drafted| drafted.bytes.len());
         let presence = Presence::of(&folder, roles.iter().filter_map(bytes).sum::<usize>() / TARGET_BYTES)?;
         let copies: Vec<Vec<Copy>> = roles
             .into_par_iter()
@@ -357,21 +373,19 @@ impl Repository {
         if elsewhere && presence.is_empty() {
             return Ok(Vec::new());
         }
-        let Some(state) = self.staged.content(role)? else { return Ok(Vec::new()) };
+        let Some(state) = self.staged.targets(role) else { return Ok(Vec::new()) };
         let Some(draft) = &state.draft else { return Ok(Vec::new()) };
-        let old = state.written.as_ref().map(|written| &written.signed().targets);
-        let same = |path: &String, file: &TargetFile| {
-            old.and_then(|old| old.get(path))
-                .is_some_and(|old| old.length == file.length && old.hashes == file.hashes)
-        };
-        let copy = |(path, file): (&String, &TargetFile)| -> Result<Option<Copy>, RepositoryError> {
-            if same(path, file) {
+        let none = TargetMap::new();
+        let listed = &draft.metadata.signed().targets;
+        let old = state.written.as_ref().map_or(&none, |written| &written.signed().targets);
+        let copy = |index: usize| -> Result<Option<Copy>, RepositoryError> {
+            let Some((path, file)) = listed.at(index).filter(|_| !old.has_bytes_of(listed, index)) else {
                 return Ok(None);
-            }
-            let path = TargetPath::parse(path).map_err(InputError::from)?;
+            };
+            let path = TargetPath::parse(&path).map_err(InputError::from)?;
             let mut names = Vec::new();
             if layout == Layout::Consistent {
-                for name in layout.target_names(&path, file) {
+                for name in layout.target_names(&path, &file) {
                     if presence.length(&name)? != Some(file.length) {
                         names.push(name);
                     }
@@ -380,11 +394,11 @@ impl Repository {
                     return Ok(None);
                 }
             }
-            let elsewhere = elsewhere && presence.is_elsewhere(&path, file)?;
-            Ok((!elsewhere).then(|| Copy { role: role.clone(), path, file: file.clone(), names }))
+            let elsewhere = elsewhere && presence.is_elsewhere(&path, &file)?;
+            Ok((!elsewhere).then(|| Copy { role: role.clone(), path, file, names }))
         };
-        let copies: Vec<Option<Copy>> =
-            draft.metadata.signed().targets.par_iter().map(copy).collect::<Result<_, _>>()?;
+        let copies = listed.differing(old).into_par_iter().map(copy);
+        let copies: Vec<Option<Copy>> = copies.collect::<Result<_, _>>()?;
         Ok(copies.into_iter().flatten().collect())
     }
 
@@ -451,12 +465,12 @@ impl Repository {
                 reason: Refusal::Missing,
             })
         };
-        let trusted = |name: &str, result: Result<(), TrustError>| {
-            result.map_err(|error| RepositoryError::Refused {
-                file: format!("{STAGED}/{name}"),
-                reason: error.into(),
-            })
+        let refused = |name: &str, error: TrustError| RepositoryError::Refused {
+            file: format!("{STAGED}/{name}"),
+            reason: error.into(),
         };
+        let trusted =
+            |name: &str, result: Result<(), TrustError>| result.map_err(|error| refused(name, error));
         let written_root = self.staged.root.written.as_ref().map(|root| root.to_bytes()).transpose();
         let written_root =
             written_root.map_err(|reason| InputError::Canonical { what: "root".to_owned(), reason })?;
@@ -495,13 +509,23 @@ impl Repository {
             let listed = set.snapshot().and_then(|snapshot| snapshot.role(role));
             layout.metadata_name(role, listed.map_or(0, |listed| listed.version))
         };
+        // what is put is the draft, byte for byte, and was read from there
+        let drafted = |role: &RoleName| -> Option<Metadata<Targets>> {
+            let draft = self.staged.targets(role)?.draft.as_ref().filter(|_| view.takes(role))?;
+            let known = new.get(&*layout.metadata_name(role, draft.metadata.signed().version))?;
+            matches!(known, FileBytes::Drafted(_)).then(|| draft.metadata.clone())
+        };
         // each by whoever comes first, since another delegator may itself come later; then by all of them
         for role in roles() {
             let loaded = |by: &&RoleName| by.as_str() == "root" || set.targets(by).is_some();
             let Some(delegator) = graph.delegators(role).iter().find(loaded) else { continue };
             let name = name(&set, role);
-            let bytes = read(&name)?;
-            trusted(&name, set.update_targets(&bytes, role, delegator).map(drop))?;
+            let judged = match drafted(role) {
+                Some(metadata) => set.verify_read_targets(metadata, role, delegator),
+                None => set.verify_targets(&read(&name)?, role, delegator),
+            };
+            let targets = judged.map_err(|error| refused(&name, error))?;
+            set.keep_targets(role, targets);
         }
         for role in roles() {
             let by_all = graph
@@ -514,6 +538,11 @@ impl Repository {
             graph.order.iter().filter(|role| needed.contains(*role) && is_bin(role)).collect();
         bins.par_iter().try_for_each(|role| {
             let name = name(&set, role);
+            if let Some(metadata) = drafted(role) {
+                return graph.delegators(role).iter().try_for_each(|delegator| {
+                    trusted(&name, set.verify_read_targets(metadata.clone(), role, delegator).map(drop))
+                });
+            }
             let bytes = read(&name)?;
             graph.delegators(role).iter().try_for_each(|delegator| {
                 trusted(&name, set.verify_targets(&bytes, role, delegator).map(drop))

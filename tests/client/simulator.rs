@@ -213,7 +213,7 @@ impl Simulator {
                 self.files.insert(format!("/targets/{}", safe.hash_named(hash)), bytes.to_vec());
             }
         }
-        self.targets.get_mut(name).unwrap().targets.insert(path.to_owned(), file);
+        self.targets.get_mut(name).unwrap().targets.insert(path, file).unwrap();
     }
 
     /// Delegates to a role, made where it is new, with a key of its own.

@@ -145,7 +145,7 @@ fn clean_drops_targets_that_are_not_listed_or_not_what_is_listed() {
     for path in ["kept", "changed", "dir/gone", "dir/deep/gone"] {
         client.download(&simulator, path).unwrap();
     }
-    simulator.targets.get_mut("targets").unwrap().targets.retain(|path, _| !path.starts_with("dir/"));
+    simulator.targets.get_mut("targets").unwrap().targets.retain(|path| !path.starts_with("dir/"));
     simulator.update_all();
     client.refresh(&simulator).unwrap();
     std::fs::write(client.targets().join("changed"), b"CHANGED").unwrap();

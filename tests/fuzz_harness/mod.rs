@@ -6,6 +6,8 @@
 
 mod sequence;
 
+use std::borrow::Cow;
+
 use tuf::canonical;
 use tuf::cli::key_argument::KeyArgument;
 use tuf::crypto::{
@@ -36,7 +38,9 @@ pub fn metadata(data: &[u8]) {
         if let Some(delegations) = &targets.delegations {
             delegations.keys.values().for_each(use_key);
         }
-        for path in targets.targets.keys().map(String::as_str).chain(["a/b.txt"]) {
+        let listed = targets.targets.keys();
+        for path in listed.chain([Cow::Borrowed("a/b.txt")]) {
+            let path = &*path;
             let mut search = TargetSearch::new(path, 32);
             while let Some(visit) = search.next_visit() {
                 if search.look(&visit, targets).is_some() {

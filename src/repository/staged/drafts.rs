@@ -1,13 +1,13 @@
 //! The drafts folder: what must happen there for it to say what the state says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
 use super::super::error::{AtPath, InputError, RepositoryError};
 use super::super::layout::{DRAFTS, MAX_METADATA, STAGED};
 use super::Staged;
-use super::state::AnyRole;
+use super::state::{AnyRole, Saved};
 use crate::metadata::RoleName;
 use crate::storage::ReadFiles;
 
@@ -47,26 +47,40 @@ impl Staged {
         let mut plan = DraftPlan::default();
         let mut wanted = BTreeSet::new();
         let tops = [RoleName::root(), RoleName::snapshot(), RoleName::timestamp()];
-        for role in tops.iter().chain(self.targets.keys()) {
-            if self.role(role).is_none_or(|state| state.draft_version().is_none()) {
-                continue;
-            }
+        let drafted: Vec<(&RoleName, Saved)> = tops
+            .iter()
+            .chain(self.targets.keys())
+            .filter_map(|role| Some((role, self.role(role)?.draft_saved()?)))
+            .collect();
+        let look = |(role, saved): (&RoleName, Saved)| -> Result<(String, bool), RepositoryError> {
             let name = draft_name(role);
-            let differs = || Ok::<_, RepositoryError>(self.draft_on_disk(&name)? != self.draft_file(role)?);
-            if !self.on_disk.contains(&name) || differs()? {
-                plan.put.push((name.clone(), role.clone()));
-            }
-            wanted.insert(name);
-        }
-        for (role, state) in self.packed.iter().filter(|(_, state)| state.draft_version().is_some()) {
-            let name = draft_name(role);
-            if state.is_unsaved() || !self.on_disk.contains(&name) {
+            let same = match saved {
+                _ if !self.on_disk.contains(&name) => false,
+                Saved::Whole => true,
+                Saved::WithoutSignatures => false,
+                Saved::No => self.is_file_of(&name, role)?,
+            };
+            Ok((name, same))
+        };
+        let looked: Vec<_> = drafted.par_iter().copied().map(look).collect::<Result<_, _>>()?;
+        for ((role, _), (name, same)) in drafted.into_iter().zip(looked) {
+            if !same {
                 plan.put.push((name.clone(), role.clone()));
             }
             wanted.insert(name);
         }
         plan.remove = self.on_disk.difference(&wanted).cloned().collect();
         Ok(plan)
+    }
+
+    /// Plans the removal of all drafts, where each is of a role that has just been written; `saved` was carried out before.
+    pub fn drafts_done(&self, saved: &DraftPlan, written: &BTreeMap<RoleName, u64>) -> Option<DraftPlan> {
+        let done: BTreeSet<String> = written.keys().map(draft_name).collect();
+        let present: BTreeSet<&String> =
+            self.on_disk.iter().chain(saved.put.iter().map(|(name, _)| name)).collect();
+        let all_done = present.iter().all(|name| done.contains(*name));
+        let remove = present.into_iter().cloned().collect();
+        all_done.then_some(DraftPlan { put: Vec::new(), remove })
     }
 
     /// Carries a plan of drafts out. The bytes are made one by one, since there may be many.
@@ -89,6 +103,17 @@ impl Staged {
             batch.commit().at(self.drafts.path())?;
         }
         self.drafts.remove(plan.remove.iter().map(String::as_str)).at(self.drafts.path())
+    }
+
+    /// Tells whether a file says what the draft of a role does.
+    fn is_file_of(&self, name: &str, role: &RoleName) -> Result<bool, RepositoryError> {
+        let signed =
+            self.role(role).and_then(AnyRole::draft_bytes).map_or(0, |draft| draft.bytes.len() as u64);
+        // a file is longer than what its signatures cover
+        if self.drafts.length(name).at(self.drafts.file(name))?.is_none_or(|length| length < signed) {
+            return Ok(false);
+        }
+        Ok(self.draft_on_disk(name)? == self.draft_file(role)?)
     }
 
     /// Returns the draft of a role as its file.

@@ -5,11 +5,9 @@
 //! only where they have a draft, where a draft changes who may sign them, or where somebody asks.
 
 mod drafts;
-mod packed;
 mod state;
 mod written;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -21,14 +19,39 @@ use super::bins::{BinSet, Delegatee, delegatees};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::layout::{DRAFTS, Layout, MAX_METADATA, STAGED};
 use super::view::{Graph, View};
-use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
+use crate::metadata::{Covered, Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::{Folder, ReadFiles};
 use crate::verify::Delegator;
 pub use drafts::{DraftPlan, draft_name, draft_of};
-pub use packed::{PackedRole, from_signed_bytes};
-use state::repeats;
-pub use state::{AnyRole, Draft, Pins, RoleState};
+pub use state::{AnyRole, Draft, Pins, RoleState, Saved};
+use state::{NOTE, repeats};
 use written::{Written, required};
+
+/// What a draft's file says; nothing where there is none.
+type ReadDraft<T> = Result<Option<(Metadata<T>, Pins)>, RepositoryError>;
+
+fn read_draft<T: Signed>(drafts: &Folder, name: &str) -> ReadDraft<T> {
+    let Some(bytes) = drafts.read(name, MAX_METADATA).at(drafts.file(name))? else { return Ok(None) };
+    let refused = |reason| RepositoryError::Refused { file: format!("{STAGED}/{DRAFTS}/{name}"), reason };
+    let (metadata, note) =
+        Metadata::<T>::from_bytes_with(&bytes, NOTE).map_err(|error| refused(Refusal::Unreadable(error)))?;
+    Ok(Some((metadata, Pins::of_note(note))))
+}
+
+/// Up to so many drafts are read at the same time as what is written.
+const FEW_DRAFTS: usize = 16;
+
+/// Reads the drafts of roles that list targets where they are few, by their names.
+fn read_few(drafts: &Folder, names: &BTreeSet<String>) -> HashMap<String, ReadDraft<Targets>> {
+    if names.len() > FEW_DRAFTS {
+        return HashMap::new();
+    }
+    let lists = |name: &&String| {
+        let role = name.strip_suffix(".json").and_then(RoleName::from_encoded);
+        role.is_some_and(|role| role.lists_targets())
+    };
+    names.par_iter().filter(lists).map(|name| (name.clone(), read_draft(drafts, name))).collect()
+}
 
 /// The state of a repository's metadata.
 #[derive(Debug, Clone)]
@@ -41,10 +64,8 @@ pub struct Staged {
     pub timestamp: RoleState<Timestamp>,
     /// The snapshot role.
     pub snapshot: RoleState<Snapshot>,
-    /// The roles that list targets and have been read with what they list.
+    /// The roles that list targets and have been read.
     targets: BTreeMap<RoleName, Arc<RoleState<Targets>>>,
-    /// The hash bins that have been read without it.
-    packed: BTreeMap<RoleName, Arc<PackedRole>>,
     /// The hash bins that what is written delegates to.
     written_bins: Vec<BinSet>,
     /// The highest version of each role, without root, whose name a versioned file has taken, by the role's file name.
@@ -77,7 +98,9 @@ impl Staged {
         let drafts = Folder::new(folder.file(DRAFTS));
         let mut on_disk: BTreeSet<String> = drafts.names().at(drafts.path())?.into_iter().collect();
         on_disk.retain(|name| !besides.contains(name));
-        let written = Written::read(&folder)?;
+        // what is written and what is drafted of one role may both be large
+        let (written, read) = rayon::join(|| Written::read(&folder), || read_few(&drafts, &on_disk));
+        let written = written?;
         let mut staged = Self {
             folder,
             drafts,
@@ -85,7 +108,6 @@ impl Staged {
             timestamp: RoleState::new(written.timestamp),
             snapshot: RoleState::new(written.snapshot),
             targets: BTreeMap::new(),
-            packed: BTreeMap::new(),
             written_bins: written.bins,
             spent: Arc::default(),
             on_disk,
@@ -99,7 +121,7 @@ impl Staged {
         staged.snapshot.floor = staged.snapshot.floor.max(spent);
         let spent = staged.spent_version(&RoleName::timestamp())?;
         staged.timestamp.draft = staged.read_draft(&RoleName::timestamp(), &staged.timestamp, spent)?;
-        staged.read_targets(written.targets)?;
+        staged.read_targets(written.targets, read)?;
         Ok(staged)
     }
 
@@ -108,6 +130,7 @@ impl Staged {
     fn read_targets(
         &mut self,
         mut written: BTreeMap<RoleName, Metadata<Targets>>,
+        mut read: HashMap<String, ReadDraft<Targets>>,
     ) -> Result<(), RepositoryError> {
         let mut pending = vec![RoleName::targets()];
         let mut seen = BTreeSet::new();
@@ -116,7 +139,8 @@ impl Staged {
             if !seen.insert(role.clone()) {
                 continue;
             }
-            let Some(state) = self.read_role(&role, written.remove(&role))? else { continue };
+            let read = read.remove(&draft_name(&role));
+            let Some(state) = self.read_role(&role, written.remove(&role), read)? else { continue };
             let delegations = state.effective().and_then(|targets| targets.delegations.as_ref());
             for delegatee in delegations.map(delegatees).unwrap_or_default() {
                 match delegatee {
@@ -136,7 +160,7 @@ impl Staged {
             .filter_map(|name| RoleName::from_encoded(name.strip_suffix(".json")?))
             .filter(|role| bins.iter().any(|bins| bins.contains(role)))
             .collect();
-        self.read_packed(drafted)?;
+        self.read_bins_named(drafted)?;
         self.settle()
     }
 
@@ -145,6 +169,7 @@ impl Staged {
         &self,
         role: &RoleName,
         written: Option<Metadata<Targets>>,
+        read: Option<ReadDraft<Targets>>,
     ) -> Result<Option<RoleState<Targets>>, RepositoryError> {
         let written = match written {
             None if self.is_written_bin(role) => {
@@ -160,34 +185,24 @@ impl Staged {
         };
         let mut state = RoleState::new(written);
         state.floor = state.floor.max(self.listed_version(role));
-        state.draft = self.read_draft(role, &state, spent)?;
+        state.draft = match read {
+            Some(read) => self.take_draft(role, &state, spent, read)?,
+            None => self.read_draft(role, &state, spent)?,
+        };
         state.floor = state.floor.max(spent);
         Ok(state.effective().is_some().then_some(state))
     }
 
     /// Reads hash bins, on all cores, those that have not been read yet and of which there is anything.
-    pub(super) fn read_packed(&mut self, bins: Vec<RoleName>) -> Result<(), RepositoryError> {
-        let unread = |role: &RoleName| !self.targets.contains_key(role) && !self.packed.contains_key(role);
-        let read = |role: RoleName| -> Result<Option<(RoleName, Arc<PackedRole>)>, RepositoryError> {
-            let Some(state) = self.read_role(&role, None)? else { return Ok(None) };
-            // a draft that was carried on to another version is not what its file says
-            let carried = match &state.draft {
-                Some(draft) => draft.metadata.signatures.is_empty() && draft.metadata.signed().version > 1,
-                None => false,
-            };
-            let unsaved = carried && self.draft_differs(&role, &state)?;
-            Ok(Some((role, Arc::new(PackedRole::new(&state, unsaved)))))
+    pub(super) fn read_bins_named(&mut self, bins: Vec<RoleName>) -> Result<(), RepositoryError> {
+        let unread = |role: &RoleName| !self.targets.contains_key(role);
+        let read = |role: RoleName| {
+            let state = self.read_role(&role, None, None)?;
+            Ok::<_, RepositoryError>(state.map(|state| (role, Arc::new(state))))
         };
-        let read: Vec<Option<(RoleName, Arc<PackedRole>)>> =
-            bins.into_par_iter().filter(unread).map(read).collect::<Result<_, _>>()?;
-        self.packed.extend(read.into_iter().flatten());
+        let read: Vec<_> = bins.into_par_iter().filter(unread).map(read).collect::<Result<_, _>>()?;
+        self.targets.extend(read.into_iter().flatten());
         Ok(())
-    }
-
-    fn draft_differs(&self, role: &RoleName, state: &RoleState<Targets>) -> Result<bool, RepositoryError> {
-        let file =
-            state.draft_file().map_err(|reason| InputError::Canonical { what: role.to_string(), reason });
-        Ok(self.draft_on_disk(&draft_name(role))? != file?)
     }
 
     /// Tells whether what is written delegates to a role as a hash bin and has it.
@@ -234,7 +249,7 @@ impl Staged {
     /// As [`Staged::settle`].
     pub fn read_bins(&mut self, bins: &BinSet) -> Result<(), RepositoryError> {
         let listed = self.listed_bins(bins);
-        self.read_packed(listed)
+        self.read_bins_named(listed)
     }
 
     /// Returns the bins of a set that the written snapshot lists.
@@ -278,7 +293,7 @@ impl Staged {
             let soon: Vec<bool> = unread.par_iter().map(expires_soon).collect::<Result<_, _>>()?;
             due.extend(unread.into_iter().zip(soon).filter(|(_, soon)| *soon).map(|(role, _)| role));
         }
-        self.read_packed(due)
+        self.read_bins_named(due)
     }
 
     /// Reads a hash bin with what it lists. Tells whether there is anything of it; other roles are there anyway.
@@ -286,11 +301,8 @@ impl Staged {
     /// # Errors
     /// As [`Staged::settle`].
     pub fn read_bin(&mut self, role: &RoleName) -> Result<bool, RepositoryError> {
-        if let Some(packed) = self.packed.remove(role) {
-            self.targets.insert(role.clone(), Arc::new(self.unpack(role, &packed)?));
-        }
         if self.role(role).is_none()
-            && let Some(state) = self.read_role(role, None)?
+            && let Some(state) = self.read_role(role, None, None)?
         {
             self.targets.insert(role.clone(), Arc::new(state));
         }
@@ -302,36 +314,15 @@ impl Staged {
     /// # Errors
     /// As [`Staged::settle`].
     pub(super) fn bin_state(&self, role: &RoleName) -> Result<Option<RoleState<Targets>>, RepositoryError> {
-        match self.content(role)? {
-            Some(state) => Ok(Some(state.into_owned())),
-            None => self.read_role(role, None),
+        match self.targets(role) {
+            Some(state) => Ok(Some(state.clone())),
+            None => self.read_role(role, None, None),
         }
     }
 
-    /// Lets go of what a hash bin lists.
-    ///
-    /// # Errors
-    /// Where its draft cannot be compared with its file.
-    pub(super) fn pack(
-        &self,
-        role: &RoleName,
-        state: &RoleState<Targets>,
-    ) -> Result<PackedRole, RepositoryError> {
-        let unsaved = !self.on_disk.contains(&draft_name(role)) || self.draft_differs(role, state)?;
-        Ok(PackedRole::new(state, unsaved))
-    }
-
     /// Takes the new state of a hash bin.
-    pub(super) fn put_bin(&mut self, role: RoleName, packed: PackedRole) {
-        self.targets.remove(&role);
-        self.packed.insert(role, Arc::new(packed));
-    }
-
-    fn unpack(&self, role: &RoleName, packed: &PackedRole) -> Result<RoleState<Targets>, RepositoryError> {
-        packed.unpacked().map_err(|reason| RepositoryError::Refused {
-            file: role.to_string(),
-            reason: Refusal::Unreadable(reason),
-        })
+    pub(super) fn put_bin(&mut self, role: RoleName, state: RoleState<Targets>) {
+        self.targets.insert(role, Arc::new(state));
     }
 
     /// Returns the names of the roles that one delegates to; of hash bins those that have been read.
@@ -348,15 +339,9 @@ impl Staged {
 
     /// Returns the bins of a set that have been read, in order.
     pub(super) fn bins_read(&self, bins: &BinSet) -> Vec<RoleName> {
-        fn of<V>(bins: &BinSet, map: &BTreeMap<RoleName, V>) -> Vec<RoleName> {
-            let same = |role: &&RoleName| role.as_str().starts_with(bins.prefix());
-            let from = map.range::<str, _>((Bound::Included(bins.prefix()), Bound::Unbounded));
-            from.map(|(role, _)| role).take_while(same).filter(|role| bins.contains(role)).cloned().collect()
-        }
-        let mut all = of(bins, &self.targets);
-        all.extend(of(bins, &self.packed));
-        all.sort_unstable();
-        all
+        let same = |role: &&RoleName| role.as_str().starts_with(bins.prefix());
+        let from = self.targets.range::<str, _>((Bound::Included(bins.prefix()), Bound::Unbounded));
+        from.map(|(role, _)| role).take_while(same).filter(|role| bins.contains(role)).cloned().collect()
     }
 
     /// Returns the version that the written snapshot lists for a role, 0 where it does not.
@@ -409,13 +394,16 @@ impl Staged {
     /// got more signatures since.
     pub(super) fn put_already(&self, role: &RoleName) -> Result<Option<Vec<u8>>, RepositoryError> {
         let Some(state) = self.role(role) else { return Ok(None) };
-        let Some(((signed, _), version)) = state.draft_bytes().zip(state.draft_version()) else {
+        let Some((draft, version)) = state.draft_bytes().zip(state.draft_version()) else {
             return Ok(None);
         };
-        match role.as_str() {
-            "snapshot" => self.put_of::<Snapshot>(role, version, signed),
-            _ => self.put_of::<Targets>(role, version, signed),
+        if self.is_free(role, version) {
+            return Ok(None);
         }
+        Ok(match role.as_str() {
+            "snapshot" => self.put_of::<Snapshot>(role, version, draft.bytes)?.map(|(bytes, _)| bytes),
+            _ => self.put_of::<Targets>(role, version, draft.bytes)?.map(|(bytes, _)| bytes),
+        })
     }
 
     /// Tells whether a killed `write` has put a role's draft with signatures that no longer suffice: the draft needs a
@@ -427,19 +415,30 @@ impl Staged {
         graph: &Graph,
     ) -> Result<bool, RepositoryError> {
         let Some(state) = self.role(role) else { return Ok(false) };
-        let Some((signed, _)) = state.draft_bytes() else { return Ok(false) };
-        let is_free = state.draft_version().is_some_and(|version| version >= state.next_version());
-        if is_free || matches!(role.as_str(), "root" | "timestamp") {
+        let Some((draft, version)) = state.draft_bytes().zip(state.draft_version()) else { return Ok(false) };
+        if version >= state.next_version() || matches!(role.as_str(), "root" | "timestamp") {
             return Ok(false);
         }
-        let Some(put) = self.put_already(role)? else { return Ok(false) };
-        let put = match role.as_str() {
-            "snapshot" => Metadata::<Snapshot>::from_bytes(&put).map(|put| put.signatures),
-            _ => Metadata::<Targets>::from_bytes(&put).map(|put| put.signatures),
+        let lacking = |put: Covered<'_>| {
+            let authorities = view.authorities(role, graph);
+            authorities.iter().any(|(authority, _)| !authority.check(put).is_verified())
         };
-        let signatures = put.unwrap_or_default();
-        let authorities = view.authorities(role, graph);
-        Ok(authorities.iter().any(|(authority, _)| !authority.check(signed, &signatures).is_verified()))
+        Ok(match role.as_str() {
+            "snapshot" => self
+                .put_of::<Snapshot>(role, version, draft.bytes)?
+                .is_some_and(|(_, put)| lacking(put.covered())),
+            _ => self
+                .put_of::<Targets>(role, version, draft.bytes)?
+                .is_some_and(|(_, put)| lacking(put.covered())),
+        })
+    }
+
+    /// Tells whether the name of a file is free, so that it need not be looked for.
+    pub(super) fn is_free(&self, role: &RoleName, version: u64) -> bool {
+        let spent = self.spent.get(role.encoded().as_str());
+        self.layout() == Layout::Consistent
+            && role.as_str() != "root"
+            && spent.is_none_or(|spent| *spent < version)
     }
 
     fn put_of<T: Signed>(
@@ -447,12 +446,11 @@ impl Staged {
         role: &RoleName,
         version: u64,
         signed: &[u8],
-    ) -> Result<Option<Vec<u8>>, RepositoryError> {
+    ) -> Result<Option<(Vec<u8>, Metadata<T>)>, RepositoryError> {
         let name = self.layout().metadata_name(role, version);
         let put = self.folder.read(&name, MAX_METADATA).at(self.folder.file(&name))?;
-        let same =
-            |bytes: &Vec<u8>| Metadata::<T>::from_bytes(bytes).is_ok_and(|put| put.signed_bytes() == signed);
-        Ok(put.filter(same))
+        let read = |bytes: Vec<u8>| Metadata::from_bytes(&bytes).ok().map(|put| (bytes, put));
+        Ok(put.and_then(read).filter(|(_, put)| put.signed_bytes() == signed))
     }
 
     /// Reads one draft. One that is written already, byte for byte, is finished and left out; one that was overtaken is
@@ -464,23 +462,43 @@ impl Staged {
         spent: u64,
     ) -> Result<Option<Draft<T>>, RepositoryError> {
         let name = draft_name(role);
-        let Some(bytes) = self.draft_on_disk(&name)? else { return Ok(None) };
-        let refused = |reason| RepositoryError::Refused { file: format!("{STAGED}/{DRAFTS}/{name}"), reason };
-        let metadata = Metadata::<T>::from_bytes(&bytes).map_err(|error| refused(error.into()))?;
-        let pins = Pins::of_file(&bytes);
+        match self.on_disk.contains(&name) {
+            true => self.take_draft(role, state, spent, read_draft(&self.drafts, &name)),
+            false => Ok(None),
+        }
+    }
+
+    /// Takes what was read of a draft as [`Staged::read_draft`] does.
+    fn take_draft<T: Signed>(
+        &self,
+        role: &RoleName,
+        state: &RoleState<T>,
+        spent: u64,
+        read: ReadDraft<T>,
+    ) -> Result<Option<Draft<T>>, RepositoryError> {
+        let Some((metadata, pins)) = read? else { return Ok(None) };
+        let file = format!("{STAGED}/{DRAFTS}/{}", draft_name(role));
+        let refused = |reason| RepositoryError::Refused { file, reason };
         if state.written.as_ref().is_some_and(|written| written.signed_bytes() == metadata.signed_bytes()) {
             return Ok(None);
         }
         let (version, floor) = (metadata.signed().version(), state.floor.max(spent));
-        let is_put = || self.put_of::<T>(role, version, metadata.signed_bytes());
-        if version > floor || (version > state.floor && is_put()?.is_some()) {
-            return Ok(Some(Draft { metadata, pins }));
+        if version > floor {
+            return Ok(Some(Draft { metadata, pins, saved: Saved::Whole }));
+        }
+        if version > state.floor
+            && let Some((_, put)) = self.put_of::<T>(role, version, metadata.signed_bytes())?
+        {
+            // the file has the signatures of the run that was killed; the draft may have got others since
+            let mut draft = Draft { metadata, pins, saved: Saved::Whole };
+            draft.take_signatures_of(put);
+            return Ok(Some(draft));
         }
         let mut signed = metadata.into_signed();
         signed.set_version(floor + 1);
         let metadata =
             Metadata::unsigned(signed).map_err(|error| refused(Refusal::Unreadable(error.into())))?;
-        Ok(Some(Draft { metadata, pins }))
+        Ok(Some(Draft { metadata, pins, saved: Saved::No }))
     }
 
     /// Returns the folder of written metadata.
@@ -499,24 +517,12 @@ impl Staged {
         Layout::of(root.is_some_and(|root| root.consistent_snapshot))
     }
 
-    /// Returns the state of a role that lists targets and has been read with what it lists.
+    /// Returns the state of a role that lists targets and has been read.
     pub fn targets(&self, role: &RoleName) -> Option<&RoleState<Targets>> {
         self.targets.get(role).map(Arc::as_ref)
     }
 
-    /// Returns the state of a role that has been read, unpacked for the moment where it is a hash bin.
-    ///
-    /// # Errors
-    /// [`RepositoryError::Refused`].
-    pub fn content(&self, role: &RoleName) -> Result<Option<Cow<'_, RoleState<Targets>>>, RepositoryError> {
-        if let Some(state) = self.targets(role) {
-            return Ok(Some(Cow::Borrowed(state)));
-        }
-        let packed = self.packed.get(role).map(|packed| self.unpack(role, packed));
-        Ok(packed.transpose()?.map(Cow::Owned))
-    }
-
-    /// Returns the state of a role that lists targets and has been read with what it lists, to edit it.
+    /// Returns the state of a role that lists targets and has been read, to edit it.
     pub fn targets_mut(&mut self, role: &RoleName) -> Option<&mut RoleState<Targets>> {
         self.targets.get_mut(role).map(Arc::make_mut)
     }
@@ -546,10 +552,10 @@ impl Staged {
             bins.all().filter(|role| self.role(role).is_none() && !self.is_written_bin(role)).collect();
         let made = new.into_par_iter().map(|role| {
             let state = self.new_targets_role(&role, expires)?;
-            Ok((role, Arc::new(PackedRole::new(&state, true))))
+            Ok((role, Arc::new(state)))
         });
         let made: Vec<_> = made.collect::<Result<_, RepositoryError>>()?;
-        self.packed.extend(made);
+        self.targets.extend(made);
         Ok(())
     }
 
@@ -573,10 +579,7 @@ impl Staged {
             "root" => Some(&self.root),
             "snapshot" => Some(&self.snapshot),
             "timestamp" => Some(&self.timestamp),
-            _ => {
-                let full = self.targets.get(role).map(|state| state.as_ref() as &dyn AnyRole);
-                full.or_else(|| self.packed.get(role).map(|state| state.as_ref() as &dyn AnyRole))
-            }
+            _ => self.targets(role).map(|state| state as &dyn AnyRole),
         }
     }
 
@@ -586,10 +589,7 @@ impl Staged {
             "root" => Some(&mut self.root),
             "snapshot" => Some(&mut self.snapshot),
             "timestamp" => Some(&mut self.timestamp),
-            _ => match self.targets.get_mut(role) {
-                Some(state) => Some(Arc::make_mut(state) as &mut dyn AnyRole),
-                None => self.packed.get_mut(role).map(|state| Arc::make_mut(state) as &mut dyn AnyRole),
-            },
+            _ => self.targets_mut(role).map(|state| state as &mut dyn AnyRole),
         }
     }
 
@@ -627,19 +627,12 @@ impl Staged {
                 Arc::make_mut(state).draft = None;
             }
         }
-        for (_, state) in self.packed.iter_mut().filter(|(role, _)| which(role)) {
-            if state.draft_version().is_some() {
-                Arc::make_mut(state).drop_draft();
-            }
-        }
         self.targets.retain(|_, state| state.effective().is_some());
-        self.packed.retain(|_, state| state.expires().is_some());
     }
 
     /// Lets go of everything but some roles: what [`Staged::restore`] needs of an earlier state.
     pub fn keep_only(&mut self, wanted: impl Fn(&RoleName) -> bool) {
         self.targets.retain(|role, _| wanted(role));
-        self.packed.retain(|role, _| wanted(role));
     }
 
     /// Takes a role's draft back from an earlier state.
@@ -651,11 +644,7 @@ impl Staged {
             _ => {
                 self.drop_drafts(|other| other == role);
                 if let Some(state) = earlier.targets.get(role) {
-                    self.packed.remove(role);
                     self.targets.insert(role.clone(), state.clone());
-                } else if let Some(state) = earlier.packed.get(role) {
-                    self.targets.remove(role);
-                    self.packed.insert(role.clone(), state.clone());
                 }
             }
         }
@@ -677,7 +666,7 @@ impl Staged {
         if !self.role(role).is_some_and(|state| both(state) && !state.pins().any()) {
             return false;
         }
-        let Ok(Some(state)) = self.content(role) else { return false };
+        let Some(state) = self.targets(role) else { return false };
         let Some((draft, written)) = state.draft.as_ref().zip(state.written.as_ref()) else { return false };
         let (draft, written) = (draft.metadata.signed(), written.signed());
         // what is long is compared first, and copied only where it is the same

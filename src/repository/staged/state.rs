@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::canonical::CanonicalError;
-use crate::metadata::{KeyId, Metadata, Signature, Signed};
+use crate::metadata::{Covered, KeyId, Metadata, Signature, Signed};
 
 /// The member of a draft's file, beside `signatures` and `signed`, that holds its [`Pins`].
 pub(super) const NOTE: &str = "draft";
@@ -38,20 +38,20 @@ impl Pins {
     }
 
     /// Reads the note beside a draft's metadata; a draft without one has nothing pinned.
-    pub(super) fn of_file(bytes: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Noted {
-            #[serde(default, rename = "draft")]
-            note: Option<Pins>,
-        }
-
-        // written by us the note comes first, and most drafts have none
-        let first = bytes.iter().skip_while(|byte| **byte != b'"').take(7).copied();
-        if !first.eq(*b"\"draft\"") {
-            return Self::default();
-        }
-        serde_json::from_slice::<Noted>(bytes).ok().and_then(|noted| noted.note).unwrap_or_default()
+    pub(super) fn of_note(note: Option<&str>) -> Self {
+        note.and_then(|note| serde_json::from_str(note).ok()).unwrap_or_default()
     }
+}
+
+/// What the file of a draft says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    /// What the draft says.
+    Whole,
+    /// The same, but for signatures that were added since.
+    WithoutSignatures,
+    /// Something else, or there is no file.
+    No,
 }
 
 /// An edit that is not yet complete.
@@ -61,6 +61,37 @@ pub struct Draft<T> {
     pub metadata: Metadata<T>,
     /// What is set by hand.
     pub pins: Pins,
+    /// What its file says.
+    pub saved: Saved,
+}
+
+impl<T: Signed> Draft<T> {
+    /// Adds the signatures over the same bytes that another copy has, where there is none by their keys.
+    pub(super) fn take_signatures_of(&mut self, other: Metadata<T>) {
+        let known: BTreeSet<&KeyId> =
+            self.metadata.signatures.iter().map(|signature| &signature.keyid).collect();
+        let mut more = other.signatures;
+        more.retain(|signature| !known.contains(&signature.keyid));
+        self.add_signatures(more);
+    }
+
+    fn add_signatures(&mut self, signatures: Vec<Signature>) {
+        if signatures.is_empty() {
+            return;
+        }
+        add_signatures(&mut self.metadata.signatures, signatures);
+        if self.saved == Saved::Whole {
+            self.saved = Saved::WithoutSignatures;
+        }
+    }
+
+    /// Sets by hand what is not to be derived again.
+    pub fn pin(&mut self, pins: Pins) {
+        if self.pins != pins {
+            self.pins = pins;
+            self.saved = Saved::No;
+        }
+    }
 }
 
 /// One role: what is written, what is drafted.
@@ -94,7 +125,7 @@ impl<T: Signed> RoleState<T> {
     /// # Errors
     /// [`CanonicalError`] where `custom` or unknown members hold what canonical JSON refuses.
     pub fn set_draft(&mut self, signed: T, pins: Pins) -> Result<(), CanonicalError> {
-        self.draft = Some(Draft { metadata: Metadata::unsigned(signed)?, pins });
+        self.draft = Some(Draft { metadata: Metadata::unsigned(signed)?, pins, saved: Saved::No });
         Ok(())
     }
 
@@ -148,10 +179,12 @@ pub trait AnyRole {
     fn expires(&self) -> Option<DateTime<Utc>>;
     /// Returns the expiry of the written metadata.
     fn written_expires(&self) -> Option<DateTime<Utc>>;
+    /// Returns what the file of the draft says.
+    fn draft_saved(&self) -> Option<Saved>;
     /// Returns the bytes to sign and the signatures of the draft.
-    fn draft_bytes(&self) -> Option<(&[u8], &[Signature])>;
+    fn draft_bytes(&self) -> Option<Covered<'_>>;
     /// Returns the bytes that were signed and the signatures of the written metadata.
-    fn written_bytes(&self) -> Option<(&[u8], &[Signature])>;
+    fn written_bytes(&self) -> Option<Covered<'_>>;
     /// Adds signatures to the draft, replacing those by the same key ids; signatures stay sorted by key id.
     fn add_signatures(&mut self, signatures: Vec<Signature>);
     /// Returns the draft as the file it will be when it is written.
@@ -195,6 +228,10 @@ impl<T: Signed> AnyRole for RoleState<T> {
         self.draft.as_ref().map(|draft| draft.metadata.signed().version())
     }
 
+    fn draft_saved(&self) -> Option<Saved> {
+        self.draft.as_ref().map(|draft| draft.saved)
+    }
+
     fn next_version(&self) -> u64 {
         self.floor + 1
     }
@@ -207,17 +244,17 @@ impl<T: Signed> AnyRole for RoleState<T> {
         self.written.as_ref().map(|written| written.signed().expires())
     }
 
-    fn draft_bytes(&self) -> Option<(&[u8], &[Signature])> {
-        self.draft.as_ref().map(|draft| (draft.metadata.signed_bytes(), draft.metadata.signatures.as_slice()))
+    fn draft_bytes(&self) -> Option<Covered<'_>> {
+        self.draft.as_ref().map(|draft| draft.metadata.covered())
     }
 
-    fn written_bytes(&self) -> Option<(&[u8], &[Signature])> {
-        self.written.as_ref().map(|written| (written.signed_bytes(), written.signatures.as_slice()))
+    fn written_bytes(&self) -> Option<Covered<'_>> {
+        self.written.as_ref().map(Metadata::covered)
     }
 
     fn add_signatures(&mut self, signatures: Vec<Signature>) {
         if let Some(draft) = &mut self.draft {
-            add_signatures(&mut draft.metadata.signatures, signatures);
+            draft.add_signatures(signatures);
         }
     }
 
@@ -259,7 +296,7 @@ impl<T: Signed> AnyRole for RoleState<T> {
             signed.set_expires(expires);
         }
         match &mut self.draft {
-            Some(draft) if *draft.metadata.signed() == signed => draft.pins = pins,
+            Some(draft) if *draft.metadata.signed() == signed => draft.pin(pins),
             _ => self.set_draft(signed, pins)?,
         }
         Ok(true)
@@ -286,7 +323,7 @@ impl<T: Signed> AnyRole for RoleState<T> {
 }
 
 /// Adds signatures, replacing those by the same key ids; all stay sorted by key id.
-pub(super) fn add_signatures(all: &mut Vec<Signature>, signatures: Vec<Signature>) {
+fn add_signatures(all: &mut Vec<Signature>, signatures: Vec<Signature>) {
     let new: BTreeSet<KeyId> = signatures.iter().map(|signature| signature.keyid.clone()).collect();
     all.retain(|signature| !new.contains(&signature.keyid));
     all.extend(signatures);

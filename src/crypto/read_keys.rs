@@ -1,0 +1,48 @@
+//! Public keys that were read lately. A delegation may have tens of thousands of hash bins with one key, and reading a key
+//! costs as much as a good part of a verification.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::error::KeyError;
+use super::fingerprint::Fingerprint;
+use super::public_key::PublicKey;
+use crate::metadata::Key;
+
+/// How many keys are kept; more are forgotten all at once.
+const KEPT: usize = 64;
+
+/// A public key that was read, and who it is.
+pub(super) struct ReadKey {
+    pub(super) public: PublicKey,
+    pub(super) fingerprint: Option<Fingerprint>,
+}
+
+type Kept = HashMap<(String, String), Rc<ReadKey>>;
+
+thread_local! {
+    static KEYS: RefCell<Kept> = RefCell::default();
+}
+
+/// Reads what metadata states of a key, or returns what was read of the same statement before.
+pub(super) fn read(key: &Key) -> Result<Rc<ReadKey>, KeyError> {
+    let read = || {
+        let public = PublicKey::of(key)?;
+        let fingerprint = Fingerprint::of(&public);
+        Ok(Rc::new(ReadKey { public, fingerprint }))
+    };
+    let Some(stated) = key.public() else { return read() };
+    let stated = (key.keytype.clone(), stated.to_owned());
+    KEYS.with_borrow_mut(|keys| {
+        if let Some(known) = keys.get(&stated) {
+            return Ok(known.clone());
+        }
+        let known = read()?;
+        if keys.len() >= KEPT {
+            keys.clear();
+        }
+        keys.insert(stated, known.clone());
+        Ok(known)
+    })
+}
