@@ -183,13 +183,9 @@ impl<'de> Deserialize<'de> for Hashes {
 /// Writes a digest in hexadecimal.
 pub(crate) fn digits(digest: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |half: u8| char::from(DIGITS[usize::from(half & 15)]);
-    let mut text = String::with_capacity(2 * digest.len());
-    for byte in digest {
-        text.push(digit(byte >> 4));
-        text.push(digit(*byte));
-    }
-    text
+    let digit = |half: u8| DIGITS[usize::from(half & 15)];
+    let text = digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect();
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Computes the digests of one stream of bytes.

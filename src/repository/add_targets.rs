@@ -1,5 +1,6 @@
 //! Target files are listed: digested where they are, or copied in from outside.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 
@@ -136,12 +137,11 @@ impl Repository {
         let custom = if request.custom.is_none() { Custom::Keep } else { Custom::Replace };
         let mut added =
             self.list_groups(&lister, groups, (request.replace, custom, Paths::Kept), |group, _| {
-                let entry = |target: NewTarget<'_>| Entry {
-                    path: target.found.path.as_str().to_owned(),
-                    file: target.file,
-                    bytes: Some(target.found.file.clone()),
-                };
-                Ok(group.into_iter().map(entry).collect())
+                let entries = group.into_iter().map(|NewTarget { found, file }| {
+                    let path = Cow::Borrowed(found.path.as_str());
+                    Entry { path, file, bytes: Some(found.file.clone()) }
+                });
+                Ok(entries.collect())
             })?;
         added.copies = copies;
         added.digests = known;

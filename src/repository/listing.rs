@@ -1,5 +1,6 @@
 //! Targets on their way into drafts: which role lists each, whether it is trusted for it, and what that changes.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -52,8 +53,8 @@ impl Lister {
 
 /// A target that is to be listed.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) path: String,
+pub(super) struct Entry<'a> {
+    pub(super) path: Cow<'a, str>,
     pub(super) file: TargetFile,
     /// Where its bytes are, where they are at hand.
     pub(super) bytes: Option<PathBuf>,
@@ -134,12 +135,12 @@ impl Repository {
     ///
     /// # Errors
     /// [`InputError::Changed`], [`InputError::Clash`], [`InputError::Canonical`], and those of `entries`.
-    pub(super) fn list_groups<G: Send>(
+    pub(super) fn list_groups<'e, G: Send>(
         &mut self,
         lister: &Lister,
         groups: Vec<(RoleName, G)>,
         rules: (Replace, Custom, Paths),
-        entries: impl Fn(G, &RoleName) -> Result<Vec<Entry>, RepositoryError> + Sync,
+        entries: impl Fn(G, &RoleName) -> Result<Vec<Entry<'e>>, RepositoryError> + Sync,
     ) -> Result<Added, RepositoryError> {
         let mut all = Added::default();
         match lister {
@@ -185,7 +186,7 @@ impl Added {
 fn list(
     state: &mut RoleState<Targets>,
     role: &RoleName,
-    new: Vec<Entry>,
+    new: Vec<Entry<'_>>,
     (replace, custom, paths): (Replace, Custom, Paths),
     expires: DateTime<Utc>,
 ) -> Result<Added, RepositoryError> {
@@ -201,7 +202,7 @@ fn list(
                 let hashes = file_hashes(&file, bytes.as_ref(), &old.hashes)?;
                 let same_bytes = old.length == file.length && old.hashes.compare(&hashes).is_ok();
                 if !same_bytes && replace == Replace::Refuse {
-                    return Err(InputError::Changed { path, role: role.clone() }.into());
+                    return Err(InputError::Changed { path: path.into_owned(), role: role.clone() }.into());
                 }
                 if custom == Custom::Keep || (custom == Custom::KeepUnlessNew && file.custom.is_none()) {
                     file.custom.clone_from(&old.custom);
@@ -278,14 +279,14 @@ pub(super) fn trusts(delegations: &Delegations, role: &RoleName, path: &str) -> 
 }
 
 /// Refuses a target `dir` beside a target `dir/file`: a client's disk cannot hold both.
-fn check_folders(listed: &TargetMap, new: &[(String, TargetFile)]) -> Result<(), InputError> {
-    let mut names: Vec<&str> = new.iter().map(|(path, _)| path.as_str()).collect();
+fn check_folders(listed: &TargetMap, new: &[(Cow<'_, str>, TargetFile)]) -> Result<(), InputError> {
+    let mut names: Vec<&str> = new.iter().map(|(path, _)| &**path).collect();
     names.sort_unstable();
     let mut below = String::new();
     for (path, _) in new {
         let clash = |other: &str| {
             let reason = format!("'{other}' is one, and a file cannot be a folder");
-            Err(InputError::Clash { path: path.clone(), reason })
+            Err(InputError::Clash { path: path.to_string(), reason })
         };
         let mut end = path.len();
         while let Some(slash) = path[..end].rfind('/') {

@@ -3,6 +3,7 @@
 //! A manifest may have millions of lines and its targets may fall into tens of thousands of hash bins. Each line is
 //! checked when it is read and kept in few bytes until its bin is made.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
 
 use rayon::prelude::*;
@@ -82,17 +83,19 @@ impl Repository {
         places.par_sort_unstable();
         let groups = places.chunk_by(|a, b| a.0 == b.0).map(|group| Ok((lister.role_at(group[0].0)?, group)));
         let groups: Vec<(RoleName, &[(u32, u64)])> = groups.collect::<Result<_, InputError>>()?;
-        let decode_group = |group: &[(u32, u64)], _: &RoleName| -> Result<Vec<Entry>, RepositoryError> {
-            let lines: Vec<(u64, String, TargetFile)> =
+        let decode_group = |group: &[(u32, u64)], _: &RoleName| -> Result<Vec<Entry<'_>>, RepositoryError> {
+            let mut lines: Vec<(u64, &str, TargetFile)> =
                 group.iter().filter_map(|(_, place)| decode(&bytes, *place)).collect();
-            let mut order: Vec<usize> = (0..lines.len()).collect();
-            order.sort_unstable_by_key(|index| (&lines[*index].1, *index));
-            if let Some(twice) = order.windows(2).find(|pair| lines[pair[0]].1 == lines[pair[1]].1) {
-                let ((first, ..), (number, path, _)) = (&lines[twice[0]], &lines[twice[1]]);
+            lines.sort_by_key(|(_, path, _)| *path);
+            if let Some(twice) = lines.windows(2).find(|pair| pair[0].1 == pair[1].1) {
+                let ((first, ..), (number, path, _)) = (&twice[0], &twice[1]);
                 let reason = format!("'{}' is on line {first} already", path.escape_debug());
                 return Err(InputError::Manifest { line: *number, reason }.into());
             }
-            Ok(lines.into_iter().map(|(_, path, file)| Entry { path, file, bytes: None }).collect())
+            Ok(lines
+                .into_iter()
+                .map(|(_, path, file)| Entry { path: Cow::Borrowed(path), file, bytes: None })
+                .collect())
         };
         self.list_groups(
             &lister,
@@ -155,7 +158,7 @@ impl Kept {
 }
 
 /// Reads what [`Kept::keep`] has kept: the number of the line, the path, the file.
-fn decode(bytes: &[u8], place: u64) -> Option<(u64, String, TargetFile)> {
+fn decode(bytes: &[u8], place: u64) -> Option<(u64, &str, TargetFile)> {
     let rest = bytes.get(usize::try_from(place).ok()?..)?;
     let (number, rest) = rest.split_first_chunk::<8>()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
@@ -169,7 +172,7 @@ fn decode(bytes: &[u8], place: u64) -> Option<(u64, String, TargetFile)> {
         let (length, rest) = rest.split_first_chunk::<4>()?;
         serde_json::from_slice(rest.get(..u32::from_le_bytes(*length) as usize)?).ok()?
     };
-    Some((u64::from_le_bytes(*number), std::str::from_utf8(path).ok()?.to_owned(), file))
+    Some((u64::from_le_bytes(*number), std::str::from_utf8(path).ok()?, file))
 }
 
 type KeepLine<'k> = dyn Fn(u64, &[u8], &mut Kept) -> Result<(), InputError> + Sync + 'k;
@@ -252,21 +255,26 @@ fn plain_line(line: &[u8]) -> Option<(&str, u64, [u8; 32])> {
 
 /// Reads a SHA-256 in hexadecimal.
 fn sha256_of(digits: &[u8]) -> Option<[u8; 32]> {
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+    /// What each byte is as a digit, 0xff for none.
+    const VALUES: [u8; 256] = {
+        let mut values = [0xff; 256];
+        let mut value = 0;
+        while value < 16 {
+            values[b"0123456789abcdef"[value] as usize] = value as u8;
+            values[b"0123456789ABCDEF"[value] as usize] = value as u8;
+            value += 1;
+        }
+        values
     };
-    let (pairs, rest) = digits.as_chunks::<2>();
+    let digits: &[u8; 64] = digits.try_into().ok()?;
     let mut digest = [0; 32];
-    if pairs.len() != digest.len() || !rest.is_empty() {
-        return None;
+    let mut seen = 0;
+    for (byte, [high, low]) in digest.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let (high, low) = (VALUES[usize::from(*high)], VALUES[usize::from(*low)]);
+        seen |= high | low;
+        *byte = high << 4 | low & 15;
     }
-    for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(digest)
+    (seen < 16).then_some(digest)
 }
 
 /// Reads one line; `None` where it is empty.
@@ -328,8 +336,8 @@ mod tests {
         let mut kept = Kept::default();
         kept.keep(7, 3, path.as_str(), &file);
         kept.keep(8, 4, "b", &plain);
-        assert_eq!(decode(&kept.bytes, kept.places[0].1), Some((3, "a/ö.txt".to_owned(), file)));
-        assert_eq!(decode(&kept.bytes, kept.places[1].1), Some((4, "b".to_owned(), plain)));
+        assert_eq!(decode(&kept.bytes, kept.places[0].1), Some((3, "a/ö.txt", file)));
+        assert_eq!(decode(&kept.bytes, kept.places[1].1), Some((4, "b", plain)));
         assert_eq!([kept.places[0].0, kept.places[1].0], [7, 8]);
     }
 

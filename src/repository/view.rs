@@ -31,7 +31,7 @@ pub struct View<'a> {
 pub struct Graph {
     /// The roles in pre-order, `targets` first.
     pub order: Vec<RoleName>,
-    /// Who delegates to each.
+    /// Who delegates to each, without hash bins whose names no other delegation has.
     pub delegators: BTreeMap<RoleName, Vec<RoleName>>,
     /// The sets of hash bins.
     pub bins: Vec<DelegatedBins>,
@@ -44,6 +44,15 @@ pub struct DelegatedBins {
     pub bins: BinSet,
     /// The roles that delegate to them.
     pub delegators: Vec<RoleName>,
+}
+
+/// How hash bins are looked at: there may be tens of thousands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bins {
+    /// As a set.
+    Together,
+    /// Each as a role of its own.
+    OneByOne,
 }
 
 impl Graph {
@@ -120,14 +129,26 @@ impl<'a> View<'a> {
 
     /// Follows the delegations.
     pub fn graph(&self) -> Graph {
-        let mut graph = Graph::default();
-        self.visit(RoleName::targets(), RoleName::root(), &mut graph);
-        graph
+        let graph = self.visit(Bins::Together);
+        // a name that is a bin's and a role's as well has delegators of both kinds
+        let is_bin = |role: &RoleName| graph.bins_of(role).is_some();
+        if graph.delegators.keys().any(is_bin) { self.visit(Bins::OneByOne) } else { graph }
     }
 
-    fn visit(&self, first: RoleName, by: RoleName, graph: &mut Graph) {
-        let mut pending = vec![(first, by)];
-        while let Some((role, delegator)) = pending.pop() {
+    fn visit(&self, kind: Bins) -> Graph {
+        let mut graph = Graph::default();
+        let mut pending = vec![(Delegatee::Role(RoleName::targets()), RoleName::root())];
+        while let Some((delegatee, delegator)) = pending.pop() {
+            let role = match delegatee {
+                Delegatee::Role(role) => role,
+                Delegatee::Bins(bins) => {
+                    if !graph.bins.iter().any(|set| set.bins == bins) {
+                        graph.order.extend(self.staged.bins_read(&bins));
+                    }
+                    graph.add_bins(bins, delegator);
+                    continue;
+                }
+            };
             let seen = graph.delegators.contains_key(&role);
             graph.delegators.entry(role.clone()).or_default().push(delegator);
             if seen {
@@ -138,15 +159,16 @@ impl<'a> View<'a> {
             let mut children = Vec::new();
             for delegatee in delegations.map(delegatees).unwrap_or_default() {
                 match delegatee {
-                    Delegatee::Role(child) => children.push(child),
-                    Delegatee::Bins(bins) => {
-                        children.extend(self.staged.bins_read(&bins));
+                    Delegatee::Bins(bins) if kind == Bins::OneByOne => {
+                        children.extend(self.staged.bins_read(&bins).into_iter().map(Delegatee::Role));
                         graph.add_bins(bins, role.clone());
                     }
+                    delegatee => children.push(delegatee),
                 }
             }
             pending.extend(children.into_iter().rev().map(|child| (child, role.clone())));
         }
+        graph
     }
 
     /// Returns the authorities whose thresholds a role's metadata must meet, each with the root version it comes from

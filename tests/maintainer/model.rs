@@ -503,9 +503,9 @@ impl Model {
 
 /// Returns the targets that a role lists with the drafts in force.
 fn listed(repository: &Repository, role: &RoleName) -> BTreeMap<String, u64> {
-    let state = repository.staged().content(role).unwrap().unwrap();
+    let state = repository.staged().targets(role).unwrap();
     let targets = state.effective().unwrap();
-    targets.targets.iter().map(|(path, file)| (path.clone(), file.length)).collect()
+    targets.targets.iter().map(|(path, file)| (path.into_owned(), file.length)).collect()
 }
 
 fn version(bytes: &[u8]) -> u64 {
