@@ -20,7 +20,7 @@ use chrono::Utc;
 use tuf::crypto::{KeyType, PrivateKey, Signer};
 use tuf::metadata::{
     Algorithm, Extra, Hasher, MetaFile, Metadata, RoleKeys, Root, Signature, Signed, Snapshot, TargetFile,
-    TargetPath, Targets, Timestamp,
+    TargetMap, TargetPath, Targets, Timestamp,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -246,7 +246,7 @@ fn publish(dir: &Path, targets: BTreeMap<String, TargetFile>) -> Result<(), Fail
     };
     write("1.root.json", &signed(root, &key)?)?;
     let mut role = Targets::new(expires);
-    role.targets = targets;
+    role.targets = TargetMap::of(targets)?;
     let listed = write("1.targets.json", &signed(role, &key)?)?;
     let snapshot = Snapshot::new(BTreeMap::from([("targets.json".to_owned(), listed)]), expires);
     let listed = write("1.snapshot.json", &signed(snapshot, &key)?)?;

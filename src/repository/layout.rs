@@ -16,9 +16,10 @@ pub const POLICY: &str = "tuf-repo.toml";
 pub const MAX_METADATA: u64 = 1 << 30;
 
 /// How files are named: with versions and hashes (consistent snapshots, specification 6.2) or plainly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Layout {
     /// `N.targets.json`, `HASH.name`.
+    #[default]
     Consistent,
     /// `targets.json`, `name`.
     Plain,

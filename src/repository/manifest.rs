@@ -79,13 +79,13 @@ impl Repository {
             };
             read_lines(manifest.lines, manifest.progress, &keep, &mut kept)?;
         }
-        let Kept { bytes, mut places } = kept;
+        let Kept { pieces, mut places, .. } = kept;
         places.par_sort_unstable();
         let groups = places.chunk_by(|a, b| a.0 == b.0).map(|group| Ok((lister.role_at(group[0].0)?, group)));
         let groups: Vec<(RoleName, &[(u32, u64)])> = groups.collect::<Result<_, InputError>>()?;
         let decode_group = |group: &[(u32, u64)], _: &RoleName| -> Result<Vec<Entry<'_>>, RepositoryError> {
             let mut lines: Vec<(u64, &str, TargetFile)> =
-                group.iter().filter_map(|(_, place)| decode(&bytes, *place)).collect();
+                group.iter().filter_map(|(_, place)| decode(&pieces, *place)).collect();
             lines.sort_by_key(|(_, path, _)| *path);
             if let Some(twice) = lines.windows(2).find(|pair| pair[0].1 == pair[1].1) {
                 let ((first, ..), (number, path, _)) = (&twice[0], &twice[1]);
@@ -106,12 +106,18 @@ impl Repository {
     }
 }
 
-/// What is kept of the lines: their bytes one after the other, and for each the index of its bin and where it starts.
+/// What is kept of the lines: their bytes piece by piece, and for each the index of its bin and where it starts.
 #[derive(Default)]
 struct Kept {
+    pieces: Vec<Vec<u8>>,
+    /// The piece that is being filled.
     bytes: Vec<u8>,
     places: Vec<(u32, u64)>,
 }
+
+/// How many bits of a place tell where in its piece a line starts; a piece is read from a little more than [`PIECE`] bytes
+/// or one line of [`LONGEST_LINE`].
+const PLACE_BITS: u32 = 40;
 
 /// Behind the path of a kept line: a length and the bytes of a SHA-256, which is what most lines have.
 const DIGEST: u8 = 1;
@@ -150,16 +156,18 @@ impl Kept {
         self.bytes.push(kind);
     }
 
-    fn append(&mut self, more: Self) {
-        let start = self.bytes.len() as u64;
-        self.bytes.extend_from_slice(&more.bytes);
-        self.places.extend(more.places.iter().map(|(bin, place)| (*bin, place + start)));
+    fn append(&mut self, mut more: Self) {
+        let piece = (self.pieces.len() as u64) << PLACE_BITS;
+        more.bytes.shrink_to_fit();
+        self.pieces.push(more.bytes);
+        self.places.extend(more.places.iter().map(|(bin, place)| (*bin, piece | place)));
     }
 }
 
 /// Reads what [`Kept::keep`] has kept: the number of the line, the path, the file.
-fn decode(bytes: &[u8], place: u64) -> Option<(u64, &str, TargetFile)> {
-    let rest = bytes.get(usize::try_from(place).ok()?..)?;
+fn decode(pieces: &[Vec<u8>], place: u64) -> Option<(u64, &str, TargetFile)> {
+    let piece = pieces.get(usize::try_from(place >> PLACE_BITS).ok()?)?;
+    let rest = piece.get(usize::try_from(place & ((1 << PLACE_BITS) - 1)).ok()?..)?;
     let (number, rest) = rest.split_first_chunk::<8>()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let (path, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
@@ -199,7 +207,7 @@ fn read_lines(
         progress(block.len() as u64);
         let pieces = pieces(&block, &mut number);
         let piece = |(first, lines): &(u64, &[u8])| -> Result<Kept, InputError> {
-            let mut kept = Kept::default();
+            let mut kept = Kept { bytes: Vec::with_capacity(lines.len()), ..Kept::default() };
             for (number, line) in (*first..).zip(lines.split_inclusive(|byte| *byte == b'\n')) {
                 if line.len() as u64 > LONGEST_LINE {
                     let reason = format!("is longer than {LONGEST_LINE} bytes");
@@ -333,12 +341,14 @@ mod tests {
             custom: None,
             ..file.clone()
         };
-        let mut kept = Kept::default();
+        let (mut all, mut kept) = (Kept::default(), Kept::default());
+        all.append(Kept { bytes: b"before".to_vec(), ..Kept::default() });
         kept.keep(7, 3, path.as_str(), &file);
         kept.keep(8, 4, "b", &plain);
-        assert_eq!(decode(&kept.bytes, kept.places[0].1), Some((3, "a/ö.txt", file)));
-        assert_eq!(decode(&kept.bytes, kept.places[1].1), Some((4, "b", plain)));
-        assert_eq!([kept.places[0].0, kept.places[1].0], [7, 8]);
+        all.append(kept);
+        assert_eq!(decode(&all.pieces, all.places[0].1), Some((3, "a/ö.txt", file)));
+        assert_eq!(decode(&all.pieces, all.places[1].1), Some((4, "b", plain)));
+        assert_eq!([all.places[0].0, all.places[1].0], [7, 8]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod bins;
 mod bucket_tests;
 mod ceremony;
 mod check;
+mod copies;
 mod delegation;
 mod diff;
 mod digest_cache;

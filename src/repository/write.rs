@@ -2,26 +2,21 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 
 use super::Repository;
+use super::copies::Copies;
 use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
 use super::follow::{Extent, dirty, follow, keys_changed};
 use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
-use super::presence::Presence;
-use super::scan::{copy_digested, digest_file};
 use super::sign::{SigningKey, Verified, sign_drafts, signing_order};
 use super::staged::{AnyRole, DraftPlan, Saved};
 use super::view::View;
-use crate::metadata::{Algorithm, KeyId, Metadata, RoleName, TargetFile, TargetMap, TargetPath, Targets};
+use crate::metadata::{KeyId, Metadata, RoleName, Targets};
 use crate::storage::{Folder, ReadFiles};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
-
-/// About how many bytes of metadata one target takes.
-const TARGET_BYTES: usize = 100;
 
 /// Which drafts are to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +37,7 @@ pub struct Written {
     /// Metadata files in the order in which they are put.
     metadata: Vec<(String, FileBytes)>,
     /// Hash-named copies of targets to make, or plain targets to check.
-    copies: Vec<Copy>,
+    copies: Copies,
     /// The drafts with their new signatures.
     drafts: DraftPlan,
 }
@@ -50,13 +45,13 @@ pub struct Written {
 impl Written {
     /// Returns the files that are put, relative to the repository.
     pub fn put(&self) -> Vec<String> {
-        let copies = self.copies.iter().flat_map(|copy| &copy.names).map(|name| format!("{TARGETS}/{name}"));
+        let copies = self.copies.names().map(|name| format!("{TARGETS}/{name}"));
         copies.chain(self.metadata.iter().map(|(name, _)| format!("{STAGED}/{name}"))).collect()
     }
 
     /// Returns how many bytes of targets are read.
     pub fn target_bytes(&self) -> u64 {
-        self.copies.iter().map(|copy| copy.file.length).sum()
+        self.copies.bytes()
     }
 
     /// Tells whether there is nothing to write.
@@ -72,15 +67,6 @@ enum FileBytes {
     Known(Vec<u8>),
     /// The draft of a role with its signatures: made when it is needed, since there may be many.
     Drafted(RoleName),
-}
-
-/// One target whose bytes are to be checked, and the names that it is copied to.
-#[derive(Debug, Clone)]
-struct Copy {
-    role: RoleName,
-    path: TargetPath,
-    file: TargetFile,
-    names: Vec<String>,
 }
 
 impl Repository {
@@ -346,107 +332,6 @@ impl Repository {
             }),
             _ => Ok(()),
         }
-    }
-
-    /// Returns the targets that are listed anew, with the copies that are not there yet.
-    fn target_copies(&self, layout: Layout, roles: &[RoleName]) -> Result<Vec<Copy>, RepositoryError> {
-        let folder = self.targets_folder();
-        let drafted = |role: &&RoleName| role.lists_targets() && self.has_draft(role);
-        let roles: Vec<&RoleName> = roles.iter().filter(drafted).collect();
-        let bytes =
-            |role: &&RoleName| self.staged.role(role)?.draft_bytes().map(|drafted| drafted.bytes.len());
-        let presence = Presence::of(&folder, roles.iter().filter_map(bytes).sum::<usize>() / TARGET_BYTES)?;
-        let copies: Vec<Vec<Copy>> = roles
-            .into_par_iter()
-            .map(|role| self.target_copies_of(role, layout, &presence))
-            .collect::<Result<_, _>>()?;
-        Ok(copies.into_iter().flatten().collect())
-    }
-
-    fn target_copies_of(
-        &self,
-        role: &RoleName,
-        layout: Layout,
-        presence: &Presence<'_>,
-    ) -> Result<Vec<Copy>, RepositoryError> {
-        let elsewhere = self.staged.role(role).is_some_and(|state| state.pins().elsewhere);
-        if elsewhere && presence.is_empty() {
-            return Ok(Vec::new());
-        }
-        let Some(state) = self.staged.targets(role) else { return Ok(Vec::new()) };
-        let Some(draft) = &state.draft else { return Ok(Vec::new()) };
-        let none = TargetMap::new();
-        let listed = &draft.metadata.signed().targets;
-        let old = state.written.as_ref().map_or(&none, |written| &written.signed().targets);
-        let copy = |index: usize| -> Result<Option<Copy>, RepositoryError> {
-            let Some((path, file)) = listed.at(index).filter(|_| !old.has_bytes_of(listed, index)) else {
-                return Ok(None);
-            };
-            let path = TargetPath::parse(&path).map_err(InputError::from)?;
-            let mut names = Vec::new();
-            if layout == Layout::Consistent {
-                for name in layout.target_names(&path, &file) {
-                    if presence.length(&name)? != Some(file.length) {
-                        names.push(name);
-                    }
-                }
-                if names.is_empty() {
-                    return Ok(None);
-                }
-            }
-            let elsewhere = elsewhere && presence.is_elsewhere(&path, &file)?;
-            Ok((!elsewhere).then(|| Copy { role: role.clone(), path, file, names }))
-        };
-        let copies = listed.differing(old).into_par_iter().map(copy);
-        let copies: Vec<Option<Copy>> = copies.collect::<Result<_, _>>()?;
-        Ok(copies.into_iter().flatten().collect())
-    }
-
-    /// Copies targets to their hash names, checking the bytes on the way; in the plain layout only checks them.
-    fn copy_targets(&self, copies: &[Copy], progress: &(dyn Fn(u64) + Sync)) -> Result<(), RepositoryError> {
-        if copies.is_empty() {
-            return Ok(());
-        }
-        let folder = self.targets_folder();
-        let mut batch = folder.batch().at(folder.path())?;
-        let copy_one = |copy: &Copy| -> Result<Vec<(PathBuf, String)>, RepositoryError> {
-            let source = folder.file(copy.path.as_str());
-            let changed = |reason: String| RepositoryError::Refused {
-                file: format!("{TARGETS}/{}", copy.path),
-                reason: Refusal::TargetChanged(format!("{}: {reason}", copy.role)),
-            };
-            let algorithms: Vec<Algorithm> = copy.file.hashes.known().collect();
-            let mut made = Vec::new();
-            let mut names = copy.names.iter();
-            let first = names.next();
-            let (length, hashes) = match first {
-                None => digest_file(&source, &algorithms).map_err(|error| changed(error.to_string()))?,
-                Some(name) => {
-                    let mut from = File::open(&source).map_err(|error| changed(error.to_string()))?;
-                    let (path, mut to) = batch.create().at(folder.path())?;
-                    let digested = copy_digested(&mut from, &mut to, &algorithms).at(&source)?;
-                    made.push((path, name.clone()));
-                    digested
-                }
-            };
-            if length != copy.file.length {
-                return Err(changed(format!("{length} bytes, {} listed", copy.file.length)));
-            }
-            copy.file.hashes.compare(&hashes).map_err(|mismatch| changed(format!("it {mismatch}")))?;
-            for name in names {
-                let (path, mut to) = batch.create().at(folder.path())?;
-                let mut from = File::open(&made[0].0).at(&made[0].0)?;
-                std::io::copy(&mut from, &mut to).at(&path)?;
-                made.push((path, name.clone()));
-            }
-            progress(length);
-            Ok(made)
-        };
-        let made: Vec<Vec<(PathBuf, String)>> = copies.par_iter().map(copy_one).collect::<Result<_, _>>()?;
-        for (path, name) in made.into_iter().flatten() {
-            batch.place(path, name);
-        }
-        batch.commit().at(folder.path())
     }
 
     /// Checks the outcome as a client that trusts what is written now; as a new one where nothing is.
