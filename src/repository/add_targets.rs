@@ -111,7 +111,8 @@ impl Repository {
             check_name_length(target.path.as_str(), self.policy.hashes())?;
         }
         drop(trusted);
-        let known = DigestCache::read(&self.dir);
+        let files = request.found.iter().map(|target| target.file.as_path());
+        let known = DigestCache::read_for(&self.dir, files);
         let digests = digest_all(request.found, self.policy.hashes(), &known, request.progress)?;
         let new: Vec<NewTarget<'_>> = request
             .found
@@ -139,7 +140,7 @@ impl Repository {
             self.list_groups(&lister, groups, (request.replace, custom, Paths::Kept), |group, _| {
                 let entries = group.into_iter().map(|NewTarget { found, file }| {
                     let path = Cow::Borrowed(found.path.as_str());
-                    Entry { path, file, bytes: Some(found.file.clone()) }
+                    Entry { path, file, bytes: Some(&found.file) }
                 });
                 Ok(entries.collect())
             })?;

@@ -24,6 +24,8 @@ const LONGEST: u64 = 1 << 32;
 /// From so many files or bytes on a cache is made.
 const MANY_FILES: u64 = 1000;
 const MANY_BYTES: u64 = 64 << 20;
+/// Fewer files than these are read without it, where they are small.
+const FEW_FILES: usize = 100;
 /// How long before the cache was written a file must have changed last for its entry to count, in nanoseconds.
 const SETTLED: i128 = 2_000_000_000;
 
@@ -199,9 +201,23 @@ impl DigestCache {
         Ok((length, hashes))
     }
 
+    /// Reads the cache of a repository for some files. Where these are little to read, the cache is not looked at.
+    pub(super) fn read_for<'f>(
+        repository: &Path,
+        mut files: impl ExactSizeIterator<Item = &'f Path>,
+    ) -> Self {
+        let few = files.len() < FEW_FILES;
+        let bytes = files
+            .by_ref()
+            .take(FEW_FILES)
+            .try_fold(0_u64, |sum, file| Some(sum + fs::metadata(file).ok()?.len()));
+        let little = few && bytes.is_some_and(|bytes| bytes < MANY_BYTES);
+        if little { Self::default() } else { Self::read(repository) }
+    }
+
     /// Makes what has come to be known the new cache of a repository, with what was known of other files. Where little has
-    /// been read and there is no cache, none is made: reading again costs nothing, and the repository stays the same to the
-    /// byte wherever the same commands are run.
+    /// been read, the cache stays as it is: reading again costs nothing, and the repository stays the same to the byte
+    /// wherever the same commands are run.
     ///
     /// # Errors
     /// [`RepositoryError::Io`].
@@ -213,8 +229,7 @@ impl DigestCache {
                 (files, bytes, at) = (files + 1, bytes + entry.stamp.length, next);
             }
         }
-        let worthwhile = files >= MANY_FILES || bytes >= MANY_BYTES || !self.bytes.is_empty();
-        if files > 0 && worthwhile { self.write(repository) } else { Ok(()) }
+        if files >= MANY_FILES || bytes >= MANY_BYTES { self.write(repository) } else { Ok(()) }
     }
 
     fn write(&self, repository: &Path) -> Result<(), RepositoryError> {

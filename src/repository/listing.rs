@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
@@ -57,7 +57,7 @@ pub(super) struct Entry<'a> {
     pub(super) path: Cow<'a, str>,
     pub(super) file: TargetFile,
     /// Where its bytes are, where they are at hand.
-    pub(super) bytes: Option<PathBuf>,
+    pub(super) bytes: Option<&'a Path>,
 }
 
 /// What becomes of the custom data of a target that is listed already.
@@ -199,7 +199,7 @@ fn list(
         match listed.get(&path) {
             None => added.added.count(&path, paths),
             Some(old) => {
-                let hashes = file_hashes(&file, bytes.as_ref(), &old.hashes)?;
+                let hashes = file_hashes(&file, bytes, &old.hashes)?;
                 let same_bytes = old.length == file.length && old.hashes.compare(&hashes).is_ok();
                 if !same_bytes && replace == Replace::Refuse {
                     return Err(InputError::Changed { path: path.into_owned(), role: role.clone() }.into());
@@ -233,7 +233,7 @@ fn list(
 }
 
 /// Returns the digests of a new file by the algorithms that an old entry lists; read again only where they differ.
-fn file_hashes(file: &TargetFile, bytes: Option<&PathBuf>, old: &Hashes) -> Result<Hashes, RepositoryError> {
+fn file_hashes(file: &TargetFile, bytes: Option<&Path>, old: &Hashes) -> Result<Hashes, RepositoryError> {
     let Some(bytes) = bytes.filter(|_| old.known().any(|algorithm| file.hashes.of(algorithm).is_none()))
     else {
         return Ok(file.hashes.clone());
