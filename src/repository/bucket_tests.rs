@@ -63,7 +63,7 @@ fn add(repository: &mut Repository, files: &[(&str, &str)]) {
         };
         let added = repository.add_targets(&request).unwrap();
         let plan = repository.plan_edit().unwrap();
-        repository.save_added(&added, &plan).unwrap();
+        repository.save_added(&added, &plan, &|_| ()).unwrap();
     }
 }
 

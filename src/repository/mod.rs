@@ -73,7 +73,7 @@ pub use next::{KeyToUse, Step};
 pub use place::{BucketPlace, Destination};
 pub use policy::Policy;
 pub use publish::PublishPlan;
-pub use scan::{Symlinks, TargetSource, Walk, find_targets};
+pub use scan::{Symlinks, TargetSource, Walk, find_targets, length_of};
 pub use sign::{SignReport, SigningKey};
 pub use staged::{AnyRole, DraftPlan, Staged, draft_of};
 pub use status::{KeyStatus, RoleStatus, Status, ThresholdStatus};
