@@ -32,6 +32,7 @@ mod next;
 mod place;
 mod policy;
 mod presence;
+mod publication;
 mod publish;
 mod publish_bucket;
 mod published;
