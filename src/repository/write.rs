@@ -12,7 +12,7 @@ use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
 use super::follow::{Extent, dirty, follow, keys_changed};
 use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
 use super::presence::Presence;
-use super::scan::{copy_digested, digest_file};
+use super::scan::{Told, copy_digested, digest_file};
 use super::sign::{SigningKey, Verified, sign_drafts, signing_order};
 use super::staged::{AnyRole, DraftPlan, Saved};
 use super::view::View;
@@ -420,9 +420,12 @@ impl Repository {
             let mut names = copy.names.iter();
             let first = names.next();
             let (length, hashes) = match first {
-                None => digest_file(&source, &algorithms).map_err(|error| changed(error.to_string()))?,
+                None => digest_file(&source, &algorithms)
+                    .inspect(|(length, _)| progress(*length))
+                    .map_err(|error| changed(error.to_string()))?,
                 Some(name) => {
-                    let mut from = File::open(&source).map_err(|error| changed(error.to_string()))?;
+                    let from = File::open(&source).map_err(|error| changed(error.to_string()))?;
+                    let mut from = Told { from, told: progress };
                     let (path, mut to) = batch.create().at(folder.path())?;
                     let digested = copy_digested(&mut from, &mut to, &algorithms).at(&source)?;
                     made.push((path, name.clone()));
@@ -439,7 +442,6 @@ impl Repository {
                 std::io::copy(&mut from, &mut to).at(&path)?;
                 made.push((path, name.clone()));
             }
-            progress(length);
             Ok(made)
         };
         let made: Vec<Vec<(PathBuf, String)>> = copies.par_iter().map(copy_one).collect::<Result<_, _>>()?;
