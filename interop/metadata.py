@@ -84,8 +84,9 @@ def main(folder: str, how: str = "strictly") -> None:
         repository.verify(delegator, role, targets)
         roles += 1
         delegations = targets.signed.delegations
-        if delegations is not None and delegations.roles is not None:
-            pending.extend((child, targets) for child in delegations.roles)
+        if delegations is not None:
+            children = delegations.roles or delegations.succinct_roles.get_roles()
+            pending.extend((child, targets) for child in children)
     print(
         f"python-tuf read {len(repository.read)} files of {roles} roles that list targets, "
         f"{repository.signatures} signatures"

@@ -1,6 +1,7 @@
 """Fetches every file below a folder with python-tuf's own client and compares it byte for byte.
 
-Usage: updater.py URL ROOT.json EXPECTED WORK [PREFIX]. Only files whose path starts with PREFIX/ are fetched.
+Usage: updater.py URL ROOT.json EXPECTED WORK [PREFIX]. Only files whose path starts with PREFIX/ are fetched. Another run with
+the same WORK stands on what the run before it trusted, as a client does that comes back.
 """
 
 import os
@@ -12,7 +13,7 @@ from tuf.ngclient import Updater
 
 def main(url: str, root: str, expected: str, work: str, prefix: str = "") -> None:
     for folder in ("metadata", "targets"):
-        os.makedirs(os.path.join(work, folder))
+        os.makedirs(os.path.join(work, folder), exist_ok=True)
     with open(root, "rb") as file:
         bootstrap = file.read()
     updater = Updater(

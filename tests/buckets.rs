@@ -391,3 +391,30 @@ fn of_two_racing_publishers_exactly_one_wins_each_of_fifty_rounds() {
         codes[0], codes[1]
     );
 }
+
+#[test]
+fn doing_what_next_says_ends_where_the_policy_publishes_to_a_bucket() {
+    let Some(site) = Site::new() else { return };
+    let policy = fs::read_to_string(site.folder.path("one/tuf-repo.toml")).unwrap();
+    site.folder.write("one/tuf-repo.toml", &format!("{policy}\n[publish]\nto = \"{}\"\n", site.to));
+    let next = || site.repo("one", &["--json", "status"]).json()["next"].clone();
+    let publish = serde_json::json!(["tuf-repo -r one publish"]);
+    assert_eq!(next(), publish);
+    // what goes elsewhere, and what is only planned, is not there
+    site.repo("one", &["publish", "--to", "www"]);
+    site.repo("one", &["publish", "--dry-run"]);
+    assert_eq!(next(), publish);
+    site.repo("one", &["publish"]);
+    assert_eq!(next(), serde_json::json!([]));
+    site.target("one", "b.txt", "b");
+    site.write("one");
+    assert_eq!(next(), publish);
+    // the policy's place, typed
+    site.publish("one");
+    assert_eq!(next(), serde_json::json!([]));
+    fs::remove_file(site.folder.path("one/.tuf-published")).unwrap();
+    assert_eq!(next(), publish);
+    let again = site.repo("one", &["--json", "publish"]).json();
+    assert!(put(&again).is_empty(), "{again}");
+    assert_eq!(next(), serde_json::json!([]));
+}

@@ -143,6 +143,71 @@ async fn tough_reads(layout: &[&str]) {
     assert_eq!(bytes(&repository, "second.txt").await, b"second\n");
 }
 
+/// Makes a key of one type for each name.
+fn make_plain_keys(folder: &Folder, names: &[&str]) {
+    for name in names {
+        folder.run(&["keygen", &format!("keys/{name}"), "--no-password"]).exits(0);
+    }
+}
+
+/// Makes a repository with one key a role, and a delegation by digests of paths as the arguments say it.
+fn delegate_by_digests(folder: &Folder, delegation: &[&str]) {
+    let top = ["root", "targets", "snapshot", "timestamp"];
+    make_plain_keys(folder, &[&top[..], &["bin"]].concat());
+    folder.run(&["init", "repository"]).exits(0);
+    for role in top {
+        run(folder, &["add-key", role, &format!("keys/{role}.pub")]);
+    }
+    run(folder, &[&["delegate", "bin", "--key", "keys/bin.pub"], delegation].concat());
+}
+
+/// Writes with the keys of the folder `keys`, publishes, and has tough fetch every target by its name.
+async fn tough_finds(folder: &Folder, datastore: &Path, names: &[String]) {
+    run(folder, &["write", "--key-dir", "keys"]);
+    run(folder, &["publish"]);
+    let repository = load(folder, datastore).await;
+    let listed: BTreeSet<&str> = repository.all_targets().map(|(name, _)| name.raw()).collect();
+    assert_eq!(listed, names.iter().map(String::as_str).collect());
+    for name in names {
+        assert_eq!(
+            bytes(&repository, name).await,
+            fs::read(folder.path("repository/targets").join(name)).unwrap(),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn tough_finds_targets_through_classic_hash_bins() {
+    for number in [16, 1024] {
+        let folder = Folder::new();
+        let datastore = tempfile::tempdir().unwrap();
+        delegate_by_digests(&folder, &["--bins", &number.to_string(), "--classic"]);
+        let mut names: Vec<String> = (0..40).map(|number| format!("release-{number}.txt")).collect();
+        for name in &names {
+            folder.write(&format!("repository/targets/{name}"), &format!("what is in {name}\n"));
+        }
+        run(&folder, &["add-targets", "repository/targets", "--role", "bin"]);
+        tough_finds(&folder, datastore.path(), &names).await;
+
+        folder.write("repository/targets/later.txt", "added later\n");
+        run(&folder, &["add-targets", "repository/targets/later.txt", "--role", "bin"]);
+        names.push("later.txt".to_owned());
+        tough_finds(&folder, datastore.path(), &names).await;
+    }
+}
+
+#[tokio::test]
+async fn tough_finds_a_target_through_a_prefix_of_its_digest_given_by_hand() {
+    let folder = Folder::new();
+    let datastore = tempfile::tempdir().unwrap();
+    // sha256sum says 2f0baa14… for inside.txt
+    delegate_by_digests(&folder, &["--path-hash-prefixes", "0", "2f0"]);
+    folder.write("repository/targets/inside.txt", "inside\n");
+    run(&folder, &["add-targets", "repository/targets/inside.txt", "--role", "bin"]);
+    tough_finds(&folder, datastore.path(), &["inside.txt".to_owned()]).await;
+}
+
 #[tokio::test]
 async fn tough_reads_consistent_snapshots_signed_by_all_key_types() {
     tough_reads(&[]).await;

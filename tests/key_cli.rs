@@ -378,6 +378,21 @@ fn a_person_is_asked_twice_for_a_new_password_and_sees_no_echo() {
 }
 
 #[test]
+fn an_interrupt_at_a_prompt_leaves_the_terminal_as_it_was() {
+    let folder = Folder::new();
+    let prompt = "Enter a password for the new ED25519 key 'key': ";
+    let modes = "stty -a | grep -ow -e '-\\?echo' -e '-\\?icanon' -e '-\\?isig'";
+    let line = format!("trap : INT; {modes}; $PROGRAM keygen key; echo code $?; {modes}");
+    let Some(ran) = folder.run_line_at_terminal(&line, &[(prompt, "half a pass\u{3}")]) else { return };
+    let shown: Vec<&str> = ran.stdout.split_whitespace().collect();
+    let (before, after) = ran.stdout.split_once(prompt).unwrap();
+    assert!(before.contains("icanon"), "{before}");
+    let rest = after.split_once("code 130").unwrap_or_else(|| panic!("{shown:?}")).1;
+    assert_eq!(before.split_whitespace().collect::<Vec<_>>(), rest.split_whitespace().collect::<Vec<_>>());
+    assert!(!folder.path("key").exists());
+}
+
+#[test]
 fn a_reader_who_leaves_is_no_failure() {
     let folder = Folder::new();
     let mut command = folder.command(&["completions", "bash"]);

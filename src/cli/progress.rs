@@ -1,8 +1,9 @@
 //! Progress of long work, for whoever watches: on stderr, where that is a terminal and nobody asked for quiet.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::output::Verbosity;
 use super::text::one_line;
@@ -15,23 +16,39 @@ impl Progress {
     /// Starts a bar over a number of bytes: amount, rate and time left.
     pub fn bytes(verbosity: Verbosity, length: u64, label: &str) -> Self {
         let template = "{msg} [{bar:24}] {bytes}/{total_bytes} {bytes_per_sec}, {eta} left";
-        Self::new(verbosity, length, label, template)
+        Self::new(verbosity, Some(length), label, template)
     }
 
-    /// Starts a bar over a number of things.
-    pub fn count(verbosity: Verbosity, length: u64, label: &str) -> Self {
-        Self::new(verbosity, length, label, "{msg} [{bar:24}] {pos}/{len}, {eta} left")
+    /// Starts to tell bytes of which nobody knows how many there will be: amount and rate.
+    pub fn stream(verbosity: Verbosity, label: &str) -> Self {
+        Self::new(verbosity, None, label, "{msg} {bytes} {bytes_per_sec}")
     }
 
-    fn new(verbosity: Verbosity, length: u64, label: &str, template: &str) -> Self {
-        let target = if verbosity >= Verbosity::Normal && std::io::stderr().is_terminal() {
+    /// Starts to count things of which nobody knows how many there will be: amount and rate.
+    pub fn tally(verbosity: Verbosity, label: &str) -> Self {
+        Self::new(verbosity, None, label, "{msg} {human_pos} {rate}")
+    }
+
+    /// Tells whether somebody may be watching: whether it is worth it to find out how much there is.
+    pub fn is_watched(verbosity: Verbosity) -> bool {
+        verbosity >= Verbosity::Normal && std::io::stderr().is_terminal()
+    }
+
+    fn new(verbosity: Verbosity, length: Option<u64>, label: &str, template: &str) -> Self {
+        // of nothing there is nothing to see
+        let target = if Self::is_watched(verbosity) && length != Some(0) {
             ProgressDrawTarget::stderr_with_hz(10)
         } else {
             ProgressDrawTarget::hidden()
         };
         // a template that does not parse would be a defect of ours; the plain style shows the same numbers
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::with_draw_target(Some(length), target).with_style(style.progress_chars("=> "));
+        let style =
+            style.progress_chars("=> ").with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
+                // a line that cannot be drawn is drawn again
+                let _ = write!(to, "{:.0}/s", state.per_sec());
+            });
+        let bar = ProgressBar::with_draw_target(length, target).with_style(style);
         bar.set_message(one_line(label));
         Self(bar)
     }

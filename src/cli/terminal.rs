@@ -40,6 +40,17 @@ pub trait Terminal {
 pub struct ControllingTerminal;
 
 impl Terminal for ControllingTerminal {
+    #[cfg(unix)]
+    fn ask(&mut self, prompt: &str) -> io::Result<Password> {
+        let keyboard = keyboard::Keyboard::open()?;
+        let config = rpassword::ConfigBuilder::new().input_reader(keyboard).build();
+        let password = rpassword::prompt_password_with_config(prompt, config).map(Password::new);
+        // the line that the person ended was not echoed
+        self.say("");
+        password
+    }
+
+    #[cfg(not(unix))]
     fn ask(&mut self, prompt: &str) -> io::Result<Password> {
         rpassword::prompt_password(prompt).map(Password::new)
     }
@@ -58,4 +69,62 @@ fn open_terminal() -> io::Result<impl Write> {
 #[cfg(not(unix))]
 fn open_terminal() -> io::Result<impl Write> {
     Ok(io::stderr())
+}
+
+/// The keyboard without an echo. `rpassword` would set the terminal by itself, and leaves it so where ^C ends the program
+/// (<https://github.com/conradkleinespel/rpassword/pull/134>): then no shell that does not mend it shows what is typed.
+#[cfg(unix)]
+mod keyboard {
+    use std::fs::File;
+    use std::io::{self, Read};
+
+    use rustix::process::{Signal, kill_current_process_group};
+    use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+
+    /// What the key ^C sends.
+    const INTERRUPT: u8 = 3;
+
+    /// The terminal as it is typed at, key by key; as it was again once this is dropped.
+    pub(super) struct Keyboard {
+        terminal: File,
+        before: Termios,
+    }
+
+    impl Keyboard {
+        pub(super) fn open() -> io::Result<Self> {
+            let terminal = File::open("/dev/tty")?;
+            let before = tcgetattr(&terminal)?;
+            let mut silent = before.clone();
+            let modes = LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+            silent.local_modes.remove(modes);
+            silent.special_codes[SpecialCodeIndex::VMIN] = 1;
+            silent.special_codes[SpecialCodeIndex::VTIME] = 0;
+            tcsetattr(&terminal, OptionalActions::Now, &silent)?;
+            Ok(Self { terminal, before })
+        }
+
+        fn restore(&self) {
+            // a terminal that went away has nothing to restore
+            let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+        }
+    }
+
+    impl Read for Keyboard {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = self.terminal.read(buffer)?;
+            if !buffer[..length].contains(&INTERRUPT) {
+                return Ok(length);
+            }
+            self.restore();
+            // to all that the terminal would have told: a script is to end as well
+            kill_current_process_group(Signal::INT)?;
+            Err(io::Error::other("interrupted"))
+        }
+    }
+
+    impl Drop for Keyboard {
+        fn drop(&mut self) {
+            self.restore();
+        }
+    }
 }

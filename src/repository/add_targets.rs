@@ -12,7 +12,7 @@ use super::digest_cache::DigestCache;
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::TARGETS;
 use super::listing::{Custom, Entry};
-use super::scan::{FoundTarget, copy_digested, digest_all, digest_file};
+use super::scan::{FoundTarget, Told, copy_digested, digest_all, digest_file};
 use super::staged::DraftPlan;
 use crate::metadata::{Algorithm, Extra, Hashes, RoleName, TargetFile};
 
@@ -42,7 +42,7 @@ pub struct AddTargets<'a> {
     pub custom: Option<Map<String, Value>>,
     /// What happens to targets that are listed with other bytes.
     pub replace: Replace,
-    /// Told the bytes of each file as it has been read.
+    /// Told the bytes of files as they are read.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
 
@@ -91,6 +91,13 @@ pub struct Added {
     copies: Vec<(FoundTarget, TargetFile)>,
     /// What is known of files from now on.
     digests: DigestCache,
+}
+
+impl Added {
+    /// Returns how many bytes are copied in from outside.
+    pub fn copied_bytes(&self) -> u64 {
+        self.copies.iter().map(|(_, file)| file.length).sum()
+    }
 }
 
 impl Repository {
@@ -149,18 +156,28 @@ impl Repository {
         Ok(added)
     }
 
-    /// Copies in what came from outside, then saves the drafts. The bytes are checked while they are copied.
+    /// Copies in what came from outside, then saves the drafts. The bytes are checked while they are copied, and `progress` is
+    /// told of them; a file that is there already counts too.
     ///
     /// # Errors
     /// [`RepositoryError::Io`], or [`InputError::NoFile`] where a file changed since it was digested.
-    pub fn save_added(&self, added: &Added, plan: &DraftPlan) -> Result<(), RepositoryError> {
+    pub fn save_added(
+        &self,
+        added: &Added,
+        plan: &DraftPlan,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), RepositoryError> {
         self.sweep()?;
         let folder = self.targets_folder();
         let mut batch = folder.batch().at(folder.path())?;
         let missing = |(found, file): &&(FoundTarget, TargetFile)| {
             let place = found.path.as_str();
-            !matches!(folder.length(place), Ok(Some(length)) if length == file.length)
-                || !same_file(&folder.file(place), file)
+            let is_there = matches!(folder.length(place), Ok(Some(length)) if length == file.length)
+                && same_file(&folder.file(place), file);
+            if is_there {
+                progress(file.length);
+            }
+            !is_there
         };
         let copied: Vec<_> = added
             .copies
@@ -168,7 +185,7 @@ impl Repository {
             .filter(missing)
             .map(|(found, file)| {
                 let (path, mut to) = batch.create().at(folder.path())?;
-                let mut from = File::open(&found.file).at(&found.file)?;
+                let mut from = Told { from: File::open(&found.file).at(&found.file)?, told: progress };
                 let algorithms: Vec<Algorithm> = file.hashes.known().collect();
                 let (length, hashes) = copy_digested(&mut from, &mut to, &algorithms).at(&found.file)?;
                 if length != file.length || file.hashes.compare(&hashes).is_err() {

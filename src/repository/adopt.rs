@@ -476,7 +476,7 @@ mod tests {
         };
         let added = repository.add_targets(&request).unwrap();
         let plan = repository.plan_edit().unwrap();
-        repository.save_added(&added, &plan).unwrap();
+        repository.save_added(&added, &plan, &|_| ()).unwrap();
         for _ in 0..2 {
             repository.bump(&RoleName::root(), None).unwrap();
             write(&mut repository, keys);

@@ -63,7 +63,7 @@ fn add(repository: &mut Repository, files: &[(&str, &str)]) {
         };
         let added = repository.add_targets(&request).unwrap();
         let plan = repository.plan_edit().unwrap();
-        repository.save_added(&added, &plan).unwrap();
+        repository.save_added(&added, &plan, &|_| ()).unwrap();
     }
 }
 
@@ -580,5 +580,59 @@ fn an_archive_among_what_is_collected_is_refused() {
     for inside in [memory.bucket(), memory.bucket().below("metadata"), memory.bucket().below("targets/old")] {
         let error = collect(dir.path(), &memory, Some(&Archive::Bucket(inside))).unwrap_err();
         assert!(matches!(error, RepositoryError::Input(InputError::ArchiveInside { .. })), "{error}");
+    }
+}
+
+/// Says what `status` says to do next, and whether all that is written is live.
+fn state(dir: &Path) -> (Vec<Step>, bool) {
+    let status = Repository::open(dir, start()).unwrap().status().unwrap();
+    (status.steps, status.published)
+}
+
+#[test]
+fn what_was_published_to_the_bucket_of_the_policy_is_known_without_asking_it() {
+    for layout in [Layout::Consistent, Layout::Plain] {
+        let (dir, keys) = workshop(layout);
+        let memory = Memory::new();
+        let (dir, policy) = (dir.path(), dir.path().join("tuf-repo.toml"));
+        let template = fs::read_to_string(&policy).unwrap();
+        let publish_to =
+            |to: &str| fs::write(&policy, format!("{template}\n[publish]\nto = \"{to}\"\n")).unwrap();
+        publish_to("s3://downloads/tuf");
+        let left = (vec![Step::Publish], false);
+        let done = (Vec::new(), true);
+        assert_eq!(state(dir), left);
+        let publish = || {
+            let plan = publish(dir, &at(&memory)).unwrap();
+            open(dir, start()).remember_published(&plan).unwrap();
+        };
+        publish();
+        assert_eq!(state(dir), done);
+        let status = Repository::open(dir, start()).unwrap().status().unwrap();
+        assert!(status.roles.iter().all(|role| role.live.is_some() && role.live == role.written));
+
+        // what is written afterwards is not live, of whichever role
+        for name in ["timestamp", "one"] {
+            let mut repository = open(dir, start());
+            bump(&mut repository, &[name]);
+            write(&mut repository, &keys);
+            drop(repository);
+            assert_eq!(state(dir), left, "{name}");
+            publish();
+            assert_eq!(state(dir), done, "{name}");
+        }
+        // another place, or nothing known: it is to be published, which finds it in place
+        publish_to("s3://elsewhere/tuf");
+        assert_eq!(state(dir), left);
+        publish_to("s3://downloads/tuf");
+        assert_eq!(state(dir), done);
+        for spoilt in [&b"{}"[..], b"no JSON"] {
+            fs::write(dir.join(".tuf-published"), spoilt).unwrap();
+            assert_eq!(state(dir), left);
+        }
+        fs::remove_file(dir.join(".tuf-published")).unwrap();
+        assert_eq!(state(dir), left);
+        publish();
+        assert_eq!(state(dir), done);
     }
 }

@@ -9,7 +9,7 @@ use super::Repository;
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::layout::{Layout, TARGETS};
 use super::presence::Presence;
-use super::scan::{copy_digested, digest_file};
+use super::scan::{Told, copy_digested, digest_file};
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetMap, TargetPath};
 
 /// Copies of targets to make; in the plain layout, targets whose bytes are to be checked. There may be a great many: of each
@@ -135,9 +135,12 @@ impl Repository {
             let mut made = Vec::with_capacity(copy.names.len());
             let mut names = copy.names.into_iter();
             let (length, hashes) = match names.next() {
-                None => digest_file(&source, &algorithms).map_err(|error| changed(error.to_string()))?,
+                None => digest_file(&source, &algorithms)
+                    .inspect(|(length, _)| progress(*length))
+                    .map_err(|error| changed(error.to_string()))?,
                 Some(name) => {
-                    let mut from = File::open(&source).map_err(|error| changed(error.to_string()))?;
+                    let from = File::open(&source).map_err(|error| changed(error.to_string()))?;
+                    let mut from = Told { from, told: progress };
                     let (path, mut to) = batch.create().at(folder.path())?;
                     let digested = copy_digested(&mut from, &mut to, &algorithms).at(&source)?;
                     made.push((path, name));
@@ -154,7 +157,6 @@ impl Repository {
                 std::io::copy(&mut from, &mut to).at(&path)?;
                 made.push((path, name));
             }
-            progress(length);
             Ok(made)
         };
         let of_role = |role| all_of(copies.layout, role);

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::error::{AtPath, RepositoryError};
-use super::scan::copy_digested;
+use super::scan::{Told, copy_digested};
 use crate::metadata::{Algorithm, Hashes};
 use crate::storage::{Folder, ReadFiles};
 
@@ -168,21 +168,29 @@ impl DigestCache {
         self.entry(self.places[found])
     }
 
-    /// Returns the length and the digests of a file, which is read only where they are not known.
+    /// Returns the length and the digests of a file, which is read only where they are not known. `told` is told the bytes
+    /// as they are read, or all at once.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub(super) fn digest(&self, file: &Path, algorithms: &[Algorithm]) -> std::io::Result<(u64, Hashes)> {
+    pub(super) fn digest(
+        &self,
+        file: &Path,
+        algorithms: &[Algorithm],
+        told: &(dyn Fn(u64) + Sync),
+    ) -> std::io::Result<(u64, Hashes)> {
         let name = file.as_os_str().as_encoded_bytes();
         if let Some(entry) = self.find(name)
             && Stamp::of(&fs::metadata(file)?) == Some(entry.stamp)
             && let Some(hashes) = entry.hashes(algorithms)
         {
+            told(entry.stamp.length);
             return Ok((entry.stamp.length, hashes));
         }
-        let mut opened = File::open(file)?;
+        let opened = File::open(file)?;
         let before = Stamp::of(&opened.metadata()?);
-        let (length, hashes) = copy_digested(&mut opened, &mut std::io::sink(), algorithms)?;
+        let mut reader = Told { from: &opened, told };
+        let (length, hashes) = copy_digested(&mut reader, &mut std::io::sink(), algorithms)?;
         if let Some(stamp) = before.filter(|stamp| stamp.length == length)
             && Stamp::of(&opened.metadata()?) == Some(stamp)
         {
@@ -294,8 +302,8 @@ mod tests {
         fs::write(&one, b"one").unwrap();
         fs::write(&two, b"two").unwrap();
         let cache = DigestCache::read(dir.path());
-        let real = cache.digest(&one, &BOTH).unwrap();
-        cache.digest(&two, &BOTH).unwrap();
+        let real = cache.digest(&one, &BOTH, &|_| ()).unwrap();
+        cache.digest(&two, &BOTH, &|_| ()).unwrap();
         cache.save(dir.path()).unwrap();
         assert!(!dir.path().join(CACHE).exists(), "two small files are not worth it");
         cache.write(dir.path()).unwrap();
@@ -304,19 +312,19 @@ mod tests {
         settled(dir.path(), Duration::from_secs(60));
         forge(dir.path());
         settled(dir.path(), Duration::from_secs(60));
-        let forged = DigestCache::read(dir.path()).digest(&one, &BOTH).unwrap();
+        let forged = DigestCache::read(dir.path()).digest(&one, &BOTH, &|_| ()).unwrap();
         assert_eq!(forged.1.of(Algorithm::Sha256).unwrap(), "07".repeat(32), "known, and not read");
         // the same length, other times
         fs::write(&one, b"eno").unwrap();
         let cache = DigestCache::read(dir.path());
-        assert_ne!(cache.digest(&one, &BOTH).unwrap().1, forged.1);
+        assert_ne!(cache.digest(&one, &BOTH, &|_| ()).unwrap().1, forged.1);
         fs::write(&one, b"one").unwrap();
-        assert_eq!(cache.digest(&one, &BOTH).unwrap(), real);
-        assert_eq!(cache.digest(&two, &BOTH).unwrap().1, forged.1, "the other one is still known");
+        assert_eq!(cache.digest(&one, &BOTH, &|_| ()).unwrap(), real);
+        assert_eq!(cache.digest(&two, &BOTH, &|_| ()).unwrap().1, forged.1, "the other one is still known");
         fs::write(dir.path().join(CACHE), b"anything else").unwrap();
-        assert_eq!(DigestCache::read(dir.path()).digest(&one, &BOTH).unwrap(), real);
+        assert_eq!(DigestCache::read(dir.path()).digest(&one, &BOTH, &|_| ()).unwrap(), real);
         fs::remove_file(dir.path().join(CACHE)).unwrap();
-        assert_eq!(DigestCache::read(dir.path()).digest(&one, &BOTH).unwrap(), real);
+        assert_eq!(DigestCache::read(dir.path()).digest(&one, &BOTH, &|_| ()).unwrap(), real);
     }
 
     #[test]
@@ -325,10 +333,10 @@ mod tests {
         let one = dir.path().join("one");
         fs::write(&one, b"one").unwrap();
         let cache = DigestCache::read(dir.path());
-        cache.digest(&one, &BOTH[..1]).unwrap();
+        cache.digest(&one, &BOTH[..1], &|_| ()).unwrap();
         cache.write(dir.path()).unwrap();
         settled(dir.path(), Duration::from_secs(60));
-        let (length, hashes) = DigestCache::read(dir.path()).digest(&one, &BOTH).unwrap();
+        let (length, hashes) = DigestCache::read(dir.path()).digest(&one, &BOTH, &|_| ()).unwrap();
         assert_eq!((length, hashes.known().count()), (3, 2));
     }
 }

@@ -17,7 +17,7 @@ use super::gate::refuse_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned};
 use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
-use super::scan::{copy_digested, digest_stored};
+use super::scan::{Told, copy_digested, digest_stored};
 use super::write::put_metadata;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetMap, TargetPath, Targets};
 use crate::storage::{Folder, Lock, ReadFiles, Storage};
@@ -277,13 +277,12 @@ impl Repository {
             let from = source.file(&copy.name);
             let (path, mut to) = batch.create().at(live_targets.path())?;
             let algorithms: Vec<Algorithm> = copy.file.hashes.known().collect();
-            let mut reader = File::open(&from).at(&from)?;
+            let mut reader = Told { from: File::open(&from).at(&from)?, told: progress };
             let (length, hashes) = copy_digested(&mut reader, &mut to, &algorithms).at(&from)?;
             if length != copy.file.length || copy.file.hashes.compare(&hashes).is_err() {
                 let reason = Refusal::TargetChanged("it was changed during the publication".to_owned());
                 return Err(RepositoryError::Refused { file: format!("{TARGETS}/{}", copy.name), reason });
             }
-            progress(length);
             Ok((path, copy.name.clone()))
         };
         let made: Vec<_> = plan.targets.par_iter().map(copy_one).collect::<Result<_, _>>()?;

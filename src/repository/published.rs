@@ -5,6 +5,7 @@ use super::check::{Expiry, Report, TargetBytes, all_listed, check_metadata, chec
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::{METADATA, TARGETS};
 use super::place::Destination;
+use super::presence::set_aside_elsewhere;
 use crate::storage::{Folder, Storage};
 
 impl Repository {
@@ -41,10 +42,14 @@ impl Repository {
             return Err(InputError::NoFile { path: place, reason }.into());
         }
         let first_root = self.policy.first_root();
-        let checked = check_metadata(metadata, METADATA, first_root, Expiry::Enforce, self.now)?;
+        let mut checked = check_metadata(metadata, METADATA, first_root, Expiry::Enforce, self.now)?;
         let mut report = checked.report;
         report.findings.extend(checked.strays);
         if how != TargetBytes::Ignore {
+            if self.policy.targets_elsewhere() {
+                // as `publish` has it: what is not in the repository was not brought there
+                report.findings.extend(set_aside_elsewhere(&self.targets_folder(), &mut checked.targets)?);
+            }
             report.findings.extend(check_target_files(
                 targets,
                 checked.layout,

@@ -227,6 +227,25 @@ pub fn digest_stored(
     copy_digested(&mut file, &mut io::sink(), algorithms).map(Some)
 }
 
+/// A stream that tells the bytes that are read from it.
+pub(super) struct Told<'a, R> {
+    pub(super) from: R,
+    pub(super) told: &'a (dyn Fn(u64) + Sync),
+}
+
+impl<R: Read> Read for Told<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.from.read(buffer)?;
+        (self.told)(length as u64);
+        Ok(length)
+    }
+}
+
+/// Returns how long files are together, in bytes; one that cannot be looked at counts for nothing.
+pub fn length_of(found: &[FoundTarget]) -> u64 {
+    found.par_iter().map(|target| fs::metadata(&target.file).map_or(0, |metadata| metadata.len())).sum()
+}
+
 /// Copies a stream and returns its length and digests.
 ///
 /// # Errors
@@ -256,7 +275,8 @@ pub fn copy_digested(
     })
 }
 
-/// Digests many files on all cores, in the order given; those whose digests are known are not read. `done` is told the bytes of each file as it is finished.
+/// Digests many files on all cores, in the order given; those whose digests are known are not read. `told` is
+/// told the bytes as they are read, or of a file that is not read its length.
 ///
 /// # Errors
 /// [`RepositoryError::Io`] for the first file that cannot be read.
@@ -264,12 +284,8 @@ pub fn digest_all(
     found: &[FoundTarget],
     algorithms: &[Algorithm],
     cache: &DigestCache,
-    done: &(dyn Fn(u64) + Sync),
+    told: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<(u64, Hashes)>, RepositoryError> {
-    let digest = |target: &FoundTarget| {
-        let digested = cache.digest(&target.file, algorithms).at(&target.file)?;
-        done(digested.0);
-        Ok(digested)
-    };
+    let digest = |target: &FoundTarget| cache.digest(&target.file, algorithms, told).at(&target.file);
     found.par_iter().map(digest).collect()
 }

@@ -205,7 +205,7 @@ impl Repository {
         let view = self.staged.effective();
         let graph = view.graph();
         let mut dirty: BTreeMap<RoleName, Vec<Reason>> = dirty(&view, &self.staged).into_iter().collect();
-        let live = Live::read(&self.published_folder())?;
+        let live = self.live_versions()?;
         let names = self.keyring().names();
         let order: Vec<(RoleName, Vec<Reason>)> = signing_order(&graph)
             .into_iter()
@@ -330,6 +330,10 @@ pub(super) struct Live {
 }
 
 impl Live {
+    pub(super) fn of(root: u64, timestamp: u64, snapshot: Option<Snapshot>) -> Self {
+        Self { root: Some(root), timestamp: Some(timestamp), snapshot }
+    }
+
     pub(super) fn read(folder: &Folder) -> Result<Self, RepositoryError> {
         let Some(root) = live_file::<Root>(folder, "root.json") else { return Ok(Self::default()) };
         let timestamp = live_file::<Timestamp>(folder, "timestamp.json");
@@ -354,7 +358,7 @@ impl Live {
     }
 }
 
-fn live_file<T: Signed>(folder: &Folder, name: &str) -> Option<T> {
+pub(super) fn live_file<T: Signed>(folder: &Folder, name: &str) -> Option<T> {
     let bytes = folder.read(name, MAX_METADATA).ok()??;
     Metadata::from_bytes(&bytes).ok().map(Metadata::into_signed)
 }

@@ -306,7 +306,7 @@ fn first_root(folder: &Path) -> Vec<u8> {
 }
 
 /// A repository that is live, with its keys in it.
-fn live(layout: Layout) -> World {
+pub fn live(layout: Layout) -> World {
     let world = World::written(layout);
     fs::create_dir(world.path("keystore")).unwrap();
     for number in 0..7 {

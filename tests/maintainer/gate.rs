@@ -420,6 +420,17 @@ fn warns_of_metadata_that_is_longer_than_clients_take() {
         "{}",
         ran.stderr
     );
+    // the same of another place, where what is here must be nevertheless
+    run(&world, &["publish", "--to", "www"]).exits(0);
+    let to_www = ["verify", "--live", "--to", "www", "--targets"];
+    let verified = run(&world, &to_www).exits(0);
+    assert!(verified.stdout.contains("40000 targets such as"), "{:.300}", verified.stdout);
+    let copy = fs::read_dir(world.path("www/targets")).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        path.is_file().then_some(path)
+    });
+    fs::remove_file(copy.unwrap()).unwrap();
+    run(&world, &to_www).exits(5);
     assert!(ran.stderr.contains("targets is "), "{}", ran.stderr);
     assert!(ran.stderr.contains("clients take 5000000"), "{}", ran.stderr);
     let verified = run(&world, &["--json", "verify", "--live"]).exits(0);

@@ -16,6 +16,8 @@ mod crash;
 #[cfg(target_os = "linux")]
 mod faults;
 mod gate;
+#[cfg(target_os = "linux")]
+mod interrupted;
 mod model;
 mod rotations;
 #[path = "../support/mod.rs"]

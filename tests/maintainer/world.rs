@@ -259,7 +259,7 @@ impl World {
         let request = AddTargets { role: &by, found: &found, custom: None, replace, progress: &|_| () };
         let added = repository.add_targets(&request)?;
         let plan = repository.plan_edit()?;
-        repository.save_added(&added, &plan)
+        repository.save_added(&added, &plan, &|_| ())
     }
 
     /// Delegates some paths with one key.

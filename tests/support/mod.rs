@@ -94,10 +94,15 @@ impl Folder {
     /// Runs the program at a pseudo terminal, typing each answer when its prompt has appeared; none where this
     /// machine has no `script` command that can make one. Everything shown is in `stdout`.
     pub fn run_at_terminal(&self, args: &[&str], answers: &[(&str, &str)]) -> Option<Ran> {
-        let line = [env!("CARGO_BIN_EXE_tuf-repo")].iter().chain(args).map(|word| format!("'{word}'"));
-        let line = line.collect::<Vec<_>>().join(" ");
+        let words: Vec<String> = args.iter().map(|word| format!("'{word}'")).collect();
+        self.run_line_at_terminal(&format!("$PROGRAM {}", words.join(" ")), answers)
+    }
+
+    /// As [`Folder::run_at_terminal`], with a line for the shell, in which `$PROGRAM` is the program.
+    pub fn run_line_at_terminal(&self, line: &str, answers: &[(&str, &str)]) -> Option<Ran> {
         let mut command = Command::new("script");
-        command.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(self.0.path());
+        command.env("PROGRAM", env!("CARGO_BIN_EXE_tuf-repo"));
+        command.args(["-q", "-e", "-c", line, "/dev/null"]).current_dir(self.0.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let helps = Command::new("script").arg("--version").output();
         if !helps.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("util-linux")) {

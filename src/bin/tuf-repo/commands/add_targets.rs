@@ -11,10 +11,10 @@ use tuf::cli::progress::Progress;
 use tuf::metadata::RoleName;
 use tuf::repository::{
     AddTargets, Added, Manifest, Paths, Replace, Repository, Symlinks, TARGETS, TargetSource, Walk,
-    find_targets,
+    find_targets, length_of,
 };
 
-use super::common::{DryRun, progress, progress_bytes};
+use super::common::{DryRun, progress_bytes};
 use super::edit::{count, finish_planned, open_locked};
 use crate::context::Context;
 use crate::failure::failure;
@@ -90,7 +90,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         ("unchanged".to_owned(), json!(added.unchanged)),
     ]);
     finish_planned(context, repository, &plan, args.dry_run, &what, more, |repository, plan| {
-        repository.save_added(&added, plan).map_err(failure)
+        let bar = progress_bytes(context, added.copied_bytes(), "Copying targets");
+        repository.save_added(&added, plan, &|bytes| bar.advance(bytes)).map_err(failure)
     })
 }
 
@@ -111,8 +112,9 @@ fn add_files(
         symlinks: if args.follow_links { Symlinks::Follow } else { Symlinks::Refuse },
     };
     let found = find_targets(&args.paths, &source).map_err(failure)?;
-    let bar: Progress = progress(context, found.len() as u64, "Digesting");
-    let request = AddTargets { role, found: &found, custom, replace, progress: &|_| bar.advance(1) };
+    let length = if Progress::is_watched(context.output.verbosity()) { length_of(&found) } else { 0 };
+    let bar = progress_bytes(context, length, "Digesting");
+    let request = AddTargets { role, found: &found, custom, replace, progress: &|bytes| bar.advance(bytes) };
     repository.add_targets(&request).map_err(failure)
 }
 
@@ -123,17 +125,17 @@ fn add_manifest(
     replace: Replace,
     context: &Context,
 ) -> Result<Added, Failure> {
-    let (mut lines, length): (Box<dyn BufRead>, u64) = if file.as_os_str() == "-" {
-        (Box::new(std::io::stdin().lock()), 0)
+    let label = "Reading the manifest";
+    let (mut lines, bar): (Box<dyn BufRead>, Progress) = if file.as_os_str() == "-" {
+        (Box::new(std::io::stdin().lock()), Progress::stream(context.output.verbosity(), label))
     } else {
         let opened = File::open(file).map_err(|error| {
             Failure::usage(Failure::cannot("read", file, &error).message)
                 .with_hint("--from-manifest FILE, or -")
         })?;
         let length = opened.metadata().map_or(0, |metadata| metadata.len());
-        (Box::new(BufReader::with_capacity(1 << 16, opened)), length)
+        (Box::new(BufReader::with_capacity(1 << 16, opened)), progress_bytes(context, length, label))
     };
-    let bar: Progress = progress_bytes(context, length, "Reading the manifest");
     let paths = if context.output.format() == Format::Json { Paths::Kept } else { Paths::Counted };
     let progress = |bytes: u64| bar.advance(bytes);
     let manifest = Manifest { role, lines: &mut *lines, replace, paths, progress: &progress };

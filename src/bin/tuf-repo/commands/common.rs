@@ -14,6 +14,7 @@ use tuf::cli::terminal::Interaction;
 use tuf::metadata::RoleName;
 use tuf::repository::{DeadEnd, KeyChoice, Repository};
 
+use super::counted::counted;
 use crate::context::Context;
 
 /// The keys to sign with.
@@ -51,11 +52,11 @@ impl KeyArgs {
         Ok(())
     }
 
-    /// Opens all keys, or none, and passes on the warnings.
+    /// Opens all keys, or none, and passes on the warnings. What they sign is counted and shown until they are dropped.
     pub fn load(&self, context: &Context) -> Result<Vec<LoadedKey>, Failure> {
         let loaded = load_signers(&self.keys, &mut self.passwords.read(context)?)?;
         loaded.warnings.iter().for_each(|warning| context.output.warn(warning));
-        Ok(loaded.keys)
+        Ok(counted(loaded.keys, context.output.verbosity()))
     }
 }
 
@@ -179,11 +180,6 @@ pub fn with_scheme(
     }
     .to_owned();
     Ok(key)
-}
-
-/// Makes a bar that counts things.
-pub fn progress(context: &Context, length: u64, label: &str) -> Progress {
-    Progress::count(context.output.verbosity(), length, label)
 }
 
 /// Makes a bar that counts bytes.

@@ -45,6 +45,14 @@ impl DestinationArgs {
         self.to.is_some() || self.metadata_to.is_some()
     }
 
+    /// Tells whether it is the policy's place, typed or not.
+    pub fn is_policys(&self, repository: &Repository) -> bool {
+        let policy = repository.policy();
+        let typed = (self.to.as_deref(), self.metadata_to.as_deref().zip(self.targets_to.as_deref()));
+        (!self.is_typed() || typed == (policy.publish_to(), policy.publish_apart()))
+            && self.endpoint(repository) == policy.publish_endpoint()
+    }
+
     /// Returns the place that was typed, else the policy's, else the repository's own. A folder in the policy is relative
     /// to the policy's own folder.
     pub fn or_policy(&self, repository: &Repository) -> Result<Destination, Failure> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::progress::Progress;
 use tuf::cli::text::{one_line, quoted};
 use tuf::client::{Fetched, Fetcher, HttpFetcher, HttpOptions, SchemeFetcher, Sink};
 use tuf::repository::{
@@ -13,7 +14,7 @@ use tuf::repository::{
 };
 use url::Url;
 
-use super::common::{DryRun, progress_bytes};
+use super::common::DryRun;
 use super::destination::bucket;
 use super::next;
 use crate::context::Context;
@@ -89,7 +90,7 @@ fn take_over(
         let Failure { message, .. } = Failure::cannot("read", trusted_root, &error);
         Failure::usage(message)
     })?;
-    let bar = progress_bytes(context, 0, "Copying targets");
+    let bar = Progress::stream(context.output.verbosity(), "Copying targets");
     let progress = |bytes| bar.advance(bytes);
     let adopted = if ["s3://", "gs://", "az://"].iter().any(|scheme| from.starts_with(scheme)) {
         let source = bucket_source(from, endpoint)?;

@@ -6,6 +6,7 @@ mod bump;
 mod ceremony;
 pub mod common;
 mod completions;
+mod counted;
 mod delegate;
 mod destination;
 mod diff;

@@ -40,6 +40,11 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         let bar = progress_bytes(context, plan.target_bytes(), &format!("{label} targets"));
         repository.execute_publish(&plan, &|bytes| bar.advance(bytes)).map_err(failure)?;
         drop(bar);
+        if args.destination.is_policys(&repository)
+            && let Err(error) = repository.remember_published(&plan)
+        {
+            context.output.warn(&format!("everything is live, but status will not know: {error}"));
+        }
     }
     let place = shown(&destination, &repository);
     let names: Vec<String> = plan.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();

@@ -38,6 +38,7 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
     let keys: Vec<SigningKey<'_>> =
         loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
     let written = repository.plan_refresh(args.within, &keys).map_err(failure)?;
+    drop(loaded);
     for role in due.iter().filter(|role| !written.roles.contains_key(*role)) {
         context
             .output

@@ -90,6 +90,7 @@ fn sign_drafts(mut args: Args, context: &Context) -> Outcome {
     let keys: Vec<SigningKey<'_>> =
         loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
     let report = repository.sign(&roles, &keys).map_err(failure)?;
+    drop(loaded);
     let plan = repository.plan_drafts().map_err(failure)?;
     let signed: Vec<String> =
         report.signed.iter().map(|(role, version, _)| format!("{role} v{version}")).collect();

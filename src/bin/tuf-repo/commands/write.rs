@@ -48,6 +48,7 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
         loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
     let selection = if args.partial { Selection::Complete(roles) } else { Selection::Whole(roles) };
     let written = repository.plan_write(&selection, &keys).map_err(failure)?;
+    drop(loaded);
     execute(context, repository, &written, args.dry_run, "no role is dirty")
 }
 
