@@ -241,15 +241,45 @@ impl TrustedMetadataSet {
     /// to judge newer ones by, though the error says so.
     pub fn update_snapshot(&mut self, bytes: &[u8], origin: Origin) -> Result<&Snapshot, TrustError> {
         let role = RoleName::snapshot();
-        let timestamp =
-            self.timestamp.as_ref().ok_or(TrustError::OutOfOrder { missing: RoleName::timestamp() })?;
-        self.unexpired(&RoleName::timestamp(), timestamp.signed())?;
+        let timestamp = self.current_timestamp()?;
         // spec 5.5.2; a local copy was checked when it was downloaded, against the timestamp of its time
         if origin == Origin::Remote {
-            check_bytes(&role, timestamp.signed().snapshot(), bytes)?;
+            check_bytes(&role, timestamp.snapshot(), bytes)?;
         }
-        let expected = announced(timestamp.signed());
-        let snapshot: Verified<Snapshot> = self.verified_by_root(&role, bytes)?;
+        self.take_snapshot(parse(&role, bytes)?, origin)
+    }
+
+    /// Takes as [`Self::update_snapshot`] does what has been read already and is the file as [`Metadata::to_bytes`] writes
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Self::update_snapshot`].
+    pub fn update_read_snapshot(
+        &mut self,
+        metadata: Metadata<Snapshot>,
+        origin: Origin,
+    ) -> Result<&Snapshot, TrustError> {
+        let listed = self.current_timestamp()?.snapshot();
+        if origin == Origin::Remote {
+            check_read(&RoleName::snapshot(), listed, &metadata)?;
+        }
+        self.take_snapshot(metadata, origin)
+    }
+
+    fn current_timestamp(&self) -> Result<&Timestamp, TrustError> {
+        let timestamp = self.timestamp().ok_or(TrustError::OutOfOrder { missing: RoleName::timestamp() })?;
+        self.unexpired(&RoleName::timestamp(), timestamp)?;
+        Ok(timestamp)
+    }
+
+    fn take_snapshot(
+        &mut self,
+        metadata: Metadata<Snapshot>,
+        origin: Origin,
+    ) -> Result<&Snapshot, TrustError> {
+        let role = RoleName::snapshot();
+        let expected = announced(self.current_timestamp()?);
+        let snapshot = self.signed_by_root(&role, metadata)?;
         let found = snapshot.signed().version;
         // spec 5.5.4
         if origin == Origin::Remote && found != expected {
@@ -329,11 +359,7 @@ impl TrustedMetadataSet {
         delegator: &RoleName,
     ) -> Result<Verified<Targets>, TrustError> {
         let listed = self.listed(role)?;
-        if listed.length.is_some() || listed.hashes.is_some() {
-            let invalid =
-                |reason: CanonicalError| TrustError::Invalid { role: role.clone(), reason: reason.into() };
-            check_bytes(role, Some(listed), &metadata.to_bytes().map_err(invalid)?)?;
-        }
+        check_read(role, Some(listed), &metadata)?;
         self.judge(metadata, listed.version, role, delegator)
     }
 
@@ -402,7 +428,14 @@ impl TrustedMetadataSet {
     }
 
     fn verified_by_root<T: Signed>(&self, role: &RoleName, bytes: &[u8]) -> Result<Verified<T>, TrustError> {
-        let metadata = parse(role, bytes)?;
+        self.signed_by_root(role, parse(role, bytes)?)
+    }
+
+    fn signed_by_root<T: Signed>(
+        &self,
+        role: &RoleName,
+        metadata: Metadata<T>,
+    ) -> Result<Verified<T>, TrustError> {
         let not_delegated = || TrustError::NotDelegated { role: role.clone(), delegator: RoleName::root() };
         let authority = self.root.signed().authority(role).ok_or_else(not_delegated)?;
         Ok(verify_delegate(&authority, metadata)?)
@@ -443,6 +476,19 @@ fn parse<T: Signed>(role: &RoleName, bytes: &[u8]) -> Result<Metadata<T>, TrustE
 fn check_bytes(role: &RoleName, listed: Option<&MetaFile>, bytes: &[u8]) -> Result<(), TrustError> {
     let checked = listed.map_or(Ok(()), |file| file.check(bytes));
     checked.map_err(|mismatch| TrustError::Mismatch { role: role.clone(), mismatch })
+}
+
+/// Checks what has been read already as [`check_bytes`] does its file, which is made only where it is described.
+fn check_read<T: Signed>(
+    role: &RoleName,
+    listed: Option<&MetaFile>,
+    metadata: &Metadata<T>,
+) -> Result<(), TrustError> {
+    if listed.is_none_or(|listed| listed.length.is_none() && listed.hashes.is_none()) {
+        return Ok(());
+    }
+    let invalid = |reason: CanonicalError| TrustError::Invalid { role: role.clone(), reason: reason.into() };
+    check_bytes(role, listed, &metadata.to_bytes().map_err(invalid)?)
 }
 
 /// Returns the version of the snapshot that a timestamp announces.

@@ -39,6 +39,17 @@ impl Lister {
         }
     }
 
+    /// Returns to which of some parts of all bins the one of an index belongs; bins that follow one another go together.
+    pub(super) fn part_of(&self, index: u32, parts: usize) -> usize {
+        match self {
+            Self::Role(_) => 0,
+            Self::Bins { set, .. } => {
+                let part = u128::from(index) * parts as u128 / u128::from(set.number());
+                usize::try_from(part).unwrap_or(0).min(parts - 1)
+            }
+        }
+    }
+
     /// Returns the role of an index.
     ///
     /// # Errors
@@ -175,7 +186,7 @@ impl Repository {
 }
 
 impl Added {
-    fn extend(&mut self, more: Self) {
+    pub(super) fn extend(&mut self, more: Self) {
         self.added.extend(more.added);
         self.replaced.extend(more.replaced);
         self.unchanged += more.unchanged;

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::Repository;
 use super::add_targets::{Added, Paths, Replace, check_name_length};
 use super::error::{InputError, RepositoryError};
-use super::listing::{Custom, Entry};
+use super::listing::{Custom, Entry, Lister};
 use crate::canonical::{self, Scanner};
 use crate::metadata::{Algorithm, Extra, Hashes, RoleName, TargetFile, TargetPath, digits};
 
@@ -58,10 +58,10 @@ impl Repository {
     /// without [`Replace::Allow`].
     pub fn add_manifest(&mut self, manifest: Manifest<'_>) -> Result<Added, RepositoryError> {
         let lister = self.lister(manifest.role)?;
-        let mut kept = Kept::default();
+        let mut kept = parts();
         {
             let trusted = self.trusts_by(&lister);
-            let keep = |number: u64, line: &[u8], kept: &mut Kept| -> Result<(), InputError> {
+            let keep = |number: u64, line: &[u8], kept: &mut Parts| -> Result<(), InputError> {
                 let refused = |reason: String| InputError::Manifest { line: number, reason };
                 let checked = |path: &str| match trusted(path) {
                     true => Ok(lister.index_for(path)),
@@ -71,15 +71,32 @@ impl Repository {
                     TargetPath::check(path).map_err(|error| refused(error.to_string()))?;
                     check_name_length(path, &[Algorithm::Sha256])
                         .map_err(|error| refused(error.to_string()))?;
-                    kept.keep_plain(checked(path)?, number, path, length, &digest);
+                    let bin = checked(path)?;
+                    kept[lister.part_of(bin, PARTS)].keep_plain(bin, number, path, length, &digest);
                 } else if let Some((path, file)) = parse(line).map_err(refused)? {
-                    kept.keep(checked(path.as_str())?, number, path.as_str(), &file);
+                    let bin = checked(path.as_str())?;
+                    kept[lister.part_of(bin, PARTS)].keep(bin, number, path.as_str(), &file);
                 }
                 Ok(())
             };
             read_lines(manifest.lines, manifest.progress, &keep, &mut kept)?;
         }
-        let Kept { pieces, mut places, .. } = kept;
+        let rules = (manifest.replace, Custom::KeepUnlessNew, manifest.paths);
+        let mut added = Added::default();
+        // what is kept of a share of the bins is let go once they are made
+        for part in kept {
+            added.extend(self.list_part(&lister, part, rules)?);
+        }
+        Ok(added)
+    }
+
+    fn list_part(
+        &mut self,
+        lister: &Lister,
+        part: Kept,
+        rules: (Replace, Custom, Paths),
+    ) -> Result<Added, RepositoryError> {
+        let Kept { pieces, mut places, .. } = part;
         places.par_sort_unstable();
         let groups = places.chunk_by(|a, b| a.0 == b.0).map(|group| Ok((lister.role_at(group[0].0)?, group)));
         let groups: Vec<(RoleName, &[(u32, u64)])> = groups.collect::<Result<_, InputError>>()?;
@@ -97,16 +114,21 @@ impl Repository {
                 .map(|(_, path, file)| Entry { path: Cow::Borrowed(path), file, bytes: None })
                 .collect())
         };
-        self.list_groups(
-            &lister,
-            groups,
-            (manifest.replace, Custom::KeepUnlessNew, manifest.paths),
-            decode_group,
-        )
+        self.list_groups(lister, groups, rules, decode_group)
     }
 }
 
-/// What is kept of the lines: their bytes piece by piece, and for each the index of its bin and where it starts.
+/// Into how many parts the bins are shared out.
+const PARTS: usize = 16;
+
+/// What is kept of the lines, by the parts that their bins belong to.
+type Parts = [Kept; PARTS];
+
+fn parts() -> Parts {
+    std::array::from_fn(|_| Kept::default())
+}
+
+/// What is kept of some lines: their bytes piece by piece, and for each the index of its bin and where it starts.
 #[derive(Default)]
 struct Kept {
     pieces: Vec<Vec<u8>>,
@@ -157,6 +179,9 @@ impl Kept {
     }
 
     fn append(&mut self, mut more: Self) {
+        if more.places.is_empty() {
+            return;
+        }
         let piece = (self.pieces.len() as u64) << PLACE_BITS;
         more.bytes.shrink_to_fit();
         self.pieces.push(more.bytes);
@@ -183,14 +208,14 @@ fn decode(pieces: &[Vec<u8>], place: u64) -> Option<(u64, &str, TargetFile)> {
     Some((u64::from_le_bytes(*number), std::str::from_utf8(path).ok()?, file))
 }
 
-type KeepLine<'k> = dyn Fn(u64, &[u8], &mut Kept) -> Result<(), InputError> + Sync + 'k;
+type KeepLine<'k> = dyn Fn(u64, &[u8], &mut Parts) -> Result<(), InputError> + Sync + 'k;
 
 /// Reads all lines, checks them on all cores, and keeps them in their order.
 fn read_lines(
     lines: &mut dyn BufRead,
     progress: &dyn Fn(u64),
     keep: &KeepLine<'_>,
-    kept: &mut Kept,
+    kept: &mut Parts,
 ) -> Result<(), RepositoryError> {
     let mut number = 0;
     let mut block = Vec::new();
@@ -206,8 +231,8 @@ fn read_lines(
         }
         progress(block.len() as u64);
         let pieces = pieces(&block, &mut number);
-        let piece = |(first, lines): &(u64, &[u8])| -> Result<Kept, InputError> {
-            let mut kept = Kept { bytes: Vec::with_capacity(lines.len()), ..Kept::default() };
+        let piece = |(first, lines): &(u64, &[u8])| -> Result<Parts, InputError> {
+            let mut kept = parts();
             for (number, line) in (*first..).zip(lines.split_inclusive(|byte| *byte == b'\n')) {
                 if line.len() as u64 > LONGEST_LINE {
                     let reason = format!("is longer than {LONGEST_LINE} bytes");
@@ -217,9 +242,11 @@ fn read_lines(
             }
             Ok(kept)
         };
-        let checked: Vec<Result<Kept, InputError>> = pieces.par_iter().map(piece).collect();
+        let checked: Vec<Result<Parts, InputError>> = pieces.par_iter().map(piece).collect();
         for piece in checked {
-            kept.append(piece?);
+            for (kept, piece) in kept.iter_mut().zip(piece?) {
+                kept.append(piece);
+            }
         }
     }
 }
@@ -342,13 +369,13 @@ mod tests {
             ..file.clone()
         };
         let (mut all, mut kept) = (Kept::default(), Kept::default());
-        all.append(Kept { bytes: b"before".to_vec(), ..Kept::default() });
+        all.append(Kept { bytes: b"before".to_vec(), places: vec![(0, 0)], ..Kept::default() });
         kept.keep(7, 3, path.as_str(), &file);
         kept.keep(8, 4, "b", &plain);
         all.append(kept);
-        assert_eq!(decode(&all.pieces, all.places[0].1), Some((3, "a/ö.txt", file)));
-        assert_eq!(decode(&all.pieces, all.places[1].1), Some((4, "b", plain)));
-        assert_eq!([all.places[0].0, all.places[1].0], [7, 8]);
+        assert_eq!(decode(&all.pieces, all.places[1].1), Some((3, "a/ö.txt", file)));
+        assert_eq!(decode(&all.pieces, all.places[2].1), Some((4, "b", plain)));
+        assert_eq!([all.places[1].0, all.places[2].0], [7, 8]);
     }
 
     #[test]

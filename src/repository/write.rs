@@ -383,8 +383,14 @@ impl Repository {
         let listed =
             set.timestamp().and_then(|timestamp| timestamp.snapshot()).map_or(0, |listed| listed.version);
         let name = layout.metadata_name(&RoleName::snapshot(), listed);
-        let snapshot = read(&name)?;
-        trusted(&name, set.update_snapshot(&snapshot, Origin::Remote).map(drop))?;
+        let drafted = self.staged.snapshot.draft.as_ref().filter(|_| view.takes(&RoleName::snapshot()));
+        let judged = match (new.get(&*name), drafted) {
+            (Some(FileBytes::Drafted(_)), Some(draft)) => {
+                set.update_read_snapshot(draft.metadata.clone(), Origin::Remote)
+            }
+            _ => set.update_snapshot(&read(&name)?, Origin::Remote),
+        };
+        trusted(&name, judged.map(drop))?;
         let graph = view.graph();
         let needed = needed(&graph.order, |role| graph.delegators(role), &written.roles);
         // hash bins lead to no other role, so that each can be judged by itself
@@ -455,8 +461,8 @@ impl Repository {
         if let Some(Ok(bytes)) = self.staged.timestamp.written.as_ref().map(|written| written.to_bytes()) {
             let _ = set.update_timestamp(&bytes);
         }
-        if let Some(Ok(bytes)) = self.staged.snapshot.written.as_ref().map(|written| written.to_bytes()) {
-            let _ = set.update_snapshot(&bytes, Origin::Local);
+        if let Some(written) = &self.staged.snapshot.written {
+            let _ = set.update_read_snapshot(written.clone(), Origin::Local);
         }
     }
 }
