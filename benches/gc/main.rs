@@ -80,12 +80,10 @@ type Measurement = (String, Measured, Option<Measured>);
 fn run(base: &Path, sizes: &Sizes) -> Result<Vec<Measurement>, Failure> {
     let temporary = || tempfile::Builder::new().prefix("tuf-bench").tempdir_in(base);
     let mut rows = Vec::new();
-    {
+    for part in [folder, bins] {
         let dir = temporary()?;
-        rows.extend(folder(dir.path(), sizes)?);
+        rows.extend(part(dir.path(), sizes)?);
     }
-    let dir = temporary()?;
-    rows.extend(bins(dir.path(), sizes)?);
     Ok(rows)
 }
 
@@ -110,9 +108,13 @@ fn bins(dir: &Path, sizes: &Sizes) -> Result<Vec<Measurement>, Failure> {
     let &Sizes { going, bins, entries, ref history, .. } = sizes;
     prepare(dir)?;
     own(dir, &["delegate", "bin", "--bins", &bins.to_string(), "--key", "keystore/bins.pub"])?;
-    list(dir, entries)?;
+    manifest(dir, entries)?;
     own(dir, &["add-targets", "--role", "bin", "--from-manifest", "manifest"])?;
     own(dir, &write(&KEYS[1..]))?;
+    // `write` would look into copies that were there
+    for (folder, name, sum) in (0..entries).map(target) {
+        put(dir, &format!("{folder}/{sum}.{name}"))?;
+    }
     history::install(dir)?;
     let one = ["gc", "--keep", "1", "--keep-within", "0s", "-q"];
     let name = format!("gc of {going} copies among {entries} held by {bins} bins");
@@ -154,17 +156,18 @@ fn put_junk(dir: &Path, number: usize) -> Result<(), Failure> {
     (0..number).try_for_each(|index| put(dir, &format!("{}.junk", digest(&format!("junk {index}")))))
 }
 
-/// Writes a manifest of targets and puts their copies.
-fn list(dir: &Path, entries: usize) -> Result<(), Failure> {
+/// Returns the folder and the name of a target, and the digest that it is listed with.
+fn target(index: usize) -> (String, String, String) {
+    let folder = format!("packages/{:02x}", index % 256);
+    (folder, format!("name-{index:07}-1.0.tar.gz"), digest(&format!("target {index}")))
+}
+
+/// Writes a manifest of targets.
+fn manifest(dir: &Path, entries: usize) -> Result<(), Failure> {
     let mut lines = BufWriter::new(File::create(dir.join("manifest"))?);
     for index in 0..entries {
-        let (sum, folder) = (digest(&format!("target {index}")), index % 256);
-        let name = format!("name-{index:07}-1.0.tar.gz");
-        writeln!(
-            lines,
-            r#"{{"path":"packages/{folder:02x}/{name}","length":{index},"hashes":{{"sha256":"{sum}"}}}}"#
-        )?;
-        put(dir, &format!("packages/{folder:02x}/{sum}.{name}"))?;
+        let (folder, name, sum) = target(index);
+        writeln!(lines, r#"{{"path":"{folder}/{name}","length":{index},"hashes":{{"sha256":"{sum}"}}}}"#)?;
     }
     Ok(lines.flush()?)
 }

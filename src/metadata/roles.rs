@@ -248,6 +248,32 @@ impl Snapshot {
     }
 }
 
+/// What a snapshot says of files. A map that is made of all its entries at once is made faster than one that they are put
+/// into one by one.
+struct Files(BTreeMap<String, MetaFile>);
+
+impl<'de> Deserialize<'de> for Files {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Files;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("metadata files by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Files, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Files(entries.into_iter().collect()))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
 // By hand and not derived, as for targets metadata.
 impl<'de> Deserialize<'de> for Snapshot {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -268,7 +294,7 @@ impl<'de> Deserialize<'de> for Snapshot {
                         "spec_version" => spec_version = Some(map.next_value()?),
                         "version" => version = Some(map.next_value::<Positive>()?.0),
                         "expires" => expires = Some(map.next_value::<Time>()?.0),
-                        "meta" => meta = Some(map.next_value()?),
+                        "meta" => meta = Some(map.next_value::<Files>()?.0),
                         _ => drop(extra.insert(name.0.into_owned(), map.next_value()?)),
                     }
                 }

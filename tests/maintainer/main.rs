@@ -16,6 +16,7 @@ mod crash;
 #[cfg(target_os = "linux")]
 mod faults;
 mod gate;
+mod leftovers;
 mod model;
 mod rotations;
 #[path = "../support/mod.rs"]

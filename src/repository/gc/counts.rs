@@ -194,3 +194,51 @@ fn mark(name: &str) -> u128 {
     let digest: [u8; 32] = Sha256::digest(name.as_bytes()).into();
     digest.iter().take(16).fold(0, |mark, byte| mark << 8 | u128::from(*byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn counts_are_those_of_a_table(
+            lists in prop::collection::vec((0..3_usize, 1..5_u64, 0..6_usize), 0..60),
+        ) {
+            let names = ["targets", "a/b", "bin-0"];
+            let mut counts = Counts::default();
+            let mut table: BTreeMap<(&str, u64), BTreeSet<usize>> = BTreeMap::new();
+            for (role, version, snapshot) in lists {
+                let name = names[role];
+                let known = counts.list_known(name, version, snapshot);
+                prop_assert_eq!(known.is_some(), table.contains_key(&(name, version)));
+                if known.is_none() {
+                    counts.list(&RoleName::new(name).unwrap(), version, snapshot);
+                }
+                table.entry((name, version)).or_default().insert(snapshot);
+            }
+            for name in names {
+                for version in 0..6 {
+                    let expected = table.get(&(name, version)).cloned();
+                    prop_assert_eq!(counts.state(name, version).is_some(), expected.is_some());
+                    prop_assert_eq!(counts.snapshots(name, version), expected.unwrap_or_default());
+                }
+                let newest = table.keys().filter(|(known, _)| *known == name).map(|(_, version)| *version).max();
+                prop_assert_eq!(counts.newest(name), newest);
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_that_many_snapshots_list_one_after_the_other_takes_one_stretch() {
+        let mut counts = Counts::default();
+        for snapshot in 0..1000 {
+            counts.list(&RoleName::targets(), 7, snapshot);
+            counts.list(&RoleName::targets(), 7, snapshot);
+        }
+        assert_eq!(counts.versions("targets")[0].snapshots.0, [(0, 999)]);
+    }
+}

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::error::RepositoryError;
 use super::super::layout::{Layout, parse_plain, parse_versioned};
-use super::counts::{Counts, State, is_copy};
+use super::counts::{Counts, is_copy};
 use super::snapshots::{Side, required};
 use crate::metadata::Targets;
 use crate::storage::Storage;
@@ -17,8 +17,6 @@ pub(super) enum Fate {
     Stays,
     /// It stays, and its name is not understood.
     Unknown,
-    /// It stays, and its content is not understood.
-    Unreadable,
     /// It goes, being a snapshot.
     Snapshot,
     /// It goes, being other metadata.
@@ -48,22 +46,9 @@ pub(super) fn fate(
         "snapshot" if is_newer(retained.first().copied()) => Fate::Stays,
         "snapshot" if retained.binary_search_by(|other| version.cmp(other)).is_ok() => Fate::Stays,
         "snapshot" => Fate::Snapshot,
-        name_of_role => match counts.state(name_of_role, version) {
-            Some(State::Lost) => lost_fate(side, name)?,
-            Some(_) => Fate::Stays,
-            None if is_newer(counts.newest(name_of_role)) => Fate::Stays,
-            None => Fate::Metadata,
-        },
+        role if is_newer(counts.newest(role)) || counts.state(role, version).is_some() => Fate::Stays,
+        _ => Fate::Metadata,
     })
-}
-
-/// Of a revoked role's file, which could not be read on one side, tells whether it is metadata on this one.
-fn lost_fate(side: &Side<'_>, name: &str) -> Result<Fate, RepositoryError> {
-    match required::<Targets>(side.folder, side.prefix, name) {
-        Ok(_) => Ok(Fate::Stays),
-        Err(RepositoryError::Refused { .. }) => Ok(Fate::Unreadable),
-        Err(error) => Err(error),
-    }
 }
 
 /// In the plain layout only the files of roles that the snapshot no longer lists are left over.
@@ -72,13 +57,8 @@ fn plain_fate(side: &Side<'_>, name: &str, counts: &Counts) -> Result<Fate, Repo
         return Ok(Fate::Stays);
     }
     let Some(role) = parse_plain(name) else { return Ok(Fate::Unknown) };
-    if role.as_str() == "snapshot" {
+    if role.as_str() == "snapshot" || counts.newest(role.as_str()).is_some() {
         return Ok(Fate::Stays);
-    }
-    match counts.newest(role.as_str()).map(|version| counts.state(role.as_str(), version)) {
-        Some(Some(State::Lost)) => return lost_fate(side, name),
-        Some(_) => return Ok(Fate::Stays),
-        None => {}
     }
     match required::<Targets>(side.folder, side.prefix, name) {
         Ok(_) => Ok(Fate::Metadata),

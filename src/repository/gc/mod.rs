@@ -21,7 +21,7 @@ use counts::{Counts, Holder};
 use fate::{Fate, Place, TargetFiles, fate};
 pub(super) use plan::Base;
 pub use plan::{Deletions, Explanation, GcPlan};
-use snapshots::{Side, hold_snapshots};
+use snapshots::{Held, Side, hold_snapshots};
 
 /// What is retained beside the live and the staged snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,8 +164,7 @@ struct Rules {
 struct Counted {
     plan: GcPlan,
     counts: Counts,
-    /// The versions of the retained snapshots, the newest first: the counts know them by their places here.
-    versions: Vec<u64>,
+    held: Held,
 }
 
 fn count(
@@ -181,18 +180,20 @@ fn count(
         sides.extend(Side::read(folder, rules.retention, rules.first_root, rules.now, &mut counts)?);
     }
     let Some(layout) = sides.last().map(|side| side.layout) else {
-        return Ok(Counted { plan, counts, versions: Vec::new() });
+        return Ok(Counted { plan, counts, held: Held::default() });
     };
-    let versions = hold_snapshots(&sides, &mut counts)?;
-    plan.retained.extend(&versions);
+    let held = hold_snapshots(&sides, &mut counts)?;
+    plan.retained.extend(&held.versions);
     plan.delete = Deletions::new(layout);
     let mut metadata = Vec::new();
     for side in &sides {
         for name in &side.names {
-            match fate(side, name, &versions, &counts)? {
+            match fate(side, name, &held.versions, &counts)? {
+                Fate::Stays if held.is_unreadable(side, name) => {
+                    plan.unreadable.push(format!("{}/{name}", side.prefix));
+                }
                 Fate::Stays => plan.kept += 1,
                 Fate::Unknown => plan.unknown.push(format!("{}/{name}", side.prefix)),
-                Fate::Unreadable => plan.unreadable.push(format!("{}/{name}", side.prefix)),
                 Fate::Snapshot => plan.delete.push(side.prefix, name),
                 Fate::Metadata => metadata.push((side.prefix, name)),
             }
@@ -212,7 +213,7 @@ fn count(
     });
     visited.at(targets.place(""))?;
     plan.delete.sort_from(first);
-    Ok(Counted { plan, counts, versions })
+    Ok(Counted { plan, counts, held })
 }
 
 impl Counted {
@@ -231,7 +232,7 @@ impl Counted {
         let Some((version, role)) = parse_versioned(bare) else { return Vec::new() };
         match role.as_str() {
             "root" => vec!["every client that starts from an older root".to_owned()],
-            "snapshot" if self.versions.contains(&version) => {
+            "snapshot" if self.held.versions.contains(&version) => {
                 vec![format!("snapshot v{version} is retained")]
             }
             role => self.snapshots(role, version).map(|snapshot| format!("snapshot v{snapshot}")).collect(),
@@ -255,6 +256,6 @@ impl Counted {
     /// Returns the versions of the snapshots that list a version of a role, the oldest first.
     fn snapshots(&self, role: &str, version: u64) -> impl Iterator<Item = u64> {
         let places = self.counts.snapshots(role, version);
-        places.into_iter().rev().filter_map(|place| self.versions.get(place).copied())
+        places.into_iter().rev().filter_map(|place| self.held.versions.get(place).copied())
     }
 }

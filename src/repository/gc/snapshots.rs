@@ -101,9 +101,23 @@ fn replaced_at(folder: &dyn Storage, next: u64) -> Result<DateTime<Utc>, Reposit
     Ok(modified.map_or(DateTime::<Utc>::MAX_UTC, DateTime::from))
 }
 
-/// Counts what the retained snapshots list, and what that lists in turn. Returns their versions, the newest first, which are
-/// the places that the counts know them by.
-pub(super) fn hold_snapshots(sides: &[Side<'_>], counts: &mut Counts) -> Result<Vec<u64>, RepositoryError> {
+/// The retained snapshots, once all that they list is counted.
+#[derive(Default)]
+pub(super) struct Held {
+    /// Their versions, the newest first: the counts know them by their places here.
+    pub(super) versions: Vec<u64>,
+    /// By folder the names of the files that they list for revoked roles and that are no metadata.
+    unreadable: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Held {
+    pub(super) fn is_unreadable(&self, side: &Side<'_>, name: &str) -> bool {
+        self.unreadable.get(side.prefix).is_some_and(|names| names.contains(name))
+    }
+}
+
+/// Counts what the retained snapshots list, and what that lists in turn.
+pub(super) fn hold_snapshots(sides: &[Side<'_>], counts: &mut Counts) -> Result<Held, RepositoryError> {
     let versions: BTreeSet<u64> = sides.iter().flat_map(|side| &side.retained).copied().collect();
     let versions: Vec<u64> = versions.into_iter().rev().collect();
     let mut followers: Vec<Follower<'_>> = sides.iter().map(Follower::new).collect();
@@ -123,7 +137,9 @@ pub(super) fn hold_snapshots(sides: &[Side<'_>], counts: &mut Counts) -> Result<
             }
         }
     }
-    Ok(versions)
+    let unreadable =
+        followers.into_iter().map(|follower| (follower.side.prefix.to_owned(), follower.unreadable));
+    Ok(Held { versions, unreadable: unreadable.collect() })
 }
 
 /// A snapshot, and the sides that have it with the same bytes.
@@ -164,11 +180,13 @@ struct Follower<'a> {
     /// The delegations of each role that delegates, in the version that was last asked for: the next snapshot has the same
     /// one nearly always.
     delegations: HashMap<RoleName, (u64, Option<Delegations>)>,
+    /// The names of the files of revoked roles that are no metadata.
+    unreadable: BTreeSet<String>,
 }
 
 impl<'a> Follower<'a> {
     fn new(side: &'a Side<'a>) -> Self {
-        Self { side, delegations: HashMap::new() }
+        Self { side, delegations: HashMap::new(), unreadable: BTreeSet::new() }
     }
 
     /// Counts what a snapshot lists; reads of that what has not been read.
@@ -207,10 +225,13 @@ impl<'a> Follower<'a> {
             return Ok(Readable::All);
         }
         // the file of a revoked role may be gone or anything at all; one that clients reach may not
-        match self.reached(snapshot, counts, &lost)?.and_then(|role| lost.remove(&role)) {
-            Some(error) => Err(error),
-            None => Ok(Readable::Some),
+        if let Some(error) = self.reached(snapshot, counts, &lost)?.and_then(|role| lost.remove(&role)) {
+            return Err(error);
         }
+        let junk = lost.iter().filter(|(_, error)| is_junk(error));
+        let version = |role: &RoleName| snapshot.role(role).map_or(0, |listed| listed.version);
+        self.unreadable.extend(junk.map(|(role, _)| side.layout.metadata_name(role, version(role))));
+        Ok(Readable::Some)
     }
 
     /// Finds a role among those that are lost that clients of a snapshot reach by delegation.
@@ -254,6 +275,11 @@ impl<'a> Follower<'a> {
         }
         Ok(self.delegations.get(role).and_then(|(_, delegations)| delegations.as_ref()))
     }
+}
+
+/// Tells a file that is no metadata from one that is not there.
+fn is_junk(error: &RepositoryError) -> bool {
+    matches!(error, RepositoryError::Refused { reason: Refusal::Unreadable(_), .. })
 }
 
 /// Reads metadata that must be there.
