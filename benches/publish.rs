@@ -1,13 +1,12 @@
-//! What it costs to publish and to collect, beside what the disk asks for the same.
+//! What it costs to publish, beside what the disk asks for the same.
 //!
 //! `cargo bench --bench publish` prints a table. `TUF_BENCH_TARGETS` (default 100000) is the number of 1 KiB targets,
-//! `TUF_BENCH_NAMES` (default 1000000) the number of copies that nothing lists and a collection finds, `TUF_BENCH_RUNS`
-//! (default 3) the number of runs, `TUF_BENCH_DIR` where the repositories are made (default `/dev/shm` where it is there,
+//! `TUF_BENCH_RUNS` (default 3) the number of runs, `TUF_BENCH_DIR` where the repositories are made (default `/dev/shm` where it is there,
 //! else the temporary folder), `TUF_BENCH_PROGRAM` another `tuf-repo` than the one that was built. Times are wall-clock
 //! medians of whole processes; memory is the peak of the process, read by `/usr/bin/time` where that is installed.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -19,7 +18,6 @@ const TARGET_BYTES: usize = 1024;
 
 fn main() -> Result<(), Failure> {
     let targets = setting("TUF_BENCH_TARGETS", 100_000)?;
-    let names = setting("TUF_BENCH_NAMES", 1_000_000)?;
     let runs = setting("TUF_BENCH_RUNS", 3)?;
     let base = env::var_os("TUF_BENCH_DIR").map(PathBuf::from).unwrap_or_else(|| {
         let memory = PathBuf::from("/dev/shm");
@@ -28,17 +26,14 @@ fn main() -> Result<(), Failure> {
     let mut rows: Vec<(&str, Vec<Measured>)> = Vec::new();
     for _ in 0..runs {
         let dir = tempfile::Builder::new().prefix("tuf-bench").tempdir_in(&base)?;
-        for (row, measured) in run(&Bench { dir: dir.path() }, targets, names)? {
+        for (row, measured) in run(&Bench { dir: dir.path() }, targets)? {
             match rows.iter_mut().find(|(known, _)| *known == row) {
                 Some((_, all)) => all.push(measured),
                 None => rows.push((row, vec![measured])),
             }
         }
     }
-    println!(
-        "{targets} targets of {TARGET_BYTES} bytes, {names} names to collect, in {}, {runs} runs",
-        base.display()
-    );
+    println!("{targets} targets of {TARGET_BYTES} bytes in {}, {runs} runs", base.display());
     println!("| work | median | fastest | peak memory |\n|---|---|---|---|");
     for (name, mut all) in rows {
         all.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
@@ -55,7 +50,7 @@ fn setting(name: &str, default: usize) -> Result<usize, Failure> {
 }
 
 /// One run of everything, in a folder of its own.
-fn run(bench: &Bench<'_>, targets: usize, names: usize) -> Result<Vec<(&'static str, Measured)>, Failure> {
+fn run(bench: &Bench<'_>, targets: usize) -> Result<Vec<(&'static str, Measured)>, Failure> {
     let mut rows = Vec::new();
     bench.prepare(targets)?;
     // as many files as are published, and of the same size
@@ -69,24 +64,6 @@ fn run(bench: &Bench<'_>, targets: usize, names: usize) -> Result<Vec<(&'static 
     bench.own(&write())?;
     rows.push(("publish, one changed", bench.own(&["publish"])?));
     rows.push(("publish --to a folder, one changed", bench.own(&["publish", "--to", "www"])?));
-    let (doomed, twins) = (bench.dir.join("repository/targets"), bench.dir.join("twins"));
-    fs::create_dir(&twins)?;
-    for index in 0..names {
-        let name = format!("{index:064x}.file");
-        File::create(doomed.join(&name))?;
-        File::create(twins.join(&name))?;
-    }
-    rows.push((
-        "gc --dry-run over those names",
-        bench.own(&["gc", "--keep", "1", "--dry-run", "-q", "--json"])?,
-    ));
-    rows.push(("gc of those names", bench.own(&["gc", "--keep", "1", "-q", "--json"])?));
-    let start = Instant::now();
-    for entry in fs::read_dir(&twins)? {
-        fs::remove_file(entry?.path())?;
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    rows.push(("listing and unlinking as many", Measured { seconds, peak_kib: None }));
     Ok(rows)
 }
 

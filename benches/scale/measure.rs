@@ -34,7 +34,8 @@ pub fn measure(dir: &Path, program: &Path, args: &[&str]) -> Result<Measured, Fa
     } else {
         Command::new(program)
     };
-    command.args(args).current_dir(dir).env("TUF_REPO", "repository").stdin(Stdio::null());
+    command.args(args).current_dir(dir).env("TUF_REPO", "repository");
+    command.stdin(Stdio::null()).stdout(Stdio::null());
     let start = Instant::now();
     let output = command.output()?;
     let seconds = start.elapsed().as_secs_f64();

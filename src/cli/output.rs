@@ -1,9 +1,10 @@
 //! The two streams of a command: results on stdout, talk on stderr. Nothing else in the crate prints.
 
 use std::env;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::failure::{Failure, Outcome};
@@ -96,12 +97,26 @@ impl Output {
             Format::Human => human(),
             Format::Json => versioned(json).to_string(),
         };
-        match write_text(&mut io::stdout().lock(), &text) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::io(format!("cannot write to standard output: {}", io_cause(&error))))
-            }
-            _ => Ok(()),
-        }
+        printed(write_text(&mut io::stdout().lock(), &text))
+    }
+
+    /// Prints a result as [`Output::result`] does, piece by piece: for one that may be too long to be put together first.
+    /// Only that is made which is printed: the lines, or the object, to which `schema_version` is added.
+    ///
+    /// # Errors
+    /// As [`Output::result`].
+    pub fn stream(
+        &self,
+        mut human: impl FnMut(&mut dyn Write) -> io::Result<()>,
+        json: &impl Serialize,
+    ) -> Outcome {
+        self.has_result.store(true, Ordering::Relaxed);
+        let mut stdout = BufWriter::new(io::stdout().lock());
+        let written = match self.format {
+            Format::Human => human(&mut stdout),
+            Format::Json => write_versioned(&mut stdout, json),
+        };
+        printed(written.and_then(|()| stdout.flush()))
     }
 
     /// Says what happened or what to do next; `-q` silences it.
@@ -167,6 +182,29 @@ fn versioned(json: Value) -> Value {
     Value::Object(object)
 }
 
+/// Writes an object with `schema_version` in it, and the end of the line.
+fn write_versioned(to: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Versioned<'a, T> {
+        #[serde(flatten)]
+        object: &'a T,
+        schema_version: u64,
+    }
+
+    serde_json::to_writer(&mut *to, &Versioned { object, schema_version: SCHEMA_VERSION })?;
+    to.write_all(b"\n")
+}
+
+/// Takes what became of writing to stdout.
+fn printed(written: io::Result<()>) -> Outcome {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::io(format!("cannot write to standard output: {}", io_cause(&error))))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn write_text(to: &mut impl Write, text: &str) -> io::Result<()> {
     to.write_all(text.as_bytes())?;
     if !text.is_empty() && !text.ends_with('\n') {
@@ -189,6 +227,15 @@ mod tests {
     fn every_object_says_its_schema_version() {
         assert_eq!(versioned(json!({"keyid": "x"})), json!({"keyid": "x", "schema_version": 1}));
         assert_eq!(versioned(json!([1])), json!({"result": [1], "schema_version": 1}));
+    }
+
+    #[test]
+    fn an_object_that_is_streamed_is_the_one_that_is_made_first() {
+        let object = json!({"deleted": ["a", "é\n"], "kept": 2, "roles": {}});
+        let mut bytes = Vec::new();
+        write_versioned(&mut bytes, &object).unwrap();
+        assert!(bytes.ends_with(b"}\n"));
+        assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), versioned(object));
     }
 
     #[test]

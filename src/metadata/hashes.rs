@@ -7,7 +7,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
-use super::{Extra, Text};
+use super::{Extra, Positive, Text};
 
 /// A digest function that this crate computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -285,16 +285,15 @@ impl Hashes {
 }
 
 /// What timestamp and snapshot say of a metadata file (specification 4.4, METAFILES).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MetaFile {
     /// The version that the file states.
-    #[serde(deserialize_with = "super::positive")]
     pub version: u64,
     /// The length of the file in bytes, where listed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
     /// Digests of the file, where listed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hashes: Option<Hashes>,
     /// Members this crate does not know.
     #[serde(flatten)]
@@ -323,9 +322,55 @@ impl MetaFile {
     }
 }
 
+// By hand and not derived, as for target files: a snapshot may list tens of thousands.
+impl<'de> Deserialize<'de> for MetaFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = MetaFile;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("what is said of a metadata file")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<MetaFile, A::Error> {
+                let (mut version, mut length, mut hashes, mut extra) = (None, None, None, Extra::new());
+                while let Some(name) = map.next_key::<Text<'de>>()? {
+                    match &*name.0 {
+                        "version" => version = Some(map.next_value::<Positive>()?.0),
+                        "length" => length = map.next_value()?,
+                        "hashes" => hashes = map.next_value()?,
+                        _ => drop(extra.insert(name.0.into_owned(), map.next_value()?)),
+                    }
+                }
+                let version = version.ok_or_else(|| serde::de::Error::missing_field("version"))?;
+                Ok(MetaFile { version, length, hashes, extra })
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_of_a_file_survives_a_round_trip() {
+        for text in [
+            r#"{"version":3}"#,
+            r#"{"version":3,"length":5,"hashes":{"sha256":"ab"}}"#,
+            r#"{"version":1,"x":{"y":[1]}}"#,
+        ] {
+            let file: MetaFile = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&file).unwrap(), text);
+        }
+        let nothing: MetaFile = serde_json::from_str(r#"{"version":3,"length":null,"hashes":null}"#).unwrap();
+        assert_eq!(nothing, MetaFile::new(3));
+        for text in ["{}", r#"{"version":0}"#, r#"{"version":"1"}"#, r#"{"version":1,"length":-1}"#, "1"] {
+            assert!(serde_json::from_str::<MetaFile>(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn checks_any_known_digest_and_refuses_unknown_ones_alone() {

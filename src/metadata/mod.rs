@@ -46,3 +46,7 @@ fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error>
     }
     Err(serde::de::Error::custom(format!("{number} where an integer from 1 to {MAX_NUMBER} belongs")))
 }
+
+/// A version or a threshold as it is read.
+#[derive(Deserialize)]
+struct Positive(#[serde(deserialize_with = "positive")] u64);

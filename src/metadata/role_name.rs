@@ -50,7 +50,7 @@ impl RoleName {
         if name.0.is_empty() {
             return Err(RoleNameError::Empty);
         }
-        if name.encoded().len() > LONGEST_ENCODED {
+        if name.encoded_length() > LONGEST_ENCODED {
             return Err(RoleNameError::TooLong(name.0.chars().take(32).collect()));
         }
         Ok(name)
@@ -122,7 +122,7 @@ impl RoleName {
     pub fn encoded(&self) -> String {
         let mut encoded = String::with_capacity(self.0.len());
         for byte in self.0.bytes() {
-            if byte.is_ascii_alphanumeric() || b"_.-~".contains(&byte) {
+            if is_plain(byte) {
                 encoded.push(char::from(byte));
             } else {
                 encoded.push_str(&format!("%{byte:02X}"));
@@ -131,8 +131,17 @@ impl RoleName {
         encoded
     }
 
+    /// Returns how long the percent-encoded name is, in bytes.
+    fn encoded_length(&self) -> usize {
+        self.0.bytes().map(|byte| if is_plain(byte) { 1 } else { 3 }).sum()
+    }
+
     /// Reads a percent-encoded name; the inverse of [`RoleName::encoded`].
     pub fn from_encoded(encoded: &str) -> Option<Self> {
+        // what stands for itself is read by the million
+        if (1..=LONGEST_ENCODED).contains(&encoded.len()) && encoded.bytes().all(is_plain) {
+            return Some(Self(encoded.to_owned()));
+        }
         let mut bytes = Vec::with_capacity(encoded.len());
         let mut rest = encoded.bytes();
         while let Some(byte) = rest.next() {
@@ -157,6 +166,11 @@ impl RoleName {
     pub fn from_metapath(metapath: &str) -> Option<Self> {
         Self::new(metapath.strip_suffix(".json")?).ok()
     }
+}
+
+/// Tells whether a byte stands for itself in the name of a file.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_.-~".contains(&byte)
 }
 
 impl TryFrom<String> for RoleName {

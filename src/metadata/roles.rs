@@ -1,14 +1,15 @@
 //! The signed parts: root, timestamp, snapshot (specification 4.3, 4.4, 4.6). Targets have a file of their own.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::{Extra, Key, KeyId, MetaFile, Positive, RoleName, SPEC_VERSION, TOP_LEVEL, Text};
 use crate::canonical::{self, CanonicalError};
-
-use super::{Extra, Key, KeyId, MetaFile, RoleName, SPEC_VERSION, TOP_LEVEL};
 
 /// What all four kinds of signed metadata have in common.
 pub trait Signed: Serialize + for<'de> Deserialize<'de> + Clone + PartialEq {
@@ -85,6 +86,10 @@ macro_rules! signed {
     };
 }
 pub(super) use signed;
+
+/// A date as it is read.
+#[derive(Deserialize)]
+struct Time(#[serde(with = "super::time")] DateTime<Utc>);
 
 /// The `_type` member: one value only for each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,14 +229,13 @@ signed!(Timestamp, "timestamp", |timestamp: &Timestamp| {
 });
 
 /// The versions of all targets metadata (specification 4.4).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Snapshot {
     #[serde(rename = "_type")]
     kind: SnapshotType,
     /// The version of the specification.
     pub spec_version: String,
     /// The version of this metadata.
-    #[serde(deserialize_with = "super::positive")]
     pub version: u64,
     /// When it stops being trusted.
     #[serde(with = "super::time")]
@@ -261,6 +265,71 @@ impl Snapshot {
     /// Returns what is said of a role's file.
     pub fn role(&self, role: &RoleName) -> Option<&MetaFile> {
         self.meta.get(&role.metapath())
+    }
+}
+
+/// What a snapshot says of files. A map that is made of all its entries at once is made faster than one that they are put
+/// into one by one.
+struct Files(BTreeMap<String, MetaFile>);
+
+impl<'de> Deserialize<'de> for Files {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Files;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("metadata files by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Files, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Files(entries.into_iter().collect()))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+// By hand and not derived, as for targets metadata.
+impl<'de> Deserialize<'de> for Snapshot {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Snapshot;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("snapshot metadata")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Snapshot, A::Error> {
+                let (mut kind, mut spec_version, mut version, mut expires) = (None, None, None, None);
+                let (mut meta, mut extra) = (None, Extra::new());
+                while let Some(name) = map.next_key::<Text<'de>>()? {
+                    match &*name.0 {
+                        "_type" => kind = Some(map.next_value::<SnapshotType>()?),
+                        "spec_version" => spec_version = Some(map.next_value()?),
+                        "version" => version = Some(map.next_value::<Positive>()?.0),
+                        "expires" => expires = Some(map.next_value::<Time>()?.0),
+                        "meta" => meta = Some(map.next_value::<Files>()?.0),
+                        _ => drop(extra.insert(name.0.into_owned(), map.next_value()?)),
+                    }
+                }
+                let missing = serde::de::Error::missing_field;
+                Ok(Snapshot {
+                    kind: kind.ok_or_else(|| missing("_type"))?,
+                    spec_version: spec_version.ok_or_else(|| missing("spec_version"))?,
+                    version: version.ok_or_else(|| missing("version"))?,
+                    expires: expires.ok_or_else(|| missing("expires"))?,
+                    meta: meta.ok_or_else(|| missing("meta"))?,
+                    extra,
+                })
+            }
+        }
+        deserializer.deserialize_map(Fields)
     }
 }
 

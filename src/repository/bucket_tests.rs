@@ -483,7 +483,7 @@ fn a_collection_deletes_from_the_top_down_and_a_second_finds_nothing() {
     let requests = memory.requests();
     assert!(requests.iter().all(|request| !request.starts_with("HEAD targets")), "{requests:?}");
     let deleted: Vec<&str> = requests.iter().filter_map(|request| request.strip_prefix("DELETE ")).collect();
-    assert_eq!(deleted, plan.deleted());
+    assert_eq!(deleted, plan.deleted().collect::<Vec<_>>());
     let kind = |name: &&str| match name {
         name if name.contains(".snapshot.json") => 0,
         name if name.starts_with("metadata/") => 1,
@@ -518,7 +518,7 @@ fn an_object_that_a_publisher_may_have_just_put_stays() {
     let bucket = memory.bucket();
     let now = bucket.modified("metadata/timestamp.json").unwrap().unwrap().into();
     let plan = open(dir.path(), now).plan_gc_of(&at(&memory), young).unwrap();
-    assert_eq!(plan.deleted(), Vec::<&str>::new());
+    assert_eq!(plan.deleted().next(), None);
 }
 
 #[test]
@@ -554,7 +554,7 @@ fn what_goes_is_in_the_archive_first() {
             assert_eq!(memory.contents(), before);
         }
         collect(dir.path(), &memory, Some(&archive)).unwrap();
-        assert!(!memory.contents().contains_key(plan.deleted()[0]));
+        assert!(!memory.contents().contains_key(plan.deleted().next().unwrap()));
     }
     for name in plan.deleted() {
         assert_eq!(kept.contents()[name], before[name], "{name}");
@@ -568,7 +568,7 @@ fn an_archive_with_other_bytes_is_refused_and_nothing_goes() {
     let (dir, _, memory) = worn(Layout::Consistent);
     let plan = open(dir.path(), long_after()).plan_gc_of(&at(&memory), ONE).unwrap();
     let (before, archive) = (memory.contents(), Memory::named("s3://archive"));
-    archive.plant(plan.deleted().last().unwrap(), b"something else");
+    archive.plant(plan.deleted().next_back().unwrap(), b"something else");
     let error = collect(dir.path(), &memory, Some(&Archive::Bucket(archive.bucket()))).unwrap_err();
     assert!(matches!(error, RepositoryError::Refused { reason: Refusal::OtherBytes, .. }), "{error}");
     assert_eq!((memory.contents(), archive.contents().len()), (before, 1));

@@ -59,7 +59,7 @@ pub fn parse_versioned(name: &str) -> Option<(u64, RoleName)> {
     let (version, rest) = name.strip_suffix(".json")?.split_once('.')?;
     let number: u64 = version.parse().ok()?;
     // one spelling only: no leading zeros, no sign
-    (number > 0 && number.to_string() == version).then_some(())?;
+    (number > 0 && !version.starts_with(['0', '+'])).then_some(())?;
     Some((number, RoleName::from_encoded(rest)?))
 }
 

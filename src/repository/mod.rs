@@ -64,7 +64,7 @@ pub use delegation::{BinKind, Delegation, Trust};
 pub use diff::{Difference, RoleDiff};
 pub use error::{InputError, Lacking, Refusal, RepositoryError};
 pub use follow::Reason;
-pub use gc::{Doomed, GcPlan, Retention};
+pub use gc::{Deletions, Explanation, GcPlan, Retention};
 pub use graph::Picture;
 pub use init::{Execution, init};
 pub use keyring::{KeyNames, Keyring, KnownKey, policy_path, short_words};

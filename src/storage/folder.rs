@@ -44,21 +44,25 @@ impl Storage for Folder {
     }
 }
 
+/// Visits the files of a folder as the system lists them, then those of the folders in it.
 fn walk(folder: &Path, below: &str, visit: &mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()> {
-    let mut entries: Vec<fs::DirEntry> = match fs::read_dir(folder) {
+    let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.and_then(Iterator::collect)?,
+        entries => entries?,
     };
-    entries.sort_by_key(fs::DirEntry::file_name);
+    let (mut path, mut folders) = (below.to_owned(), Vec::new());
     for entry in entries {
+        let entry = entry?;
         let name = entry.file_name();
         let Some(name) = name.to_str().filter(|name| *name != super::local::STAGING) else { continue };
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            walk(&entry.path(), &format!("{below}{name}/"), visit)?;
+            folders.push(name.to_owned());
         } else if kind.is_file() {
-            visit(&format!("{below}{name}"))?;
+            path.truncate(below.len());
+            path.push_str(name);
+            visit(&path)?;
         }
     }
-    Ok(())
+    folders.into_iter().try_for_each(|name| walk(&folder.join(&name), &format!("{below}{name}/"), visit))
 }

@@ -88,14 +88,15 @@ impl Folder {
     /// # Errors
     /// At the first file that cannot be removed; those before it are gone.
     pub fn remove<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
-        let mut folders = Vec::new();
+        let mut folders: Vec<PathBuf> = Vec::new();
         for name in names {
             let path = self.file(name);
             match fs::remove_file(&path) {
                 Err(error) if is_absent(&error) => {}
                 removed => removed?,
             }
-            folders.extend(path.parent().map(Path::to_owned));
+            let parent = path.parent().filter(|parent| folders.last().is_none_or(|last| last != parent));
+            folders.extend(parent.map(Path::to_owned));
         }
         sync_folders(folders)
     }

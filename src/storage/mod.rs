@@ -39,8 +39,8 @@ pub trait Storage: ReadFiles {
     /// Where the place cannot be read.
     fn names(&self) -> io::Result<Vec<String>>;
 
-    /// Visits the names of all plain files here and below, sorted. Hidden ones are among them, except what this module
-    /// itself puts aside.
+    /// Visits the names of all plain files here and below, in any order. Hidden ones are among them, except what this
+    /// module itself puts aside.
     ///
     /// # Errors
     /// Where the place cannot be read, and as the visitor.

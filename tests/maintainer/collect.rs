@@ -226,7 +226,7 @@ fn collect(world: &World, retention: Retention) -> BTreeSet<String> {
     let repository = world.lock().unwrap();
     let plan = repository.plan_gc(retention).unwrap();
     repository.execute_gc(&plan, None).unwrap();
-    plan.deleted().into_iter().map(str::to_owned).collect()
+    plan.deleted().map(str::to_owned).collect()
 }
 
 fn a_history_with_consistent_snapshots(seed: u64) {
@@ -335,7 +335,7 @@ fn of_plain_names_what_the_live_state_lists_survives_where_it_was_published() {
         repository.execute_gc(&plan, None).unwrap();
         deleted += plan.deleted().len();
         let again = repository.plan_gc_of(&Destination::Folder(www.clone()), retention).unwrap();
-        assert!(again.deleted().is_empty(), "{why}");
+        assert!(again.delete.is_empty(), "{why}");
         drop(repository);
         let left: BTreeSet<String> =
             contents(&www.join(TARGETS)).into_keys().filter(|name| !name.ends_with('/')).collect();

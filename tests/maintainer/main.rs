@@ -18,6 +18,7 @@ mod faults;
 mod gate;
 #[cfg(target_os = "linux")]
 mod interrupted;
+mod leftovers;
 mod model;
 mod rotations;
 #[path = "../support/mod.rs"]

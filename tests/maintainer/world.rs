@@ -231,7 +231,7 @@ impl World {
         let repository = self.lock()?;
         let plan = repository.plan_gc(Retention { keep, keep_within: chrono::TimeDelta::zero() })?;
         repository.execute_gc(&plan, None)?;
-        Ok(plan.delete.into_iter().map(|doomed| doomed.name).collect())
+        Ok(plan.deleted().map(str::to_owned).collect())
     }
 
     /// Puts a file among the targets.

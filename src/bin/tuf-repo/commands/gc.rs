@@ -1,13 +1,17 @@
 //! `gc`: deletes what no retained snapshot refers to.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
+use serde::{Serialize, Serializer};
 use serde_json::json;
 use tuf::cli::clock::parse_duration;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::{one_line, quoted};
-use tuf::repository::{Archive, Destination, GcPlan, METADATA, Repository, Retention, lock_published};
+use tuf::repository::{
+    Archive, Deletions, Destination, Explanation, METADATA, Repository, Retention, lock_published,
+};
 use tuf::storage::BucketUrl;
 
 use super::common::DryRun;
@@ -60,10 +64,12 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     };
     let _lock = folder.map(|folder| lock_published(folder, wait)).transpose().map_err(failure)?;
     let archive = args.archive.as_deref().map(|to| archive(to, &args, &repository)).transpose()?;
-    let plan = repository.plan_gc_of(&at, retention).map_err(failure)?;
     if let Some(file) = &args.explain {
-        return explain(&plan, file, &repository, context);
+        let name = relative(file, &repository);
+        let explanation = repository.explain_gc(&at, retention, name).map_err(failure)?;
+        return explain(name, &explanation, context);
     }
+    let plan = repository.plan_gc_of(&at, retention).map_err(failure)?;
     if !args.dry_run.dry_run {
         repository.execute_gc(&plan, archive.as_ref()).map_err(failure)?;
     }
@@ -84,25 +90,49 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     plan.unknown
         .iter()
         .for_each(|name| context.output.talk(&format!("Left alone, its name is not known here: {name}")));
-    let reasons: serde_json::Map<String, _> =
-        plan.delete.iter().map(|doomed| (doomed.name.clone(), json!(doomed.why))).collect();
-    let json = json!({
-        "dry_run": args.dry_run.dry_run,
-        "roles": {},
-        "put": [],
-        "deleted": plan.deleted(),
-        "kept": plan.kept + plan.unknown.len(),
-        "retained": plan.retained,
-        "unknown": plan.unknown,
-        "reasons": reasons,
+    plan.unreadable.iter().for_each(|name| {
+        context.output.talk(&format!("Left alone, it is no metadata, and its role is revoked: {name}"));
     });
-    let human = || {
-        plan.delete
-            .iter()
-            .map(|doomed| format!("delete {}: {}\n", one_line(&doomed.name), one_line(&doomed.why)))
-            .collect()
+    let json = Collected {
+        deleted: &plan.delete,
+        dry_run: args.dry_run.dry_run,
+        kept: plan.kept + plan.unknown.len() + plan.unreadable.len(),
+        put: [],
+        reasons: &plan.delete,
+        retained: &plan.retained,
+        roles: BTreeMap::new(),
+        unknown: plan.unknown.iter().chain(&plan.unreadable).map(String::as_str).collect(),
     };
-    context.output.result(human, json)
+    context.output.stream(
+        |to| {
+            let mut deleted = plan.delete.reasons();
+            deleted.try_for_each(|(name, why)| writeln!(to, "delete {}: {}", one_line(name), one_line(&why)))
+        },
+        &json,
+    )
+}
+
+/// What a collection tells. It may be about a million files: nothing is made before it is printed.
+#[derive(Serialize)]
+struct Collected<'a> {
+    #[serde(serialize_with = "names")]
+    deleted: &'a Deletions,
+    dry_run: bool,
+    kept: usize,
+    put: [&'a str; 0],
+    #[serde(serialize_with = "reasons")]
+    reasons: &'a Deletions,
+    retained: &'a BTreeSet<u64>,
+    roles: BTreeMap<&'a str, u64>,
+    unknown: Vec<&'a str>,
+}
+
+fn names<S: Serializer>(deletions: &&Deletions, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(deletions.names())
+}
+
+fn reasons<S: Serializer>(deletions: &&Deletions, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(deletions.reasons())
 }
 
 fn archive(to: &str, args: &Args, repository: &Repository) -> Result<Archive, Failure> {
@@ -112,21 +142,31 @@ fn archive(to: &str, args: &Args, repository: &Repository) -> Result<Archive, Fa
     }
 }
 
-fn explain(plan: &GcPlan, file: &str, repository: &Repository, context: &Context) -> Outcome {
-    let dir = repository.dir().to_string_lossy().into_owned();
-    let name = file.strip_prefix(dir.as_str()).map_or(file, |rest| rest.trim_start_matches('/'));
-    let (counts, holders) = plan.explain(name);
-    let doomed = plan.delete.iter().find(|doomed| doomed.name == name);
+/// Returns the name of a file that was typed, relative to the repository.
+fn relative<'a>(file: &'a str, repository: &Repository) -> &'a str {
+    let dir = repository.dir().to_string_lossy();
+    file.strip_prefix(&*dir).map_or(file, |rest| rest.trim_start_matches('/'))
+}
+
+fn explain(name: &str, explanation: &Explanation, context: &Context) -> Outcome {
+    let Explanation { holders, would_go } = explanation;
     let human = || {
-        let mut text = format!("{}: {}\n", one_line(name), count(counts, "count"));
+        let mut text = format!("{}: {}\n", one_line(name), count(holders.len(), "count"));
         holders.iter().for_each(|holder| text.push_str(&format!("  held by {}\n", one_line(holder))));
-        match doomed {
-            Some(doomed) => text.push_str(&format!("  would go: {}\n", one_line(&doomed.why))),
-            None if counts == 0 => text.push_str("  would stay: its name is not one that gc collects\n"),
+        match would_go {
+            Some(why) => text.push_str(&format!("  would go: {}\n", one_line(why))),
+            None if holders.is_empty() => {
+                text.push_str("  would stay: its name is not one that gc collects\n");
+            }
             None => {}
         }
         text
     };
-    let json = json!({ "file": name, "count": counts, "holders": holders, "would_delete": doomed.is_some() });
+    let json = json!({
+        "file": name,
+        "count": holders.len(),
+        "holders": holders,
+        "would_delete": would_go.is_some(),
+    });
     context.output.result(human, json)
 }

@@ -1,0 +1,305 @@
+//! The retained snapshots: which they are, and what they hold.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use rayon::prelude::*;
+
+use super::super::check::{Expiry, check_metadata};
+use super::super::error::{AtPath, Refusal, RepositoryError};
+use super::super::layout::{Layout, MAX_METADATA, parse_versioned};
+use super::super::publish::refuse_errors;
+use super::Retention;
+use super::counts::{Counts, Holder, Listing, State};
+use crate::metadata::{Delegations, Metadata, RoleName, Signed, Snapshot, Targets, Timestamp};
+use crate::storage::Storage;
+
+/// A folder of metadata whose current state is whole.
+pub(super) struct Side<'a> {
+    pub(super) folder: &'a dyn Storage,
+    pub(super) prefix: &'a str,
+    pub(super) layout: Layout,
+    /// The names of its files.
+    pub(super) names: Vec<String>,
+    /// The versions of the snapshots that are retained in it.
+    retained: BTreeSet<u64>,
+}
+
+impl<'a> Side<'a> {
+    /// Checks what is current in a folder, counts what that lists, and finds out which snapshots are retained; `None` where
+    /// nothing is there.
+    pub(super) fn read(
+        (folder, prefix): (&'a dyn Storage, &'a str),
+        retention: Retention,
+        first_root: u64,
+        now: DateTime<Utc>,
+        counts: &mut Counts,
+    ) -> Result<Option<Self>, RepositoryError> {
+        let names = folder.names().at(folder.place(""))?;
+        if folder.length("root.json").at(folder.place("root.json"))?.is_none() {
+            // what this folder's clients need is not known without it
+            return if names.is_empty() { Ok(None) } else { Err(missing(prefix, "root.json")) };
+        }
+        // what is current must be whole: on a broken repository counts mean nothing
+        let checked = check_metadata(folder, prefix, first_root, Expiry::Allow, now)?;
+        refuse_errors(&checked.report)?;
+        let layout = checked.layout;
+        let counting = &*counts;
+        let listed = |(role, targets): (RoleName, Targets)| {
+            let listing = counting.listing(&targets, layout);
+            (Holder::Version(role, targets.version), listing)
+        };
+        let listed: Vec<(Holder, Listing)> = checked.targets.into_par_iter().map(listed).collect();
+        listed.into_iter().for_each(|(holder, listing)| counts.hold(holder, listing));
+        let timestamp: Timestamp = required(folder, prefix, "timestamp.json")?;
+        let newest = timestamp.snapshot().map_or(0, |listed| listed.version);
+        let retained = match layout {
+            Layout::Plain => BTreeSet::from([newest]),
+            Layout::Consistent => retained_versions(folder, &names, newest, retention, now)?,
+        };
+        Ok(Some(Self { folder, prefix, layout, names, retained }))
+    }
+
+    fn targets(&self, role: &RoleName, version: u64) -> Result<Targets, RepositoryError> {
+        required(self.folder, self.prefix, &self.layout.metadata_name(role, version))
+    }
+}
+
+/// Returns the versions of the snapshots that are retained: the current one, the last of them, and the young ones.
+fn retained_versions(
+    folder: &dyn Storage,
+    names: &[String],
+    newest: u64,
+    retention: Retention,
+    now: DateTime<Utc>,
+) -> Result<BTreeSet<u64>, RepositoryError> {
+    let snapshots = names.iter().filter(|name| name.ends_with(".snapshot.json"));
+    let versions = snapshots.filter_map(|name| parse_versioned(name));
+    let is_snapshot = |(version, role): &(u64, RoleName)| role.as_str() == "snapshot" && *version <= newest;
+    let mut versions: Vec<u64> = versions.filter(is_snapshot).map(|(version, _)| version).collect();
+    versions.sort_unstable_by(|a, b| b.cmp(a));
+    if versions.first() != Some(&newest) {
+        versions.insert(0, newest);
+    }
+    let keep = usize::try_from(retention.keep).unwrap_or(usize::MAX).max(1);
+    let mut retained: BTreeSet<u64> = versions.iter().take(keep).copied().collect();
+    for pair in versions.windows(2).skip(keep - 1) {
+        let &[next, version] = pair else { continue };
+        // its age counts from when the next one replaced it
+        let until = replaced_at(folder, next)?.checked_add_signed(retention.keep_within);
+        if until.is_none_or(|until| until >= now) {
+            retained.insert(version);
+        }
+    }
+    Ok(retained)
+}
+
+fn replaced_at(folder: &dyn Storage, next: u64) -> Result<DateTime<Utc>, RepositoryError> {
+    let name = Layout::Consistent.metadata_name(&RoleName::snapshot(), next);
+    let modified = folder.modified(&name).at(folder.place(&name))?;
+    // one that is not there is refused when it is read
+    Ok(modified.map_or(DateTime::<Utc>::MAX_UTC, DateTime::from))
+}
+
+/// The retained snapshots, once all that they list is counted.
+#[derive(Default)]
+pub(super) struct Held {
+    /// Their versions, the newest first: the counts know them by their places here.
+    pub(super) versions: Vec<u64>,
+    /// By folder the names of the files that they list for revoked roles and that are no metadata.
+    unreadable: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Held {
+    pub(super) fn is_unreadable(&self, side: &Side<'_>, name: &str) -> bool {
+        self.unreadable.get(side.prefix).is_some_and(|names| names.contains(name))
+    }
+}
+
+/// Counts what the retained snapshots list, and what that lists in turn.
+pub(super) fn hold_snapshots(sides: &[Side<'_>], counts: &mut Counts) -> Result<Held, RepositoryError> {
+    let versions: BTreeSet<u64> = sides.iter().flat_map(|side| &side.retained).copied().collect();
+    let versions: Vec<u64> = versions.into_iter().rev().collect();
+    let mut followers: Vec<Follower<'_>> = sides.iter().map(Follower::new).collect();
+    let places: Vec<(usize, u64)> = versions.iter().copied().enumerate().collect();
+    // a few at a time are in memory
+    for few in places.chunks(2 * rayon::current_num_threads()) {
+        let read: Vec<_> = few.par_iter().map(|(_, version)| read_snapshot(sides, *version)).collect();
+        for ((place, _), read) in few.iter().zip(read) {
+            for Found { snapshot, on } in read? {
+                for side in on {
+                    let Some(follower) = followers.get_mut(side) else { continue };
+                    // where nothing is lost, the same snapshot on the other side says nothing new
+                    if follower.hold(&snapshot, *place, counts)? == Readable::All {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    let unreadable =
+        followers.into_iter().map(|follower| (follower.side.prefix.to_owned(), follower.unreadable));
+    Ok(Held { versions, unreadable: unreadable.collect() })
+}
+
+/// A snapshot, and the sides that have it with the same bytes.
+struct Found {
+    snapshot: Snapshot,
+    on: Vec<usize>,
+}
+
+/// Reads a snapshot on each side that retains it.
+fn read_snapshot(sides: &[Side<'_>], version: u64) -> Result<Vec<Found>, RepositoryError> {
+    let mut found: Vec<(Vec<u8>, Found)> = Vec::new();
+    for (number, side) in sides.iter().enumerate().filter(|(_, side)| side.retained.contains(&version)) {
+        let name = side.layout.metadata_name(&RoleName::snapshot(), version);
+        let bytes = side.folder.read(&name, MAX_METADATA).at(side.folder.place(&name))?;
+        let bytes = bytes.ok_or_else(|| missing(side.prefix, &name))?;
+        match found.iter_mut().find(|(known, _)| *known == bytes) {
+            Some((_, found)) => found.on.push(number),
+            None => {
+                let snapshot = parsed(&bytes, side.prefix, &name)?;
+                found.push((bytes, Found { snapshot, on: vec![number] }));
+            }
+        }
+    }
+    Ok(found.into_iter().map(|(_, found)| found).collect())
+}
+
+/// Whether all files that a snapshot lists could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readable {
+    All,
+    /// But for those of revoked roles.
+    Some,
+}
+
+/// Follows the snapshots of a side to what they list.
+struct Follower<'a> {
+    side: &'a Side<'a>,
+    /// The delegations of each role that delegates, in the version that was last asked for: the next snapshot has the same
+    /// one nearly always.
+    delegations: HashMap<RoleName, (u64, Option<Delegations>)>,
+    /// The names of the files of revoked roles that are no metadata.
+    unreadable: BTreeSet<String>,
+}
+
+impl<'a> Follower<'a> {
+    fn new(side: &'a Side<'a>) -> Self {
+        Self { side, delegations: HashMap::new(), unreadable: BTreeSet::new() }
+    }
+
+    /// Counts what a snapshot lists; reads of that what has not been read.
+    fn hold(
+        &mut self,
+        snapshot: &Snapshot,
+        place: usize,
+        counts: &mut Counts,
+    ) -> Result<Readable, RepositoryError> {
+        let mut unread = Vec::new();
+        for (path, listed) in &snapshot.meta {
+            let Some(name) = path.strip_suffix(".json") else { continue };
+            if !matches!(counts.list_known(name, listed.version, place), None | Some(State::Lost)) {
+                continue;
+            }
+            let role = RoleName::from_metapath(path).filter(RoleName::lists_targets);
+            if let Some(role) = role {
+                counts.list(&role, listed.version, place);
+                unread.push((role, listed.version));
+            }
+        }
+        let (side, counting) = (self.side, &*counts);
+        let read = |(role, version): &(RoleName, u64)| -> Result<Listing, RepositoryError> {
+            Ok(counting.listing(&side.targets(role, *version)?, side.layout))
+        };
+        let read: Vec<Result<Listing, RepositoryError>> = unread.par_iter().map(read).collect();
+        let mut lost = BTreeMap::new();
+        for ((role, version), read) in unread.into_iter().zip(read) {
+            match read {
+                Ok(listing) => counts.hold(Holder::Version(role, version), listing),
+                Err(refused @ RepositoryError::Refused { .. }) => drop(lost.insert(role, refused)),
+                Err(error) => return Err(error),
+            }
+        }
+        if lost.is_empty() {
+            return Ok(Readable::All);
+        }
+        // the file of a revoked role may be gone or anything at all; one that clients reach may not
+        if let Some(error) = self.reached(snapshot, counts, &lost)?.and_then(|role| lost.remove(&role)) {
+            return Err(error);
+        }
+        let junk = lost.iter().filter(|(_, error)| is_junk(error));
+        let version = |role: &RoleName| snapshot.role(role).map_or(0, |listed| listed.version);
+        self.unreadable.extend(junk.map(|(role, _)| side.layout.metadata_name(role, version(role))));
+        Ok(Readable::Some)
+    }
+
+    /// Finds a role among those that are lost that clients of a snapshot reach by delegation.
+    fn reached(
+        &mut self,
+        snapshot: &Snapshot,
+        counts: &Counts,
+        lost: &BTreeMap<RoleName, RepositoryError>,
+    ) -> Result<Option<RoleName>, RepositoryError> {
+        let version = |role: &RoleName| snapshot.role(role).map(|listed| listed.version);
+        // the others lead nowhere
+        let matters = |role: &RoleName| {
+            let state = version(role).and_then(|version| counts.state(role.as_str(), version));
+            matches!(state, Some(State::Lost | State::Delegator))
+        };
+        let (mut pending, mut seen) = (vec![RoleName::targets()], BTreeSet::new());
+        while let Some(role) = pending.pop() {
+            let Some(version) = version(&role).filter(|_| seen.insert(role.clone())) else { continue };
+            if lost.contains_key(&role) {
+                return Ok(Some(role));
+            }
+            let Some(delegations) = self.delegations(&role, version)? else { continue };
+            let named = delegations.roles().iter().map(|role| &role.name);
+            pending.extend(named.filter(|role| matters(role)).cloned());
+            if let Some(bins) = &delegations.succinct_roles {
+                let listed = snapshot.meta.keys().filter_map(|path| RoleName::from_metapath(path));
+                pending.extend(listed.filter(|role| matters(role) && bins.is_bin(role.as_str())));
+            }
+        }
+        Ok(None)
+    }
+
+    fn delegations(
+        &mut self,
+        role: &RoleName,
+        version: u64,
+    ) -> Result<Option<&Delegations>, RepositoryError> {
+        if self.delegations.get(role).is_none_or(|(known, _)| *known != version) {
+            let delegations = self.side.targets(role, version)?.delegations;
+            self.delegations.insert(role.clone(), (version, delegations));
+        }
+        Ok(self.delegations.get(role).and_then(|(_, delegations)| delegations.as_ref()))
+    }
+}
+
+/// Tells a file that is no metadata from one that is not there.
+fn is_junk(error: &RepositoryError) -> bool {
+    matches!(error, RepositoryError::Refused { reason: Refusal::Unreadable(_), .. })
+}
+
+/// Reads metadata that must be there.
+pub(super) fn required<T: Signed>(
+    folder: &dyn Storage,
+    prefix: &str,
+    name: &str,
+) -> Result<T, RepositoryError> {
+    let bytes = folder.read(name, MAX_METADATA).at(folder.place(name))?;
+    parsed(&bytes.ok_or_else(|| missing(prefix, name))?, prefix, name)
+}
+
+fn parsed<T: Signed>(bytes: &[u8], prefix: &str, name: &str) -> Result<T, RepositoryError> {
+    let refused = |error| RepositoryError::Refused {
+        file: format!("{prefix}/{name}"),
+        reason: Refusal::Unreadable(error),
+    };
+    Ok(Metadata::from_bytes(bytes).map_err(refused)?.into_signed())
+}
+
+fn missing(prefix: &str, name: &str) -> RepositoryError {
+    RepositoryError::Refused { file: format!("{prefix}/{name}"), reason: Refusal::Missing }
+}
