@@ -77,7 +77,9 @@ impl<'a> Scanner<'a> {
         let mut depth = 0_usize;
         loop {
             match self.text.get(self.at)? {
-                b'"' => drop(self.string()?),
+                b'"' => {
+                    self.string()?;
+                }
                 b'{' | b'[' => {
                     depth += 1;
                     self.at += 1;

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use tuf::metadata::RoleName;
 use tuf::repository::{
-    DRAFTS, DeadEnd, Delegation, Execution, InputError, KeyChoice, Layout, POLICY, Replace, Repository,
-    RepositoryError, STAGED, Selection, Side, TARGETS,
+    BinKind, DRAFTS, DeadEnd, Delegation, Execution, InputError, KeyChoice, Layout, POLICY, Replace,
+    Repository, RepositoryError, STAGED, Selection, Side, TARGETS, Trust,
 };
 
 use crate::cli::Site;
@@ -436,4 +436,37 @@ fn a_role_may_have_a_delegator_that_is_searched_after_it() {
         new_client(&world.dir(), Side::Staged, layout).unwrap();
         world.publish().unwrap();
     }
+}
+
+#[test]
+fn bins_of_another_number_do_not_list_what_falls_into_others() {
+    let world = World::written(Layout::Consistent);
+    let names: Vec<String> = (0..20).map(|index| format!("file-{index}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.iter().for_each(|name| drop(world.put(name, name.as_bytes())));
+    let delegate = |number: u64| {
+        world.edit(|repository| {
+            let trust = Trust::Bins { number, kind: BinKind::Succinct };
+            repository.delegate(Delegation { trust, ..delegation("targets", "bin", 4, &[]) })
+        })
+    };
+    delegate(16).unwrap();
+    world.add("bin", &names, Replace::Refuse).unwrap();
+    world.write(&[1, 2, 3, 4]).unwrap();
+    world
+        .edit(|repository| {
+            let set = repository.find_bins(&role("bin")).unwrap();
+            repository.revoke_bins(&set, None).map(drop)
+        })
+        .unwrap();
+    // bin-0 to bin-3 of 4 have the names of four of the 16
+    delegate(4).unwrap();
+    world.write(&[1, 2, 3, 4]).unwrap();
+    world.publish().unwrap();
+    let kept = world.open_whole().list(&[]).unwrap().len();
+    assert!((1..20).contains(&kept), "{kept}");
+    world.add("bin", &names, Replace::Refuse).unwrap();
+    world.write(&[1, 2, 3, 4]).unwrap();
+    world.publish().unwrap();
+    assert_eq!(world.open_whole().list(&[]).unwrap().len(), 20);
 }

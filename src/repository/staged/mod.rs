@@ -27,6 +27,9 @@ pub use state::{AnyRole, Draft, Pins, RoleState, Saved};
 use state::{NOTE, repeats};
 use written::{Written, required};
 
+/// A file that a killed `write` has put: its bytes, and what they say.
+type PutFile<T> = (Vec<u8>, Metadata<T>);
+
 /// What a draft's file says; nothing where there is none.
 type ReadDraft<T> = Result<Option<(Metadata<T>, Pins)>, RepositoryError>;
 
@@ -446,7 +449,7 @@ impl Staged {
         role: &RoleName,
         version: u64,
         signed: &[u8],
-    ) -> Result<Option<(Vec<u8>, Metadata<T>)>, RepositoryError> {
+    ) -> Result<Option<PutFile<T>>, RepositoryError> {
         let name = self.layout().metadata_name(role, version);
         let put = self.folder.read(&name, MAX_METADATA).at(self.folder.file(&name))?;
         let read = |bytes: Vec<u8>| Metadata::from_bytes(&bytes).ok().map(|put| (bytes, put));
@@ -548,6 +551,9 @@ impl Staged {
     /// # Errors
     /// As [`Staged::add_targets_role`].
     pub fn add_bins(&mut self, bins: &BinSet, expires: DateTime<Utc>) -> Result<(), RepositoryError> {
+        if !self.written_bins.contains(bins) {
+            self.sort_out(bins, expires)?;
+        }
         let new: Vec<RoleName> =
             bins.all().filter(|role| self.role(role).is_none() && !self.is_written_bin(role)).collect();
         let made = new.into_par_iter().map(|role| {
@@ -556,6 +562,21 @@ impl Staged {
         });
         let made: Vec<_> = made.collect::<Result<_, RepositoryError>>()?;
         self.targets.extend(made);
+        Ok(())
+    }
+
+    /// Takes off the lists of roles that are to be hash bins what falls into other bins: they were bins of another number, or
+    /// no bins at all.
+    fn sort_out(&mut self, bins: &BinSet, expires: DateTime<Utc>) -> Result<(), RepositoryError> {
+        let known = |role: &RoleName| self.role(role).is_some() || self.is_written_bin(role);
+        self.read_bins_named(bins.all().filter(known).collect())?;
+        for index in 0..bins.number() {
+            let Some(role) = bins.bin(index) else { continue };
+            let Some(state) = self.targets_mut(&role) else { continue };
+            let edited =
+                state.edit(expires, |targets| targets.targets.retain(|path| bins.index_for(path) == index));
+            edited.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+        }
         Ok(())
     }
 
