@@ -7,8 +7,24 @@ use super::plain_run;
 ///
 /// The text must come from [`from_json`](super::from_json) or [`from_value`](super::from_value).
 pub fn pretty(canonical: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(canonical.len() + canonical.len() / 4);
+    pretty_parts(&[canonical])
+}
+
+/// Lays canonical text out as [`pretty`] does that comes in parts, cut where one value or mark ends and the next one starts,
+/// but not behind an opening bracket.
+pub fn pretty_parts(parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    // a target's entry grows by about a quarter
+    let mut out = Vec::with_capacity(length + length / 3 + 64);
     let mut depth = 0;
+    for part in parts {
+        lay_out(part, &mut depth, &mut out);
+    }
+    out.push(b'\n');
+    out
+}
+
+fn lay_out(canonical: &[u8], depth: &mut usize, out: &mut Vec<u8>) {
     let mut rest = canonical;
     let newline = |out: &mut Vec<u8>, depth: usize| {
         out.push(b'\n');
@@ -17,32 +33,30 @@ pub fn pretty(canonical: &[u8]) -> Vec<u8> {
     while let [byte, after @ ..] = rest {
         rest = after;
         match byte {
-            b'"' => rest = string(after, &mut out),
+            b'"' => rest = string(after, out),
             b'{' | b'[' => {
                 out.push(*byte);
                 if let [close @ (b'}' | b']'), after @ ..] = rest {
                     out.push(*close);
                     rest = after;
                 } else {
-                    depth += 1;
-                    newline(&mut out, depth);
+                    *depth += 1;
+                    newline(out, *depth);
                 }
             }
             b'}' | b']' => {
-                depth -= 1;
-                newline(&mut out, depth);
+                *depth = depth.saturating_sub(1);
+                newline(out, *depth);
                 out.push(*byte);
             }
             b',' => {
                 out.push(b',');
-                newline(&mut out, depth);
+                newline(out, *depth);
             }
             b':' => out.extend_from_slice(b": "),
             _ => out.push(*byte),
         }
     }
-    out.push(b'\n');
-    out
 }
 
 /// Writes a string, from behind its first quote on, and returns what follows it.

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use encoder::{Encoder, meant};
 pub use layout::pretty;
+pub(crate) use layout::pretty_parts;
 pub(crate) use scan::{Scanner, member};
 
 /// The deepest nesting of objects and arrays that is read.

@@ -218,8 +218,7 @@ impl<T: Signed> Metadata<T> {
     /// # Errors
     /// As [`Metadata::to_bytes`].
     pub fn to_bytes_with(&self, note: Option<(&str, &serde_json::Value)>) -> Result<Vec<u8>, CanonicalError> {
-        let mut text = Vec::with_capacity(self.canonical.len() + 512);
-        text.push(b'{');
+        let mut text = b"{".to_vec();
         if let Some((name, value)) = note {
             text.extend_from_slice(&canonical::from_value(name)?);
             text.push(b':');
@@ -229,9 +228,7 @@ impl<T: Signed> Metadata<T> {
         text.extend_from_slice(b"\"signatures\":");
         text.extend_from_slice(&canonical::from_value(&self.signatures)?);
         text.extend_from_slice(b",\"signed\":");
-        text.extend_from_slice(&self.canonical);
-        text.push(b'}');
-        Ok(canonical::pretty(&text))
+        Ok(canonical::pretty_parts(&[&text, &self.canonical, b"}"]))
     }
 }
 

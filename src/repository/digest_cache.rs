@@ -7,6 +7,7 @@
 //! `verify --targets` read the bytes themselves.
 
 use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -252,11 +253,19 @@ impl DigestCache {
         // of two for one file the first is the new one
         entries.sort_by(|a, b| a.path.cmp(b.path));
         entries.dedup_by(|later, first| later.path == first.path);
-        let mut bytes = MAGIC.to_vec();
-        entries.into_iter().for_each(|entry| entry.encode(&mut bytes));
         let folder = Folder::new(repository);
         let mut batch = folder.batch().at(repository)?;
-        batch.put(CACHE, &bytes).at(folder.file(CACHE))?;
+        let (filled, file) = batch.create().at(folder.file(CACHE))?;
+        let mut to = BufWriter::new(file);
+        let mut bytes = MAGIC.to_vec();
+        for entry in entries {
+            entry.encode(&mut bytes);
+            to.write_all(&bytes).at(&filled)?;
+            bytes.clear();
+        }
+        to.write_all(&bytes).and_then(|()| to.flush()).at(&filled)?;
+        drop(to);
+        batch.place(filled, CACHE);
         batch.commit().at(repository)
     }
 }

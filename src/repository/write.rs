@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use rayon::prelude::*;
 
 use super::Repository;
@@ -60,6 +61,9 @@ impl Written {
     }
 }
 
+/// From so many bytes on a role's file is laid out while it is verified.
+const LARGE: usize = 4 << 20;
+
 /// The bytes of a metadata file that is to be put.
 #[derive(Debug, Clone)]
 enum FileBytes {
@@ -67,6 +71,15 @@ enum FileBytes {
     Known(Vec<u8>),
     /// The draft of a role with its signatures: made when it is needed, since there may be many.
     Drafted(RoleName),
+    /// The same, made already.
+    LaidOut(Bytes),
+}
+
+impl FileBytes {
+    /// Tells whether they are those of a draft with its signatures.
+    fn is_draft(&self) -> bool {
+        matches!(self, Self::Drafted(_) | Self::LaidOut(_))
+    }
 }
 
 impl Repository {
@@ -119,7 +132,11 @@ impl Repository {
         let view = View::of(&self.staged, taken);
         let roles: Vec<RoleName> = dirty(&view, &self.staged).into_iter().map(|(role, _)| role).collect();
         let graph = view.graph();
-        let lacking: Vec<Lacking> = roles.par_iter().filter_map(|role| view.lacking(role, &graph)).collect();
+        // where one role lists nearly all, one core verifies it while another lays its file out
+        let (lacking, largest) = rayon::join(
+            || roles.par_iter().filter_map(|role| view.lacking(role, &graph)).collect::<Vec<Lacking>>(),
+            || self.largest_file(&roles),
+        );
         if !lacking.is_empty() {
             return Err(self.incomplete(&view, lacking));
         }
@@ -130,7 +147,7 @@ impl Repository {
             let newest = self.newest_root()?.map(|(name, bytes)| (name, FileBytes::Known(bytes)));
             return Ok(Written { metadata: newest.into_iter().collect(), ..Written::default() });
         }
-        let mut written = self.collect(&view, &roles)?;
+        let mut written = self.collect(&view, &roles, largest?)?;
         written.left = left;
         self.check_as_client(&view, &written)?;
         Ok(written)
@@ -262,7 +279,12 @@ impl Repository {
     }
 
     /// Collects the files of the roles to be written.
-    fn collect(&self, view: &View<'_>, roles: &[RoleName]) -> Result<Written, RepositoryError> {
+    fn collect(
+        &self,
+        view: &View<'_>,
+        roles: &[RoleName],
+        largest: Option<(RoleName, Bytes)>,
+    ) -> Result<Written, RepositoryError> {
         let layout = Layout::of(view.root().is_some_and(|root| root.consistent_snapshot));
         let mut written = Written { drafts: self.staged.plan_drafts()?, ..Written::default() };
         // signatures are kept; a draft is removed only once it is written
@@ -280,7 +302,11 @@ impl Repository {
         for role in roles {
             let Some(version) = self.staged.role(role).and_then(AnyRole::draft_version) else { continue };
             written.roles.insert(role.clone(), version);
-            let (name, drafted) = (layout.metadata_name(role, version), FileBytes::Drafted(role.clone()));
+            let drafted = match largest.as_ref().filter(|(largest, _)| largest == role) {
+                Some((_, file)) => FileBytes::LaidOut(file.clone()),
+                None => FileBytes::Drafted(role.clone()),
+            };
+            let name = layout.metadata_name(role, version);
             match role.as_str() {
                 "timestamp" => last.push((name, drafted)),
                 "root" => {
@@ -385,7 +411,7 @@ impl Repository {
         let name = layout.metadata_name(&RoleName::snapshot(), listed);
         let drafted = self.staged.snapshot.draft.as_ref().filter(|_| view.takes(&RoleName::snapshot()));
         let judged = match (new.get(&*name), drafted) {
-            (Some(FileBytes::Drafted(_)), Some(draft)) => {
+            (Some(file), Some(draft)) if file.is_draft() => {
                 set.update_read_snapshot(draft.metadata.clone(), Origin::Remote)
             }
             _ => set.update_snapshot(&read(&name)?, Origin::Remote),
@@ -404,7 +430,7 @@ impl Repository {
         let drafted = |role: &RoleName| -> Option<Metadata<Targets>> {
             let draft = self.staged.targets(role)?.draft.as_ref().filter(|_| view.takes(role))?;
             let known = new.get(&*layout.metadata_name(role, draft.metadata.signed().version))?;
-            matches!(known, FileBytes::Drafted(_)).then(|| draft.metadata.clone())
+            known.is_draft().then(|| draft.metadata.clone())
         };
         // each by whoever comes first, since another delegator may itself come later; then by all of them
         for role in roles() {
@@ -441,10 +467,20 @@ impl Repository {
         })
     }
 
+    /// Lays out the file of the longest draft, if that is long.
+    fn largest_file(&self, roles: &[RoleName]) -> Result<Option<(RoleName, Bytes)>, RepositoryError> {
+        let length = |role: &RoleName| Some(self.staged.role(role)?.draft_bytes()?.bytes.len());
+        let largest = roles.iter().max_by_key(|role| length(role));
+        let Some(role) = largest.filter(|role| length(role) >= Some(LARGE)) else { return Ok(None) };
+        let file = FileBytes::Drafted(role.clone());
+        Ok(Some((role.clone(), self.file_bytes(&file)?.into_owned().into())))
+    }
+
     /// Returns the bytes of a metadata file that is to be put.
     fn file_bytes<'f>(&self, file: &'f FileBytes) -> Result<Cow<'f, [u8]>, RepositoryError> {
         let role = match file {
             FileBytes::Known(bytes) => return Ok(Cow::Borrowed(bytes)),
+            FileBytes::LaidOut(bytes) => return Ok(Cow::Borrowed(bytes)),
             FileBytes::Drafted(role) => role,
         };
         let bytes = self.staged.role(role).map_or(Ok(None), AnyRole::draft_as_written);

@@ -148,7 +148,9 @@ impl ReadFiles for Folder {
             Err(error) if is_absent(&error) => return Ok(None),
             file => file?,
         };
-        let mut bytes = Vec::new();
+        // as long as it is, and one byte more to see that it ends there
+        let length = file.metadata().map_or(0, |metadata| metadata.len()).min(limit);
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0).saturating_add(1));
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {limit} bytes")));
