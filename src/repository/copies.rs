@@ -86,7 +86,9 @@ impl Repository {
             let listed = &state.draft.as_ref()?.metadata.signed().targets;
             let old = state.written.as_ref().map_or(&none, |written| &written.signed().targets);
             let mut new = listed.differing(old);
-            new.retain(|index| !old.has_bytes_of(listed, *index));
+            if !old.is_empty() {
+                new.retain(|index| !old.has_bytes_of(listed, *index));
+            }
             (!new.is_empty()).then(|| (role.clone(), listed.clone(), new))
         };
         let anew: Vec<_> = roles.par_iter().filter_map(anew).collect();

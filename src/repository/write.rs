@@ -13,7 +13,7 @@ use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
 use super::follow::{Extent, dirty, follow, keys_changed};
 use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
 use super::sign::{SigningKey, Verified, sign_drafts, signing_order};
-use super::staged::{AnyRole, DraftPlan, Saved};
+use super::staged::{AnyRole, DraftPlan, Saved, Staged};
 use super::view::View;
 use crate::metadata::{KeyId, Metadata, RoleName, Targets};
 use crate::storage::{Folder, ReadFiles};
@@ -154,12 +154,13 @@ impl Repository {
     }
 
     /// Carries a planned `write` out: target copies, signed drafts, versioned files, `root.json`, the timestamp last; then
-    /// the drafts that are written now are removed. `progress` is told the bytes of targets as they are read.
+    /// the drafts that are written now are removed. `progress` is told the bytes of targets as they are read. The repository
+    /// is then what it would be if it were read again.
     ///
     /// # Errors
     /// [`Refusal::TargetChanged`] before anything has moved; [`RepositoryError::Io`].
     pub fn execute_write(
-        &self,
+        &mut self,
         written: &Written,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), RepositoryError> {
@@ -170,12 +171,22 @@ impl Repository {
         let folder = self.staged.folder();
         put_metadata(folder, &written.metadata, STAGED, &|file: &FileBytes| self.file_bytes(file))?;
         if let Some(done) = self.staged.drafts_done(&written.drafts, &written.roles) {
-            return self.staged.save(&done);
+            self.staged.save(&done)?;
+            // what a killed run had put stays as it is, with the signatures it has
+            let as_drafted = written.metadata.iter().all(|(_, file)| file.is_draft());
+            if as_drafted && self.staged.layout() == Layout::Consistent {
+                self.staged.promote(&written.roles);
+            } else {
+                self.staged = Staged::read(&self.dir)?;
+            }
+            return Ok(());
         }
         // of the drafts that stay some may say something else now
-        let mut after = Self::open(&self.dir, self.now)?;
-        let plan = after.plan_edit()?;
-        after.staged.save(&plan)
+        self.staged = Staged::read(&self.dir)?;
+        let plan = self.plan_edit()?;
+        self.staged.save(&plan)?;
+        self.staged = Staged::read(&self.dir)?;
+        Ok(())
     }
 
     /// Says that signatures are missing, and what the keys are called that could still sign.

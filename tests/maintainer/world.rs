@@ -118,6 +118,20 @@ pub fn copy_folder(from: &Path, to: &Path) {
 }
 
 /// Makes a temporary folder, in memory where the machine has such a place: these tests are many small files.
+/// What a repository says of itself after `write` is what one says that reads the files.
+fn same_as_read(after: &Repository, read: &Repository) {
+    assert_eq!(after.status().unwrap(), read.status().unwrap());
+    for role in read.staged().graph().order {
+        let parts = |repository: &Repository| {
+            let state = repository.staged().targets(&role).unwrap();
+            (state.written.clone(), state.draft.clone(), state.floor)
+        };
+        assert_eq!(parts(after), parts(read), "{role}");
+    }
+    let (plan, again) = (after.plan_drafts().unwrap(), read.plan_drafts().unwrap());
+    assert_eq!(plan, again);
+}
+
 pub fn temporary() -> TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory).ok() } else { None };
@@ -210,6 +224,7 @@ impl World {
         let mut repository = self.lock()?;
         let written = repository.plan_write(selection, &signing(numbers))?;
         repository.execute_write(&written, &|_| ())?;
+        same_as_read(&repository, &self.open());
         Ok(written)
     }
 
@@ -217,6 +232,7 @@ impl World {
         let mut repository = self.lock()?;
         let written = repository.plan_refresh(None, &signing(numbers))?;
         repository.execute_write(&written, &|_| ())?;
+        same_as_read(&repository, &self.open());
         Ok(written)
     }
 

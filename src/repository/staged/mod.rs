@@ -656,6 +656,27 @@ impl Staged {
         self.targets.retain(|role, _| wanted(role));
     }
 
+    /// Makes drafts what is written, as if their files had been read: those of all roles that had one.
+    pub(super) fn promote(&mut self, written: &BTreeMap<RoleName, u64>) {
+        self.root.promote();
+        self.snapshot.promote();
+        self.timestamp.promote();
+        for role in written.keys() {
+            if let Some(state) = self.targets_mut(role) {
+                state.promote();
+            }
+        }
+        self.on_disk.clear();
+        let spent = Arc::make_mut(&mut self.spent);
+        for (role, version) in written.iter().filter(|(role, _)| role.as_str() != "root") {
+            spent.insert(role.encoded().into_boxed_str(), *version);
+        }
+        // bins without a draft are read when somebody asks, and what nobody delegates to is not read
+        let graph = self.graph();
+        self.targets.retain(|role, _| graph.contains(role) && graph.bins_of(role).is_none());
+        self.written_bins = graph.bins.into_iter().map(|set| set.bins).collect();
+    }
+
     /// Takes a role's draft back from an earlier state.
     pub fn restore(&mut self, role: &RoleName, earlier: &Self) {
         match role.as_str() {

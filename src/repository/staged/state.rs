@@ -120,6 +120,14 @@ impl<T: Signed> RoleState<T> {
             .or(self.written.as_ref().map(Metadata::signed))
     }
 
+    /// Makes the draft what is written.
+    pub(super) fn promote(&mut self) {
+        if let Some(Draft { metadata, .. }) = self.draft.take() {
+            self.floor = self.floor.max(metadata.signed().version());
+            self.written = Some(metadata);
+        }
+    }
+
     /// Puts a draft in place, unsigned.
     ///
     /// # Errors

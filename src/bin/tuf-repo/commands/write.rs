@@ -55,7 +55,7 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
 /// Carries a planned `write` out unless it is a dry run, and tells; `nothing` says why there is nothing to do.
 pub fn execute(
     context: &Context,
-    repository: Repository,
+    mut repository: Repository,
     written: &Written,
     dry_run: DryRun,
     nothing: &str,
@@ -66,8 +66,11 @@ pub fn execute(
         repository.execute_write(written, &|bytes| bar.advance(bytes)).map_err(failure)?;
         drop(bar);
     }
+    let status = match dry_run.dry_run {
+        true => open(context)?.status().map_err(failure)?,
+        false => repository.status().map_err(failure)?,
+    };
     drop(repository);
-    let status = open(context)?.status().map_err(failure)?;
     let next = next::commands(&status, context);
     let names: Vec<String> =
         written.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
