@@ -11,7 +11,7 @@ use super::Repository;
 use super::digest_cache::DigestCache;
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::TARGETS;
-use super::listing::{Custom, Entry};
+use super::listing::{Custom, Entry, Lister};
 use super::scan::{FoundTarget, Told, copy_digested, digest_all, digest_file};
 use super::staged::DraftPlan;
 use crate::metadata::{Algorithm, Extra, Hashes, RoleName, TargetFile};
@@ -136,12 +136,17 @@ impl Repository {
                 .filter(|target| !target.found.in_place)
                 .map(|target| (target.found.clone(), target.file.clone())),
         );
-        let mut groups: BTreeMap<RoleName, Vec<NewTarget<'_>>> = BTreeMap::new();
-        for target in new {
-            let role = lister.role_at(lister.index_for(target.found.path.as_str()))?;
-            groups.entry(role).or_default().push(target);
-        }
-        let groups: Vec<_> = groups.into_iter().collect();
+        let groups: Vec<(RoleName, Vec<NewTarget<'_>>)> = match &lister {
+            Lister::Role(role) => vec![(role.clone(), new)],
+            Lister::Bins { .. } => {
+                let mut groups: BTreeMap<u32, Vec<NewTarget<'_>>> = BTreeMap::new();
+                for target in new {
+                    groups.entry(lister.index_for(target.found.path.as_str())).or_default().push(target);
+                }
+                let named = groups.into_iter().map(|(index, group)| Ok((lister.role_at(index)?, group)));
+                named.collect::<Result<_, InputError>>()?
+            }
+        };
         let custom = if request.custom.is_none() { Custom::Keep } else { Custom::Replace };
         let mut added =
             self.list_groups(&lister, groups, (request.replace, custom, Paths::Kept), |group, _| {

@@ -2,24 +2,27 @@
 //! is ever deleted, and a run that was killed is finished by the next.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rayon::prelude::*;
 
 use super::Repository;
-use super::check::{Expiry, Finding, ListedAt, Report, TargetBytes, check_metadata, check_target_files};
+use super::check::{
+    Expiry, Finding, ListedAt, Report, TargetBytes, all_listed, check_metadata, check_target_files,
+};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::gate::refuse_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned};
 use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
-use super::scan::{Told, copy_digested, digest_stored};
+use super::scan::{Told, copy_digested, digest_file, digest_stored};
 use super::write::put_metadata;
-use crate::metadata::{Algorithm, RoleName, TargetFile, TargetMap, TargetPath, Targets};
+use crate::metadata::{Algorithm, Hashes, RoleName, TargetFile, TargetMap, TargetPath, Targets};
 use crate::storage::{Folder, Lock, ReadFiles, Storage};
 
 /// A planned publication.
@@ -62,8 +65,23 @@ impl Place {
 
 #[derive(Debug)]
 pub(super) struct TargetCopy {
+    /// The role that lists it.
+    pub(super) role: Arc<str>,
     pub(super) name: String,
     pub(super) file: TargetFile,
+}
+
+impl TargetCopy {
+    /// Refuses bytes that are not those listed.
+    fn check(&self, length: u64, hashes: &Hashes) -> Result<(), RepositoryError> {
+        let reason = match self.file.hashes.compare(hashes) {
+            _ if length != self.file.length => format!("it is {length} bytes long, not {}", self.file.length),
+            Err(mismatch) => format!("it {mismatch}"),
+            Ok(()) => return Ok(()),
+        };
+        let reason = Refusal::TargetChanged(format!("{}: {reason}", self.role));
+        Err(RepositoryError::Refused { file: format!("{TARGETS}/{}", self.name), reason })
+    }
 }
 
 impl PublishPlan {
@@ -130,7 +148,15 @@ impl Repository {
             true => set_aside_elsewhere(&self.targets_folder(), &mut checked.targets)?,
             false => None,
         };
-        self.check_targets(&checked.targets, &published, checked.layout)?;
+        let (new, old) = new_and_old(&checked.targets, &published);
+        let checked_as = |listed: &[ListedAt<'_>], how: TargetBytes| -> Result<(), RepositoryError> {
+            let findings = check_target_files(&self.targets_folder(), checked.layout, listed, how)?;
+            refuse_errors(&Report { findings, ..Report::default() })
+        };
+        // what is copied within a file system is digested on the way, before it has its name
+        let copies = matches!(destination, Destination::Folder(_));
+        checked_as(&new, if copies { TargetBytes::Present } else { TargetBytes::Digest })?;
+        checked_as(&old, TargetBytes::Present)?;
         let mut warnings = checked.report.findings;
         warnings.extend(elsewhere);
         let mut plan = PublishPlan {
@@ -145,6 +171,18 @@ impl Repository {
         self.plan_metadata(&mut plan, checked.layout, &checked.files)?;
         if !matches!(destination, Destination::Own) {
             plan_targets(&mut plan, checked.layout, &checked.targets)?;
+        }
+        if copies {
+            let copied: HashSet<&str> = plan.targets.iter().map(|copy| &*copy.name).collect();
+            let is_there = |(_, map, index): &&ListedAt<'_>| {
+                let names = map.at(*index).and_then(|(path, file)| {
+                    let path = TargetPath::parse(&path).ok()?;
+                    Some(checked.layout.target_names(&path, &file))
+                });
+                names.is_none_or(|names| names.iter().any(|name| !copied.contains(name.as_str())))
+            };
+            let there: Vec<ListedAt<'_>> = new.par_iter().filter(is_there).copied().collect();
+            checked_as(&there, TargetBytes::Digest)?;
         }
         Ok(plan)
     }
@@ -182,6 +220,11 @@ impl Repository {
             Place::Folder { live, targets, lock } => (live, targets, lock),
             Place::Bucket(place) => return self.publish_to_bucket(plan, place, progress),
         };
+        let is_absent = |folder: &&Path| !folder.exists();
+        let mut made: Vec<PathBuf> = [live, targets]
+            .iter()
+            .flat_map(|folder| folder.path().ancestors().take_while(is_absent).map(Path::to_owned))
+            .collect();
         for folder in [live, targets] {
             fs::create_dir_all(folder.path()).at(folder.path())?;
         }
@@ -195,7 +238,13 @@ impl Repository {
         for folder in [live, targets] {
             folder.sweep().at(folder.path())?;
         }
-        self.copy_published(plan, targets, progress)?;
+        let copied = self.copy_published(plan, targets, progress);
+        if copied.is_err() {
+            // nothing is left where nothing was; a folder that somebody else has filled stays
+            made.sort_by_key(|folder| std::cmp::Reverse(folder.components().count()));
+            made.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+        }
+        copied?;
         put_metadata(live, &plan.metadata, METADATA, &|bytes: &Vec<u8>| Ok(Cow::Borrowed(bytes)))
     }
 
@@ -236,30 +285,21 @@ impl Repository {
         Ok(revoked.chain(names.iter().cloned()).collect())
     }
 
-    /// Checks the target files in the repository: new ones by their digests, those that are live already by their length.
-    fn check_targets(
-        &self,
-        targets: &BTreeMap<RoleName, Targets>,
-        published: &BTreeMap<RoleName, Targets>,
-        layout: Layout,
-    ) -> Result<(), RepositoryError> {
-        let folder = self.targets_folder();
-        let none = TargetMap::new();
-        let (mut new, mut old): (Vec<ListedAt<'_>>, Vec<ListedAt<'_>>) = (Vec::new(), Vec::new());
-        for (role, listed) in targets {
-            let listed = &listed.targets;
-            let live = published.get(role).map_or(&none, |live| &live.targets);
-            let mut differing = listed.differing(live).into_iter().peekable();
-            for index in 0..listed.len() {
-                let differs = differing.next_if_eq(&index).is_some() && !live.has_bytes_of(listed, index);
-                (if differs { &mut new } else { &mut old }).push((role, listed, index));
-            }
+    /// Checks the bytes that a planned publication to a folder would copy; without a dry run they are checked on the way.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Refused`] for the first target that is not what is listed.
+    pub fn check_copies(&self, plan: &PublishPlan) -> Result<(), RepositoryError> {
+        if !matches!(plan.place, Place::Folder { .. }) {
+            return Ok(());
         }
-        for (part, how) in [(new, TargetBytes::Digest), (old, TargetBytes::Present)] {
-            let findings = check_target_files(&folder, layout, &part, how)?;
-            refuse_errors(&Report { findings, ..Report::default() })?;
-        }
-        Ok(())
+        let source = self.targets_folder();
+        plan.targets.par_iter().try_for_each(|copy| {
+            let algorithms: Vec<Algorithm> = copy.file.hashes.known().collect();
+            let from = source.file(&copy.name);
+            let (length, hashes) = digest_file(&from, &algorithms).at(&from)?;
+            copy.check(length, &hashes)
+        })
     }
 
     fn copy_published(
@@ -279,10 +319,7 @@ impl Repository {
             let algorithms: Vec<Algorithm> = copy.file.hashes.known().collect();
             let mut reader = Told { from: File::open(&from).at(&from)?, told: progress };
             let (length, hashes) = copy_digested(&mut reader, &mut to, &algorithms).at(&from)?;
-            if length != copy.file.length || copy.file.hashes.compare(&hashes).is_err() {
-                let reason = Refusal::TargetChanged("it was changed during the publication".to_owned());
-                return Err(RepositoryError::Refused { file: format!("{TARGETS}/{}", copy.name), reason });
-            }
+            copy.check(length, &hashes)?;
             Ok((path, copy.name.clone()))
         };
         let made: Vec<_> = plan.targets.par_iter().map(copy_one).collect::<Result<_, _>>()?;
@@ -293,37 +330,63 @@ impl Repository {
     }
 }
 
+/// Tells targets that are listed anew from those that are live already with the same bytes.
+fn new_and_old<'a>(
+    targets: &'a BTreeMap<RoleName, Targets>,
+    published: &BTreeMap<RoleName, Targets>,
+) -> (Vec<ListedAt<'a>>, Vec<ListedAt<'a>>) {
+    let none = TargetMap::new();
+    let (mut new, mut old) = (Vec::new(), Vec::new());
+    for (role, listed) in targets {
+        let listed = &listed.targets;
+        let live = published.get(role).map_or(&none, |live| &live.targets);
+        let mut differing = listed.differing(live).into_iter().peekable();
+        for index in 0..listed.len() {
+            let differs = differing.next_if_eq(&index).is_some() && !live.has_bytes_of(listed, index);
+            (if differs { &mut new } else { &mut old }).push((role, listed, index));
+        }
+    }
+    (new, old)
+}
+
 /// Plans which target files are copied to another place.
 fn plan_targets(
     plan: &mut PublishPlan,
     layout: Layout,
     roles: &BTreeMap<RoleName, Targets>,
 ) -> Result<(), RepositoryError> {
-    let mut seen: BTreeSet<String> = BTreeSet::new();
-    for (path, file) in roles.values().flat_map(|targets| &targets.targets) {
+    let names: BTreeMap<&RoleName, Arc<str>> =
+        roles.keys().map(|role| (role, Arc::from(role.as_str()))).collect();
+    let live = plan.place.targets();
+    let in_bucket = matches!(plan.place, Place::Bucket(_));
+    // what is not there yet need not be looked for
+    let is_new = matches!(&plan.place, Place::Folder { targets, .. } if !targets.exists());
+    let look = |(role, map, index): &ListedAt<'_>| -> Result<Vec<(TargetCopy, bool)>, RepositoryError> {
+        let Some((path, file)) = map.at(*index) else { return Ok(Vec::new()) };
         let path = TargetPath::parse(&path).map_err(InputError::from)?;
+        let mut looked = Vec::with_capacity(1);
         for name in layout.target_names(&path, &file) {
-            if !seen.insert(name.clone()) {
-                continue;
-            }
-            let live = plan.place.targets();
-            let length = live.length(&name).at(live.place(&name))?;
+            let length = if is_new { None } else { live.length(&name).at(live.place(&name))? };
             let same = length == Some(file.length)
                 && (layout == Layout::Consistent || same_bytes(live, &name, &file).at(live.place(&name))?);
-            if same {
-                plan.kept += 1;
-            } else if length.is_some()
-                && layout == Layout::Consistent
-                && matches!(plan.place, Place::Bucket(_))
-            {
+            if length.is_some() && !same && layout == Layout::Consistent && in_bucket {
                 let reason = format!("is in the bucket and not {} bytes long, as it is listed", file.length);
                 let file = format!("{TARGETS}/{name}");
                 return Err(RepositoryError::Refused { file, reason: Refusal::Finding(reason) });
-            } else {
-                plan.targets.push(TargetCopy { name, file: file.clone() });
             }
+            let role = names.get(role).cloned().unwrap_or_default();
+            looked.push((TargetCopy { role, name, file: file.clone() }, same));
         }
-    }
+        Ok(looked)
+    };
+    let looked: Vec<Vec<_>> = all_listed(roles).par_iter().map(look).collect::<Result<_, _>>()?;
+    let mut looked: Vec<(TargetCopy, bool)> = looked.into_iter().flatten().collect();
+    // several roles may list one file
+    looked.par_sort_by(|a, b| a.0.name.cmp(&b.0.name));
+    looked.dedup_by(|later, first| later.0.name == first.0.name);
+    let kept = looked.iter().filter(|(_, same)| *same).count();
+    plan.targets.extend(looked.into_iter().filter(|(_, same)| !same).map(|(copy, _)| copy));
+    plan.kept += kept;
     Ok(())
 }
 

@@ -221,6 +221,20 @@ fn refuses_a_missing_target() {
 }
 
 #[test]
+fn refuses_an_altered_target_elsewhere_too_and_leaves_nothing_there() {
+    let world = scene(Layout::Consistent);
+    let file = copy_of(&world, "", "c");
+    fs::write(world.path(&file), b"thirD").unwrap();
+    let before = contents(&world.dir());
+    for args in [&["publish", "--to", "www/there"][..], &["publish", "--to", "www/there", "--dry-run"]] {
+        let words = run(&world, args).exits(5).stderr;
+        assert!(words.contains(&file) && words.contains("targets: ") && words.contains("sha256"), "{words}");
+        assert_eq!(contents(&world.dir()), before, "{args:?}");
+        assert!(!world.path("www").exists(), "{args:?}");
+    }
+}
+
+#[test]
 fn refuses_an_altered_target() {
     let world = scene(Layout::Consistent);
     let file = copy_of(&world, "", "c");

@@ -46,6 +46,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
             context.output.warn(&format!("everything is live, but status will not know: {error}"));
         }
     }
+    if args.dry_run.dry_run {
+        repository.check_copies(&plan).map_err(failure)?;
+    }
     let place = shown(&destination, &repository);
     let names: Vec<String> = plan.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
     let line = match (plan.is_empty(), args.dry_run.dry_run) {
