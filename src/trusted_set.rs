@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::canonical::CanonicalError;
 use crate::crypto::{Fingerprint, fingerprint};
 use crate::metadata::{
     Delegations, MetaFile, Metadata, Mismatch, ParseError, RoleName, Root, Signed, Snapshot, TargetFile,
@@ -260,9 +259,9 @@ impl TrustedMetadataSet {
         origin: Origin,
     ) -> Result<&Snapshot, TrustError> {
         let listed = self.current_timestamp()?.snapshot();
-        if origin == Origin::Remote {
-            check_read(&RoleName::snapshot(), listed, &metadata)?;
-        }
+        // a local copy was checked against the timestamp of its time
+        let listed = listed.filter(|_| origin == Origin::Remote);
+        check_read(&RoleName::snapshot(), listed, &metadata)?;
         self.take_snapshot(metadata, origin)
     }
 
@@ -484,11 +483,13 @@ fn check_read<T: Signed>(
     listed: Option<&MetaFile>,
     metadata: &Metadata<T>,
 ) -> Result<(), TrustError> {
+    let invalid = |reason: ParseError| TrustError::Invalid { role: role.clone(), reason };
+    // what was made here and not read must be readable as well
+    metadata.check().map_err(invalid)?;
     if listed.is_none_or(|listed| listed.length.is_none() && listed.hashes.is_none()) {
         return Ok(());
     }
-    let invalid = |reason: CanonicalError| TrustError::Invalid { role: role.clone(), reason: reason.into() };
-    check_bytes(role, listed, &metadata.to_bytes().map_err(invalid)?)
+    check_bytes(role, listed, &metadata.to_bytes().map_err(|error| invalid(error.into()))?)
 }
 
 /// Returns the version of the snapshot that a timestamp announces.

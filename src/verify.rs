@@ -64,7 +64,8 @@ impl<'a> Authority<'a> {
 /// Returns whose signature one is; `None` where it is not valid.
 fn holds(covered: Covered<'_>, key: &Key, signature: &Signature) -> Option<Fingerprint> {
     let identity = fingerprint(key)?;
-    let proof = [identity.as_bytes(), key.scheme.as_bytes(), b"\0", signature.sig.as_bytes()].concat();
+    let stated = [key.keytype.as_str(), &key.scheme, &signature.sig].join("\0");
+    let proof = [identity.as_bytes(), stated.as_bytes()].concat();
     if covered.proofs.contains(&proof) {
         return Some(identity);
     }

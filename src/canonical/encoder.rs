@@ -27,9 +27,18 @@ pub(super) struct Encoder<'a, 'm> {
 impl<'a, 'm> Encoder<'a, 'm> {
     /// Returns the canonical form of a text; notes where wanted members of the object that it is stand.
     pub fn encode(text: &'a str, wanted: &'m mut [Member<'a>]) -> Result<Vec<u8>, CanonicalError> {
+        Self::encode_within(text, 0, wanted)
+    }
+
+    /// Encodes a text as [`Encoder::encode`] does that will stand within so many objects and arrays.
+    pub fn encode_within(
+        text: &'a str,
+        depth: usize,
+        wanted: &'m mut [Member<'a>],
+    ) -> Result<Vec<u8>, CanonicalError> {
         let out = Vec::with_capacity(text.len());
         let mut encoder = Self { text: text.as_bytes(), at: 0, out, entries: Vec::new(), wanted };
-        encoder.value(0)?;
+        encoder.value(depth)?;
         encoder.white_space();
         if encoder.at != encoder.text.len() {
             return Err(encoder.expected("the end of the text"));

@@ -127,9 +127,17 @@ impl<'a, const N: usize> Members<'a, N> {
 /// # Errors
 /// [`CanonicalError`] where the value holds a float, a map key that is not a string, or a duplicate key.
 pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CanonicalError> {
+    from_value_within(value, 0)
+}
+
+/// Returns the canonical form of a value as [`from_value`] does that will stand within so many objects and arrays.
+pub(crate) fn from_value_within<T: Serialize + ?Sized>(
+    value: &T,
+    depth: usize,
+) -> Result<Vec<u8>, CanonicalError> {
     let text = serde_json::to_vec(value)
         .map_err(|_| CanonicalError::Syntax { offset: 0, expected: "a value that JSON can express" })?;
-    from_json(&text)
+    Encoder::encode_within(checked(&text)?, depth, &mut [])
 }
 
 /// Writes a string in canonical form.

@@ -13,6 +13,9 @@ use crate::metadata::Key;
 /// How many keys are kept; more are forgotten all at once.
 const KEPT: usize = 64;
 
+/// The longest statement of a key that is kept, in bytes: there may be anything around a key in PEM.
+const LONGEST: usize = 16 << 10;
+
 /// A public key that was read, and who it is.
 pub(super) struct ReadKey {
     pub(super) public: PublicKey,
@@ -32,7 +35,7 @@ pub(super) fn read(key: &Key) -> Result<Rc<ReadKey>, KeyError> {
         let fingerprint = Fingerprint::of(&public);
         Ok(Rc::new(ReadKey { public, fingerprint }))
     };
-    let Some(stated) = key.public() else { return read() };
+    let Some(stated) = key.public().filter(|stated| stated.len() <= LONGEST) else { return read() };
     let stated = (key.keytype.clone(), stated.to_owned());
     KEYS.with_borrow_mut(|keys| {
         if let Some(known) = keys.get(&stated) {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Extra, KeyId, Signed};
+use super::{Extra, KeyId, MAX_NUMBER, Signed};
 use crate::canonical::{self, CanonicalError};
 
 /// A signature over the canonical form of `signed` (specification 4.2).
@@ -105,9 +105,9 @@ impl fmt::Debug for Proofs {
 #[derive(Debug, Clone, Copy)]
 pub struct Covered<'a> {
     /// The bytes.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// The signatures.
-    pub signatures: &'a [Signature],
+    pub(crate) signatures: &'a [Signature],
     pub(crate) proofs: &'a Proofs,
 }
 
@@ -158,13 +158,9 @@ impl<T: Signed> Metadata<T> {
                 return Err(json(error));
             }
         };
-        check_spec_version(signed.spec_version())?;
-        signed.check().map_err(malformed)?;
-        let mut keyids = BTreeSet::new();
-        if let Some(twice) = signatures.iter().find(|signature| !keyids.insert(&signature.keyid)) {
-            return Err(ParseError::DuplicateSignature { keyid: twice.keyid.clone() });
-        }
-        Ok((Self { signatures, signed, canonical, proofs: Proofs::default() }, note))
+        let metadata = Self { signatures, signed, canonical, proofs: Proofs::default() };
+        metadata.check()?;
+        Ok((metadata, note))
     }
 
     /// Reads metadata from the bytes that signatures cover; it has no signatures then.
@@ -174,6 +170,25 @@ impl<T: Signed> Metadata<T> {
     pub fn from_signed_bytes(signed: &[u8]) -> Result<Self, ParseError> {
         let json = canonical::as_json(signed);
         Self::from_bytes(&[b"{\"signatures\":[],\"signed\":", &*json, b"}"].concat())
+    }
+
+    /// Checks what the types do not say: whether a file of it could be read.
+    ///
+    /// # Errors
+    /// As [`Metadata::from_bytes`].
+    pub fn check(&self) -> Result<(), ParseError> {
+        let malformed = |reason: String| ParseError::Malformed { kind: T::TYPE, reason };
+        check_spec_version(self.signed.spec_version())?;
+        let version = self.signed.version();
+        if !(1..=MAX_NUMBER).contains(&version) {
+            return Err(malformed(format!("version {version} where 1 to {MAX_NUMBER} belongs")));
+        }
+        self.signed.check().map_err(malformed)?;
+        let mut keyids = BTreeSet::new();
+        match self.signatures.iter().find(|signature| !keyids.insert(&signature.keyid)) {
+            Some(twice) => Err(ParseError::DuplicateSignature { keyid: twice.keyid.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Wraps metadata that nobody has signed yet.

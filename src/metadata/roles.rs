@@ -8,8 +8,11 @@ use chrono::{DateTime, Utc};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{Extra, Key, KeyId, MetaFile, Positive, RoleName, SPEC_VERSION, TOP_LEVEL, Text};
+use super::{Extra, Key, KeyId, MAX_NUMBER, MetaFile, Positive, RoleName, SPEC_VERSION, TOP_LEVEL, Text};
 use crate::canonical::{self, CanonicalError};
+
+/// Within how many objects the signed part of a file stands.
+pub(super) const SIGNED_DEPTH: usize = 1;
 
 /// What all four kinds of signed metadata have in common.
 pub trait Signed: Serialize + for<'de> Deserialize<'de> + Clone + PartialEq {
@@ -46,7 +49,7 @@ pub trait Signed: Serialize + for<'de> Deserialize<'de> + Clone + PartialEq {
     /// # Errors
     /// [`CanonicalError`] where it holds what canonical JSON refuses.
     fn into_canonical(self) -> Result<(Self, Bytes), CanonicalError> {
-        let canonical = canonical::from_value(&self)?;
+        let canonical = canonical::from_value_within(&self, SIGNED_DEPTH)?;
         Ok((self, canonical.into()))
     }
 }
@@ -334,6 +337,11 @@ impl<'de> Deserialize<'de> for Snapshot {
 }
 
 signed!(Snapshot, "snapshot", |snapshot: &Snapshot| {
+    if let Some((path, file)) =
+        snapshot.meta.iter().find(|(_, file)| !(1..=MAX_NUMBER).contains(&file.version))
+    {
+        return Err(format!("'{}' is listed with version {}", path.escape_debug(), file.version));
+    }
     snapshot
         .role(&RoleName::targets())
         .map(|_| ())

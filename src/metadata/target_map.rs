@@ -15,6 +15,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
+use super::roles::SIGNED_DEPTH;
 use super::{Hashes, TargetFile};
 use crate::canonical::{self, CanonicalError, Scanner};
 
@@ -439,7 +440,7 @@ fn write_entry(path: &str, file: &TargetFile, to: &mut Vec<u8>) -> Result<(), Ca
     canonical::write_string(path, to);
     to.push(b':');
     if file.custom.is_some() || !file.extra.is_empty() {
-        to.extend_from_slice(&canonical::from_value(file)?);
+        to.extend_from_slice(&canonical::from_value_within(file, SIGNED_DEPTH + 2)?);
         return Ok(());
     }
     to.extend_from_slice(b"{\"hashes\":{");
@@ -532,6 +533,24 @@ mod tests {
             prop_assert_eq!(read.signed_bytes(), metadata.signed_bytes());
             prop_assert_eq!(serde_json::from_value::<Targets>(value).unwrap(), targets);
         }
+    }
+
+    #[test]
+    fn what_can_be_listed_can_be_read_again() {
+        let nested = |depth: usize| (1..depth).fold(json!({}), |inner, _| json!({ "k": inner }));
+        let hashes: Hashes = [(super::super::Algorithm::Sha256, "00".to_owned())].into_iter().collect();
+        let mut listed = 0;
+        for depth in 50..70 {
+            let custom = Some(nested(depth));
+            let file = TargetFile { length: 1, hashes: hashes.clone(), custom, extra: Default::default() };
+            let Ok(map) = TargetMap::of([("a", file)]) else { continue };
+            let mut targets = Targets::new(chrono::DateTime::UNIX_EPOCH);
+            targets.targets = map;
+            let metadata = Metadata::unsigned(targets).unwrap();
+            Metadata::<Targets>::from_bytes(&metadata.to_bytes().unwrap()).unwrap();
+            listed += 1;
+        }
+        assert!((1..20).contains(&listed), "{listed}");
     }
 
     #[test]

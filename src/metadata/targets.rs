@@ -10,7 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::roles::{Signed, signed};
+use super::roles::{SIGNED_DEPTH, Signed, signed};
 use super::target_path::{path_hash, pattern_matches};
 use super::{Extra, Hashes, Key, KeyId, RoleName, SPEC_VERSION, TargetMap, Text};
 use crate::canonical::{self, CanonicalError};
@@ -91,7 +91,7 @@ signed!(
     },
     fn into_canonical(mut self) -> Result<(Self, Bytes), CanonicalError> {
         let files = std::mem::take(&mut self.targets);
-        let head = canonical::from_value(&self)?;
+        let head = canonical::from_value_within(&self, SIGNED_DEPTH)?;
         let place = canonical::member(&head, "targets").unwrap_or(0);
         let (whole, files) = files.put_into(&head, place)?;
         self.targets = files;

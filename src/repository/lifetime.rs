@@ -79,7 +79,8 @@ impl Repository {
             self.staged.give_up(role);
             self.start_unreadable_over(role, layout)?;
         }
-        let all = super::sign::signing_order(&self.staged.graph());
+        let before = self.staged.graph();
+        let all = super::sign::signing_order(&before);
         for role in
             all.iter().filter(|role| wanted(role) && !dropped.contains(role)).cloned().collect::<Vec<_>>()
         {
@@ -94,6 +95,17 @@ impl Repository {
             dropped.push(role);
         }
         let graph = self.staged.graph();
+        // drafts that were made for bins of another number are nothing to those that are bins again
+        for set in graph.bins.iter().filter(|set| before.bins.iter().all(|known| known.bins != set.bins)) {
+            for role in self.staged.bins_read(&set.bins) {
+                let Some(state) = self.staged.role_mut(&role).filter(|state| state.draft_version().is_some())
+                else {
+                    continue;
+                };
+                state.drop_draft();
+                dropped.push(role);
+            }
+        }
         let drafted =
             |role: &RoleName| self.staged.role(role).is_some_and(|state| state.draft_version().is_some());
         let mut orphans: Vec<RoleName> = all

@@ -2,7 +2,7 @@
 //! is ever deleted, and a run that was killed is finished by the next.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -173,14 +173,16 @@ impl Repository {
             plan_targets(&mut plan, checked.layout, &checked.targets)?;
         }
         if copies {
-            let copied: HashSet<&str> = plan.targets.iter().map(|copy| &*copy.name).collect();
-            let is_there = |(_, map, index): &&ListedAt<'_>| {
-                let names = map.at(*index).and_then(|(path, file)| {
-                    let path = TargetPath::parse(&path).ok()?;
-                    Some(checked.layout.target_names(&path, &file))
-                });
-                names.is_none_or(|names| names.iter().any(|name| !copied.contains(name.as_str())))
+            let copied: HashMap<&str, &TargetFile> =
+                plan.targets.iter().map(|copy| (&*copy.name, &copy.file)).collect();
+            let is_copied = |(_, map, index): &ListedAt<'_>| {
+                let (path, file) = map.at(*index)?;
+                let names = checked.layout.target_names(&TargetPath::parse(&path).ok()?, &file);
+                // in the plain layout another role may list the file with other digests
+                let same = |copy: &&TargetFile| copy.length == file.length && copy.hashes == file.hashes;
+                names.iter().all(|name| copied.get(name.as_str()).is_some_and(same)).then_some(())
             };
+            let is_there = |listed: &&ListedAt<'_>| is_copied(listed).is_none();
             let there: Vec<ListedAt<'_>> = new.par_iter().filter(is_there).copied().collect();
             checked_as(&there, TargetBytes::Digest)?;
         }

@@ -132,7 +132,11 @@ impl<'a> View<'a> {
         let graph = self.visit(Bins::Together);
         // a name that is a bin's and a role's as well has delegators of both kinds
         let is_bin = |role: &RoleName| graph.bins_of(role).is_some();
-        if graph.delegators.keys().any(is_bin) { self.visit(Bins::OneByOne) } else { graph }
+        // and so have bins of two sets whose names are alike
+        let mut firsts: Vec<Option<RoleName>> = graph.bins.iter().map(|set| set.bins.bin(0)).collect();
+        firsts.sort_unstable();
+        let alike = firsts.windows(2).any(|pair| pair[0] == pair[1]);
+        if alike || graph.delegators.keys().any(is_bin) { self.visit(Bins::OneByOne) } else { graph }
     }
 
     fn visit(&self, kind: Bins) -> Graph {

@@ -461,6 +461,11 @@ fn bins_of_another_number_do_not_list_what_falls_into_others() {
         .unwrap();
     // bin-0 to bin-3 of 4 have the names of four of the 16
     delegate(4).unwrap();
+    // somebody changes their mind
+    let again = world.twin();
+    again.edit(|repository| repository.discard(&[role("targets")]).map(drop)).unwrap();
+    assert_eq!(again.dirty(), Vec::<String>::new());
+    assert_eq!(again.open_whole().list(&[]).unwrap().len(), 100);
     world.write(&[1, 2, 3, 4]).unwrap();
     world.publish().unwrap();
     let kept = world.open_whole().list(&[]).unwrap().len();

@@ -19,7 +19,7 @@ use super::bins::{BinSet, Delegatee, delegatees};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::layout::{DRAFTS, Layout, MAX_METADATA, STAGED};
 use super::view::{Graph, View};
-use crate::metadata::{Covered, Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
+use crate::metadata::{Covered, MAX_NUMBER, Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::{Folder, ReadFiles};
 use crate::verify::Delegator;
 pub use drafts::{DraftPlan, draft_name, draft_of};
@@ -369,7 +369,9 @@ impl Staged {
             {
                 continue;
             }
-            let Ok(version) = version.parse::<u64>() else { continue };
+            let Some(version) = version.parse::<u64>().ok().filter(|version| *version < MAX_NUMBER) else {
+                continue;
+            };
             match spent.get_mut(role) {
                 Some(highest) => *highest = version.max(*highest),
                 None => drop(spent.insert(role.into(), version)),
@@ -673,7 +675,8 @@ impl Staged {
         }
         // bins without a draft are read when somebody asks, and what nobody delegates to is not read
         let graph = self.graph();
-        self.targets.retain(|role, _| graph.contains(role) && graph.bins_of(role).is_none());
+        let is_bin = |role: &RoleName| graph.bins_of(role).is_some() && !graph.delegators.contains_key(role);
+        self.targets.retain(|role, _| graph.contains(role) && !is_bin(role));
         self.written_bins = graph.bins.into_iter().map(|set| set.bins).collect();
     }
 

@@ -336,6 +336,8 @@ fn add_signatures(all: &mut Vec<Signature>, signatures: Vec<Signature>) {
     all.retain(|signature| !new.contains(&signature.keyid));
     all.extend(signatures);
     all.sort_by(|a, b| a.keyid.cmp(&b.keyid));
+    // a foreign id may be that of two keys
+    all.dedup_by(|later, first| later.keyid == first.keyid);
 }
 
 /// Tells whether metadata differs from what is written in its version only.
