@@ -299,7 +299,9 @@ impl Batch<'_> {
                 fs::create_dir_all(parent)?;
                 fs::rename(path, &place)?;
             }
-            folders.extend(place.parent().map(Path::to_owned));
+            // nearly all are in one folder
+            let parent = place.parent().filter(|parent| folders.last().map(PathBuf::as_path) != Some(parent));
+            folders.extend(parent.map(Path::to_owned));
         }
         sync_folders(folders)
     }
