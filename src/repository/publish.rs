@@ -75,11 +75,11 @@ impl TargetCopy {
     /// Refuses bytes that are not those listed.
     fn check(&self, length: u64, hashes: &Hashes) -> Result<(), RepositoryError> {
         let reason = match self.file.hashes.compare(hashes) {
-            _ if length != self.file.length => format!("it is {length} bytes long, not {}", self.file.length),
-            Err(mismatch) => format!("it {mismatch}"),
+            _ if length != self.file.length => format!("is {length} bytes long, not {}", self.file.length),
+            Err(mismatch) => mismatch.to_string(),
             Ok(()) => return Ok(()),
         };
-        let reason = Refusal::TargetChanged(format!("{}: {reason}", self.role));
+        let reason = Refusal::Finding(format!("{reason}, as '{}' lists it", self.role));
         Err(RepositoryError::Refused { file: format!("{TARGETS}/{}", self.name), reason })
     }
 }
@@ -405,7 +405,12 @@ pub(super) fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {
         (None, Some(role)) => role.to_string(),
         (None, None) => STAGED.to_owned(),
     };
-    Err(RepositoryError::Refused { file, reason: Refusal::Finding(finding.message.clone()) })
+    let message = match &finding.role {
+        // the name of a metadata file says whose it is
+        Some(role) if file.starts_with(TARGETS) => format!("{}, as '{role}' lists it", finding.message),
+        _ => finding.message.clone(),
+    };
+    Err(RepositoryError::Refused { file, reason: Refusal::Finding(message) })
 }
 
 #[cfg(test)]

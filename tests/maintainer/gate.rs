@@ -228,7 +228,10 @@ fn refuses_an_altered_target_elsewhere_too_and_leaves_nothing_there() {
     let before = contents(&world.dir());
     for args in [&["publish", "--to", "www/there"][..], &["publish", "--to", "www/there", "--dry-run"]] {
         let words = run(&world, args).exits(5).stderr;
-        assert!(words.contains(&file) && words.contains("targets: ") && words.contains("sha256"), "{words}");
+        assert!(
+            words.contains(&file) && words.contains("as 'targets' lists it") && words.contains("sha256"),
+            "{words}"
+        );
         assert_eq!(contents(&world.dir()), before, "{args:?}");
         assert!(!world.path("www").exists(), "{args:?}");
     }
