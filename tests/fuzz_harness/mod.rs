@@ -34,6 +34,9 @@ pub fn metadata(data: &[u8]) {
     read::<Timestamp>(data);
     read::<Snapshot>(data);
     if let Some(targets) = read::<Targets>(data) {
+        // what the text-backed map says is what a reader of JSON makes of the signed bytes
+        let again: Targets = serde_json::from_slice(&canonical::pretty(targets.signed_bytes())).unwrap();
+        assert!(targets.signed().targets.iter().eq(again.targets.iter()));
         let targets = targets.signed();
         if let Some(delegations) = &targets.delegations {
             delegations.keys.values().for_each(use_key);
