@@ -11,6 +11,8 @@
 //! `/usr/bin/time` where that is installed. The history is forged with the library, file by file as commands write it;
 //! every collection is the real command.
 
+#[path = "../scale/commands.rs"]
+mod commands;
 mod history;
 #[path = "../scale/measure.rs"]
 mod measure;
@@ -20,12 +22,12 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use commands::{KEYS, own, prepare, write};
 use measure::{Measured, Row, measure};
 use sha2::{Digest, Sha256};
 
 type Failure = Box<dyn std::error::Error>;
 
-const KEYS: [&str; 5] = ["root", "targets", "snapshot", "timestamp", "bins"];
 const TARGETS: &str = "repository/targets";
 
 /// How much of everything there is.
@@ -174,30 +176,4 @@ fn manifest(dir: &Path, entries: usize) -> Result<(), Failure> {
 
 fn digest(text: &str) -> String {
     hex::encode(Sha256::digest(text.as_bytes()))
-}
-
-/// Runs `tuf-repo`.
-fn own<S: AsRef<str>>(dir: &Path, args: &[S]) -> Result<Measured, Failure> {
-    let args: Vec<&str> = args.iter().map(AsRef::as_ref).collect();
-    let built = PathBuf::from(env!("CARGO_BIN_EXE_tuf-repo"));
-    let program = env::var_os("TUF_BENCH_PROGRAM").map_or(built, PathBuf::from);
-    measure(dir, &program, &args)
-}
-
-fn write(keys: &[&str]) -> Vec<String> {
-    let keys = keys.iter().flat_map(|key| ["--key".to_owned(), format!("keystore/{key}")]);
-    std::iter::once("write".to_owned()).chain(keys).collect()
-}
-
-/// Makes keys and an empty written repository.
-fn prepare(dir: &Path) -> Result<(), Failure> {
-    for key in KEYS {
-        own(dir, &["keygen", "--no-password", &format!("keystore/{key}")])?;
-    }
-    own(dir, &["init", "repository"])?;
-    for key in &KEYS[..4] {
-        own(dir, &["add-key", key, &format!("keystore/{key}.pub")])?;
-    }
-    own(dir, &write(&KEYS[..4]))?;
-    Ok(())
 }

@@ -4,10 +4,11 @@
 //! `cargo bench --bench scale` prints a table and draws the curve. `TUF_BENCH_RUNS` (default 3) is the number of runs,
 //! `TUF_BENCH_DIR` where the repositories are made (default `/dev/shm` where it is there, else the temporary folder),
 //! `TUF_BENCH_PYTHON` a Python that has PyPI's `tuf` 7.x (without it the peer is left out), `TUF_BENCH_ROWS` a part of
-//! the names of the rows that are wanted (default all), `TUF_BENCH_SVG` the file that the curve is drawn into. Times are
+//! the names of the rows that are wanted (default all), `TUF_BENCH_PROGRAM` another `tuf-repo` than the one that was built, `TUF_BENCH_SVG` the file that the curve is drawn into. Times are
 //! wall-clock medians of whole processes; memory is the peak of the largest process, read by `/usr/bin/time` where that is
 //! installed.
 
+mod commands;
 mod measure;
 mod plot;
 mod work;

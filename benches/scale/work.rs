@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::Failure;
+use crate::commands::{KEYS, own, prepare, write};
 use crate::measure::{Measured, measure};
 
-const KEYS: [&str; 5] = ["root", "targets", "snapshot", "timestamp", "bins"];
 const TARGET_BYTES: usize = 4096;
 /// Longer than a file must be at rest before its digests are taken for known.
 const AT_REST: Duration = Duration::from_millis(2500);
@@ -125,30 +125,6 @@ impl Bench {
         }
         Ok((mine, openssl))
     }
-}
-
-/// Runs `tuf-repo`.
-fn own<S: AsRef<str>>(dir: &Path, args: &[S]) -> Result<Measured, Failure> {
-    let args: Vec<&str> = args.iter().map(AsRef::as_ref).collect();
-    measure(dir, Path::new(env!("CARGO_BIN_EXE_tuf-repo")), &args)
-}
-
-fn write(keys: &[&str]) -> Vec<String> {
-    let keys = keys.iter().flat_map(|key| ["--key".to_owned(), format!("keystore/{key}")]);
-    std::iter::once("write".to_owned()).chain(keys).collect()
-}
-
-/// Makes keys and an empty written repository.
-fn prepare(dir: &Path) -> Result<(), Failure> {
-    for key in KEYS {
-        own(dir, &["keygen", "--no-password", &format!("keystore/{key}")])?;
-    }
-    own(dir, &["init", "repository"])?;
-    for key in &KEYS[..4] {
-        own(dir, &["add-key", key, &format!("keystore/{key}.pub")])?;
-    }
-    own(dir, &write(&KEYS[..4]))?;
-    Ok(())
 }
 
 fn manifest(file: &Path, number: usize) -> Result<(), Failure> {
