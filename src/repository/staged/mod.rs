@@ -5,6 +5,7 @@
 //! only where they have a draft, where a draft changes who may sign them, or where somebody asks.
 
 mod drafts;
+mod spent;
 mod state;
 mod written;
 
@@ -19,16 +20,13 @@ use super::bins::{BinSet, Delegatee, delegatees};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::layout::{DRAFTS, Layout, MAX_METADATA, STAGED};
 use super::view::{Graph, View};
-use crate::metadata::{Covered, MAX_NUMBER, Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
+use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::{Folder, ReadFiles};
 use crate::verify::Delegator;
 pub use drafts::{DraftPlan, draft_name, draft_of};
 pub use state::{AnyRole, Draft, Pins, RoleState, Saved};
 use state::{NOTE, repeats};
 use written::{Written, required};
-
-/// A file that a killed `write` has put: its bytes, and what they say.
-type PutFile<T> = (Vec<u8>, Metadata<T>);
 
 /// What a draft's file says; nothing where there is none.
 type ReadDraft<T> = Result<Option<(Metadata<T>, Pins)>, RepositoryError>;
@@ -351,111 +349,6 @@ impl Staged {
     pub(super) fn listed_version(&self, role: &RoleName) -> u64 {
         let snapshot = self.snapshot.written.as_ref().and_then(|snapshot| snapshot.signed().role(role));
         snapshot.map_or(0, |listed| listed.version)
-    }
-
-    /// Finds the versions that a killed `write` has given a file: it is never rewritten with other bytes.
-    fn read_spent(&self) -> Result<HashMap<Box<str>, u64>, RepositoryError> {
-        let names = self.folder.names().at(self.folder.path())?;
-        let mut spent: HashMap<Box<str>, u64> = HashMap::with_capacity(names.len());
-        for name in names {
-            let Some((version, role)) = name.strip_suffix(".json").and_then(|stem| stem.split_once('.'))
-            else {
-                continue;
-            };
-            // the next root follows from the roots themselves
-            if role == "root"
-                || !version.bytes().all(|byte| byte.is_ascii_digit())
-                || version.starts_with('0')
-            {
-                continue;
-            }
-            let Some(version) = version.parse::<u64>().ok().filter(|version| *version < MAX_NUMBER) else {
-                continue;
-            };
-            match spent.get_mut(role) {
-                Some(highest) => *highest = version.max(*highest),
-                None => drop(spent.insert(role.into(), version)),
-            }
-        }
-        Ok(spent)
-    }
-
-    /// Returns the highest version of a role whose name a file has taken. In the plain layout that is the version of the
-    /// file of a role that nothing written leads to.
-    fn spent_version(&self, role: &RoleName) -> Result<u64, RepositoryError> {
-        if self.layout() == Layout::Consistent {
-            return Ok(self.spent.get(role.encoded().as_str()).copied().unwrap_or(0));
-        }
-        if !role.lists_targets() {
-            return Ok(0);
-        }
-        let name = draft_name(role);
-        let bytes = self.folder.read(&name, MAX_METADATA).at(self.folder.file(&name))?;
-        let put = bytes.and_then(|bytes| Metadata::<Targets>::from_bytes(&bytes).ok());
-        Ok(put.map_or(0, |put| put.signed().version))
-    }
-
-    /// Returns the file of a draft that a killed `write` has put already: it stays as it is, though the draft may have
-    /// got more signatures since.
-    pub(super) fn put_already(&self, role: &RoleName) -> Result<Option<Vec<u8>>, RepositoryError> {
-        let Some(state) = self.role(role) else { return Ok(None) };
-        let Some((draft, version)) = state.draft_bytes().zip(state.draft_version()) else {
-            return Ok(None);
-        };
-        if self.is_free(role, version) {
-            return Ok(None);
-        }
-        Ok(match role.as_str() {
-            "snapshot" => self.put_of::<Snapshot>(role, version, draft.bytes)?.map(|(bytes, _)| bytes),
-            _ => self.put_of::<Targets>(role, version, draft.bytes)?.map(|(bytes, _)| bytes),
-        })
-    }
-
-    /// Tells whether a killed `write` has put a role's draft with signatures that no longer suffice: the draft needs a
-    /// version that is free.
-    pub(super) fn put_in_vain(
-        &self,
-        view: &View<'_>,
-        role: &RoleName,
-        graph: &Graph,
-    ) -> Result<bool, RepositoryError> {
-        let Some(state) = self.role(role) else { return Ok(false) };
-        let Some((draft, version)) = state.draft_bytes().zip(state.draft_version()) else { return Ok(false) };
-        if version >= state.next_version() || matches!(role.as_str(), "root" | "timestamp") {
-            return Ok(false);
-        }
-        let lacking = |put: Covered<'_>| {
-            let authorities = view.authorities(role, graph);
-            authorities.iter().any(|(authority, _)| !authority.check(put).is_verified())
-        };
-        Ok(match role.as_str() {
-            "snapshot" => self
-                .put_of::<Snapshot>(role, version, draft.bytes)?
-                .is_some_and(|(_, put)| lacking(put.covered())),
-            _ => self
-                .put_of::<Targets>(role, version, draft.bytes)?
-                .is_some_and(|(_, put)| lacking(put.covered())),
-        })
-    }
-
-    /// Tells whether the name of a file is free, so that it need not be looked for.
-    pub(super) fn is_free(&self, role: &RoleName, version: u64) -> bool {
-        let spent = self.spent.get(role.encoded().as_str());
-        self.layout() == Layout::Consistent
-            && role.as_str() != "root"
-            && spent.is_none_or(|spent| *spent < version)
-    }
-
-    fn put_of<T: Signed>(
-        &self,
-        role: &RoleName,
-        version: u64,
-        signed: &[u8],
-    ) -> Result<Option<PutFile<T>>, RepositoryError> {
-        let name = self.layout().metadata_name(role, version);
-        let put = self.folder.read(&name, MAX_METADATA).at(self.folder.file(&name))?;
-        let read = |bytes: Vec<u8>| Metadata::from_bytes(&bytes).ok().map(|put| (bytes, put));
-        Ok(put.and_then(read).filter(|(_, put)| put.signed_bytes() == signed))
     }
 
     /// Reads one draft. One that is written already, byte for byte, is finished and left out; one that was overtaken is
