@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use tuf::crypto::{KeyType, PrivateKey, Signer};
 use tuf::metadata::{
-    Algorithm, Extra, Hasher, MetaFile, Metadata, RoleKeys, Root, Signature, Signed, Snapshot, TargetFile,
-    TargetMap, TargetPath, Targets, Timestamp,
+    Algorithm, Extra, Hasher, MetaFile, MetaMap, Metadata, RoleKeys, Root, Signature, Signed, Snapshot,
+    TargetFile, TargetMap, TargetPath, Targets, Timestamp,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -248,7 +248,7 @@ fn publish(dir: &Path, targets: BTreeMap<String, TargetFile>) -> Result<(), Fail
     let mut role = Targets::new(expires);
     role.targets = TargetMap::of(targets)?;
     let listed = write("1.targets.json", &signed(role, &key)?)?;
-    let snapshot = Snapshot::new(BTreeMap::from([("targets.json".to_owned(), listed)]), expires);
+    let snapshot = Snapshot::new(MetaMap::of([("targets.json", listed)])?, expires);
     let listed = write("1.snapshot.json", &signed(snapshot, &key)?)?;
     write("timestamp.json", &signed(Timestamp::new(listed, expires), &key)?)?;
     Ok(())

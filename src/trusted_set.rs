@@ -342,7 +342,7 @@ impl TrustedMetadataSet {
         delegator: &RoleName,
     ) -> Result<Verified<Targets>, TrustError> {
         let listed = self.listed(role)?;
-        check_bytes(role, Some(listed), bytes)?;
+        check_bytes(role, Some(&listed), bytes)?;
         self.judge(parse(role, bytes)?, listed.version, role, delegator)
     }
 
@@ -358,11 +358,11 @@ impl TrustedMetadataSet {
         delegator: &RoleName,
     ) -> Result<Verified<Targets>, TrustError> {
         let listed = self.listed(role)?;
-        check_read(role, Some(listed), &metadata)?;
+        check_read(role, Some(&listed), &metadata)?;
         self.judge(metadata, listed.version, role, delegator)
     }
 
-    fn listed(&self, role: &RoleName) -> Result<&MetaFile, TrustError> {
+    fn listed(&self, role: &RoleName) -> Result<MetaFile, TrustError> {
         let snapshot = self.current_snapshot()?;
         let unlisted = || TrustError::NotInSnapshot { role: role.clone(), version: snapshot.version };
         snapshot.role(role).ok_or_else(unlisted)
@@ -499,9 +499,11 @@ fn announced(timestamp: &Timestamp) -> u64 {
 
 /// Spec 5.5.5: no role may go back or go missing.
 fn check_rollback(trusted: &Snapshot, new: &Snapshot) -> Result<(), TrustError> {
-    for (metapath, old) in &trusted.meta {
-        let role = RoleName::from_metapath(metapath).unwrap_or_else(RoleName::targets);
-        match new.meta.get(metapath) {
+    // what both list just so has not gone back
+    let changed = trusted.meta.differing(&new.meta);
+    for (metapath, old) in changed.into_iter().filter_map(|place| trusted.meta.at(place)) {
+        let role = RoleName::from_metapath(&metapath).unwrap_or_else(RoleName::targets);
+        match new.meta.get(&metapath) {
             None => return Err(TrustError::RoleDropped { role, version: new.version }),
             Some(file) if file.version < old.version => {
                 return Err(TrustError::Rollback { role, trusted: old.version, found: file.version });

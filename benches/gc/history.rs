@@ -1,5 +1,6 @@
 //! A long history of publications, made with the library and without the commands: a thousand of them would take hours.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
@@ -37,7 +38,8 @@ pub fn forge(dir: &Path, shape: &Shape) -> Result<(), Failure> {
     let first = timestamp.snapshot().map_or(0, |listed| listed.version);
     let snapshot: Metadata<Snapshot> = read(dir, &format!("{first}.snapshot.json"))?;
     let mut snapshot = snapshot.into_signed();
-    let bins: Vec<String> = snapshot.meta.keys().filter(|path| path.starts_with("bin-")).cloned().collect();
+    let bins = snapshot.meta.keys().filter(|path| path.starts_with("bin-"));
+    let bins: Vec<String> = bins.map(Cow::into_owned).collect();
     let mut next = bins.iter().cycle();
     let present = fs::read_dir(folders(dir).0)?
         .filter(|entry| {
@@ -45,15 +47,18 @@ pub fn forge(dir: &Path, shape: &Shape) -> Result<(), Failure> {
         })
         .count();
     for _ in present..shape.snapshots {
+        let mut changes = Vec::new();
         for path in next.by_ref().take(shape.changed.min(bins.len())) {
-            let Some(listed) = snapshot.meta.get_mut(path) else { continue };
+            let Some(mut listed) = snapshot.meta.get(path) else { continue };
             let role = RoleName::from_metapath(path).ok_or("no role")?.encoded();
             let bin: Metadata<Targets> = read(dir, &format!("{}.{role}.json", listed.version))?;
             listed.version += 1;
             let mut bin = bin.into_signed();
             bin.set_version(listed.version);
             put(dir, &format!("{}.{role}.json", listed.version), bin, "bins")?;
+            changes.push((path, listed));
         }
+        snapshot.meta.extend(changes)?;
         snapshot.set_version(snapshot.version + 1);
         put(dir, &format!("{}.snapshot.json", snapshot.version), snapshot.clone(), "snapshot")?;
     }

@@ -52,6 +52,16 @@ pub enum CanonicalError {
         /// Where the number starts.
         offset: usize,
     },
+    /// What is to be listed could not be read again.
+    #[error("the {noun} '{name}' cannot be listed: {reason}")]
+    Unlistable {
+        /// What is listed: a target, a metadata file.
+        noun: &'static str,
+        /// Its name, control characters made visible.
+        name: String,
+        /// What a reader would say.
+        reason: String,
+    },
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH} levels at byte {offset}")]
     TooDeep {

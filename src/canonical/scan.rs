@@ -23,9 +23,14 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
+    /// Tells whether some bytes stand here.
+    pub fn starts_with(&self, bytes: &[u8]) -> bool {
+        self.text.get(self.at..).is_some_and(|rest| rest.starts_with(bytes))
+    }
+
     /// Goes behind some bytes where they stand here. Tells whether they do.
     pub fn skip(&mut self, bytes: &[u8]) -> bool {
-        let here = self.text.get(self.at..).is_some_and(|rest| rest.starts_with(bytes));
+        let here = self.starts_with(bytes);
         if here {
             self.at += bytes.len();
         }

@@ -76,7 +76,7 @@ impl Updater<'_> {
 fn children(delegations: &Delegations, snapshot: &Snapshot) -> Vec<RoleName> {
     match &delegations.succinct_roles {
         Some(bins) => {
-            let roles = snapshot.meta.keys().filter_map(|metapath| RoleName::from_metapath(metapath));
+            let roles = snapshot.meta.keys().filter_map(|metapath| RoleName::from_metapath(&metapath));
             roles.filter(|role| bins.is_bin(role.as_str())).collect()
         }
         None => delegations.roles().iter().map(|role| role.name.clone()).collect(),

@@ -1,6 +1,7 @@
 //! Digests as metadata lists them, and the files they describe.
 
 use std::fmt;
+use std::ops::Range;
 
 use ring::digest;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -8,6 +9,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
 use super::{Extra, Positive, Text};
+use crate::canonical::{self, Scanner};
 
 /// A digest function that this crate computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,6 +137,42 @@ impl Hashes {
     /// Tells whether no digest is listed.
     pub fn is_empty(&self) -> bool {
         self.0.listed().is_empty()
+    }
+
+    /// Writes the member `hashes` of an object in canonical form.
+    pub(super) fn write(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(b"\"hashes\":{");
+        for (index, (name, digest)) in self.iter().enumerate() {
+            if index > 0 {
+                to.push(b',');
+            }
+            canonical::write_string(name, to);
+            to.push(b':');
+            canonical::write_string(digest, to);
+        }
+        to.push(b'}');
+    }
+
+    /// Goes behind the member `hashes`; hands out where names and digests stand, without their quotes. Tells whether it is
+    /// one that lists digests and in which nothing is escaped; else the place is lost.
+    pub(super) fn skip(
+        scanner: &mut Scanner<'_>,
+        mut digest: impl FnMut(Range<usize>, Range<usize>),
+    ) -> bool {
+        if !scanner.skip(b"\"hashes\":{") {
+            return false;
+        }
+        loop {
+            let Some(name) = scanner.plain_string() else { return false };
+            if !scanner.skip(b":") {
+                return false;
+            }
+            let Some(text) = scanner.plain_string() else { return false };
+            digest(name, text);
+            if !scanner.skip(b",") {
+                return scanner.skip(b"}");
+            }
+        }
     }
 }
 

@@ -5,11 +5,13 @@
 mod envelope;
 mod hashes;
 mod key;
+mod meta_map;
 mod role_name;
 mod roles;
 mod target_map;
 mod target_path;
 mod targets;
+mod text_map;
 pub mod time;
 
 use serde::{Deserialize, Deserializer};
@@ -18,11 +20,13 @@ pub use envelope::{Covered, Metadata, ParseError, Proofs, Signature};
 pub(crate) use hashes::digits;
 pub use hashes::{Algorithm, Hasher, Hashes, MetaFile, Mismatch};
 pub use key::{Key, KeyId};
+pub use meta_map::MetaMap;
 pub use role_name::{RoleName, RoleNameError, TOP_LEVEL};
 pub use roles::{RoleKeys, Root, Signed, Snapshot, Timestamp};
 pub use target_map::TargetMap;
 pub use target_path::{TargetPath, TargetPathError, path_hash, pattern_matches};
 pub use targets::{DelegatedRole, Delegations, SuccinctRoles, TargetFile, Targets};
+pub use text_map::{Listed, TextMap};
 
 /// The version of the specification that new metadata states.
 pub const SPEC_VERSION: &str = "1.0.34";

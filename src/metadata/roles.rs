@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{Extra, Key, KeyId, MAX_NUMBER, MetaFile, Positive, RoleName, SPEC_VERSION, TOP_LEVEL, Text};
+use super::{Extra, Key, KeyId, MetaFile, MetaMap, Positive, RoleName, SPEC_VERSION, TOP_LEVEL, Text};
 use crate::canonical::{self, CanonicalError};
 
 /// Within how many objects the signed part of a file stands.
@@ -244,7 +244,7 @@ pub struct Snapshot {
     #[serde(with = "super::time")]
     pub expires: DateTime<Utc>,
     /// Each targets role's file, as `ROLE.json`.
-    pub meta: BTreeMap<String, MetaFile>,
+    pub meta: MetaMap,
     /// Members this crate does not know.
     #[serde(flatten)]
     pub extra: Extra,
@@ -252,7 +252,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Version 1, listing files.
-    pub fn new(meta: BTreeMap<String, MetaFile>, expires: DateTime<Utc>) -> Self {
+    pub fn new(meta: MetaMap, expires: DateTime<Utc>) -> Self {
         let mut snapshot = Self {
             kind: SnapshotType::Snapshot,
             spec_version: SPEC_VERSION.to_owned(),
@@ -266,34 +266,8 @@ impl Snapshot {
     }
 
     /// Returns what is said of a role's file.
-    pub fn role(&self, role: &RoleName) -> Option<&MetaFile> {
+    pub fn role(&self, role: &RoleName) -> Option<MetaFile> {
         self.meta.get(&role.metapath())
-    }
-}
-
-/// What a snapshot says of files. A map that is made of all its entries at once is made faster than one that they are put
-/// into one by one.
-struct Files(BTreeMap<String, MetaFile>);
-
-impl<'de> Deserialize<'de> for Files {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Files;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("metadata files by name")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Files, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Files(entries.into_iter().collect()))
-            }
-        }
-        deserializer.deserialize_map(Entries)
     }
 }
 
@@ -317,7 +291,7 @@ impl<'de> Deserialize<'de> for Snapshot {
                         "spec_version" => spec_version = Some(map.next_value()?),
                         "version" => version = Some(map.next_value::<Positive>()?.0),
                         "expires" => expires = Some(map.next_value::<Time>()?.0),
-                        "meta" => meta = Some(map.next_value::<Files>()?.0),
+                        "meta" => meta = Some(map.next_value()?),
                         _ => drop(extra.insert(name.0.into_owned(), map.next_value()?)),
                     }
                 }
@@ -336,14 +310,22 @@ impl<'de> Deserialize<'de> for Snapshot {
     }
 }
 
-signed!(Snapshot, "snapshot", |snapshot: &Snapshot| {
-    if let Some((path, file)) =
-        snapshot.meta.iter().find(|(_, file)| !(1..=MAX_NUMBER).contains(&file.version))
-    {
-        return Err(format!("'{}' is listed with version {}", path.escape_debug(), file.version));
+signed!(
+    Snapshot,
+    "snapshot",
+    |snapshot: &Snapshot| match snapshot.meta.contains_key("targets.json") {
+        true => Ok(()),
+        false => Err("'targets.json' is missing in 'meta'".to_owned()),
+    },
+    // the files stay in the text
+    fn read(raw: &str, canonical: &Bytes) -> Result<Self, serde_json::Error> {
+        let Some((files, head)) = MetaMap::taken_from(canonical)? else { return serde_json::from_str(raw) };
+        Ok(Self { meta: files, ..serde_json::from_slice(&canonical::as_json(&head))? })
+    },
+    fn into_canonical(mut self) -> Result<(Self, Bytes), CanonicalError> {
+        let files = std::mem::take(&mut self.meta);
+        let (whole, files) = files.put_into(&canonical::from_value_within(&self, SIGNED_DEPTH)?)?;
+        self.meta = files;
+        Ok((self, whole))
     }
-    snapshot
-        .role(&RoleName::targets())
-        .map(|_| ())
-        .ok_or_else(|| "'targets.json' is missing in 'meta'".to_owned())
-});
+);

@@ -82,18 +82,12 @@ signed!(
     |targets: &Targets| targets.delegations.as_ref().map_or(Ok(()), Delegations::check),
     // the files stay in the text
     fn read(raw: &str, canonical: &Bytes) -> Result<Self, serde_json::Error> {
-        let Some(start) = canonical::member(canonical, "targets") else { return serde_json::from_str(raw) };
-        let (files, end) = TargetMap::within(canonical, start).map_err(serde::de::Error::custom)?;
-        let head = [&canonical[..start], b"{}", &canonical[end..]].concat();
-        let mut targets: Self = serde_json::from_slice(&canonical::as_json(&head))?;
-        targets.targets = files;
-        Ok(targets)
+        let Some((files, head)) = TargetMap::taken_from(canonical)? else { return serde_json::from_str(raw) };
+        Ok(Self { targets: files, ..serde_json::from_slice(&canonical::as_json(&head))? })
     },
     fn into_canonical(mut self) -> Result<(Self, Bytes), CanonicalError> {
         let files = std::mem::take(&mut self.targets);
-        let head = canonical::from_value_within(&self, SIGNED_DEPTH)?;
-        let place = canonical::member(&head, "targets").unwrap_or(0);
-        let (whole, files) = files.put_into(&head, place)?;
+        let (whole, files) = files.put_into(&canonical::from_value_within(&self, SIGNED_DEPTH)?)?;
         self.targets = files;
         Ok((self, whole))
     }

@@ -239,7 +239,7 @@ impl Taken {
             let name = layout.metadata_name(&role, listed.version);
             let limit = listed.length.unwrap_or(LARGEST).min(LARGEST);
             let all: Vec<RoleName> =
-                snapshot.meta.keys().filter_map(|path| RoleName::from_metapath(path)).collect();
+                snapshot.meta.keys().filter_map(|path| RoleName::from_metapath(&path)).collect();
             let bytes = required(source, &name, limit)?;
             let targets = self.set.update_targets(&bytes, &role, &delegator);
             let targets = targets.map_err(|error| refused(&name, error))?;
@@ -257,7 +257,7 @@ impl Taken {
         let listed = self.set.snapshot().into_iter().flat_map(|snapshot| &snapshot.meta);
         let names: Vec<String> = listed
             .filter_map(|(path, file)| {
-                Some(layout.metadata_name(&RoleName::from_metapath(path)?, file.version))
+                Some(layout.metadata_name(&RoleName::from_metapath(&path)?, file.version))
             })
             .collect();
         for name in names {

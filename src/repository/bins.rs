@@ -6,7 +6,7 @@
 
 use ring::digest::{SHA256, digest};
 
-use crate::metadata::{DelegatedRole, Delegations, RoleName};
+use crate::metadata::{DelegatedRole, Delegations, RoleName, Snapshot};
 
 /// The most bins that one delegation can have.
 pub const MOST_BINS: u64 = 65_536;
@@ -81,6 +81,16 @@ impl BinSet {
             .filter(|digits| digits.len() == self.digits() && digits.bytes().all(is_lower_hex));
         let index = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
         index.is_some_and(|index| index < self.number())
+    }
+
+    /// Returns the bins that a snapshot lists, in order.
+    pub fn listed_by<'s>(&'s self, snapshot: &'s Snapshot) -> impl Iterator<Item = RoleName> + 's {
+        snapshot
+            .meta
+            .keys_from(&self.prefix)
+            .take_while(|path| path.starts_with(&self.prefix))
+            .filter_map(|path| RoleName::from_metapath(&path))
+            .filter(|role| self.contains(role))
     }
 
     /// Returns the prefixes of path hashes that lead to the bin of an index.

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
-use super::bins::{BinSet, Delegatee, delegatees};
+use super::bins::{Delegatee, delegatees};
 use super::error::{AtPath, RepositoryError};
 use super::gate::check_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS};
@@ -17,7 +16,8 @@ use super::policy::Policy;
 use super::presence::set_aside_elsewhere;
 use super::scan::digest_stored;
 use crate::metadata::{
-    Algorithm, MetaFile, Metadata, RoleName, Root, Signed, TargetFile, TargetMap, TargetPath, Targets, time,
+    Algorithm, MetaFile, Metadata, RoleName, Root, Signed, Snapshot, TargetFile, TargetMap, TargetPath,
+    Targets, time,
 };
 use crate::storage::{Folder, ReadFiles, Storage};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
@@ -244,7 +244,7 @@ impl Checker<'_> {
         let Some(snapshot) = self.judged(&role, &name, snapshot) else { return Ok(Some(set)) };
         self.measure(&role, &name, bytes.len(), timestamp.snapshot(), USUAL_BOUNDS.0);
         self.names.push(name);
-        self.delegations(&mut set, layout, &snapshot.meta)?;
+        self.delegations(&mut set, layout, &snapshot)?;
         Ok(Some(set))
     }
 
@@ -306,7 +306,7 @@ impl Checker<'_> {
         &mut self,
         set: &mut TrustedMetadataSet,
         layout: Layout,
-        listed: &BTreeMap<String, MetaFile>,
+        listed: &Snapshot,
     ) -> Result<(), RepositoryError> {
         let mut pending = vec![(RoleName::targets(), RoleName::root())];
         let mut seen: BTreeSet<(RoleName, RoleName)> = BTreeSet::new();
@@ -326,7 +326,7 @@ impl Checker<'_> {
                 continue;
             }
             let Some(bytes) = self.required(&role, &name)? else { continue };
-            self.measure(&role, &name, bytes.len(), listed.get(&role.metapath()), USUAL_BOUNDS.1);
+            self.measure(&role, &name, bytes.len(), listed.role(&role).as_ref(), USUAL_BOUNDS.1);
             let taken = set.verify_targets(&bytes, &role, &delegator);
             let Some(targets) = self.taken(set, &role, name, taken) else { continue };
             reachable.insert(role.clone());
@@ -335,7 +335,7 @@ impl Checker<'_> {
                 match delegatee {
                     Delegatee::Role(child) => pending.push((child, role.clone())),
                     Delegatee::Bins(set) => {
-                        let found: Vec<RoleName> = bins_listed(&set, listed).collect();
+                        let found: Vec<RoleName> = set.listed_by(listed).collect();
                         if found.len() as u64 != set.number() {
                             let message = format!(
                                 "'{role}' delegates to {} hash bins named '{}', and the snapshot lists {} of them",
@@ -374,14 +374,14 @@ impl Checker<'_> {
         &mut self,
         set: &mut TrustedMetadataSet,
         layout: Layout,
-        listed: &BTreeMap<String, MetaFile>,
+        listed: &Snapshot,
         bins: Vec<(RoleName, RoleName)>,
         delegators: &mut BTreeMap<RoleName, Vec<RoleName>>,
         reachable: &mut BTreeSet<RoleName>,
     ) -> Result<(), RepositoryError> {
         type Taken = (usize, Result<Verified<Targets>, TrustError>);
         let judge = |(role, delegator): &(RoleName, RoleName)| -> Result<Option<Taken>, RepositoryError> {
-            let version = listed.get(&role.metapath()).map_or(0, |file| file.version);
+            let version = listed.role(role).map_or(0, |file| file.version);
             let bytes = self.read(&layout.metadata_name(role, version))?;
             Ok(bytes.map(|bytes| (bytes.len(), set.verify_targets(&bytes, role, delegator))))
         };
@@ -392,7 +392,7 @@ impl Checker<'_> {
                 self.error(&role, Some(&name), "missing".to_owned());
                 continue;
             };
-            self.measure(&role, &name, length, listed.get(&role.metapath()), USUAL_BOUNDS.1);
+            self.measure(&role, &name, length, listed.role(&role).as_ref(), USUAL_BOUNDS.1);
             delegators.entry(role.clone()).or_default().push(delegator.clone());
             if set.targets(&role).is_some() {
                 if let Err(error) = taken {
@@ -415,9 +415,9 @@ impl Checker<'_> {
         role: &RoleName,
         delegator: &RoleName,
         layout: Layout,
-        listed: &BTreeMap<String, MetaFile>,
+        listed: &Snapshot,
     ) -> Option<String> {
-        match listed.get(&role.metapath()) {
+        match listed.role(role) {
             Some(file) => Some(layout.metadata_name(role, file.version)),
             None => {
                 let message = format!("'{delegator}' delegates to it, and the snapshot does not list it");
@@ -524,15 +524,6 @@ fn out_of_reach(root: &Root, role: &str) -> Option<String> {
 /// Says that a root that is not signed enough never can be, nor what would replace it.
 fn irreplaceable(bytes: &[u8]) -> Option<String> {
     out_of_reach(Metadata::<Root>::from_bytes(bytes).ok()?.signed(), "root")
-}
-
-/// Returns the bins of a set that a snapshot lists.
-fn bins_listed(bins: &BinSet, listed: &BTreeMap<String, MetaFile>) -> impl Iterator<Item = RoleName> {
-    let from = listed.range::<str, _>((Bound::Included(bins.prefix()), Bound::Unbounded));
-    from.map(|(path, _)| path)
-        .take_while(|path| path.starts_with(bins.prefix()))
-        .filter_map(|path| RoleName::from_metapath(path))
-        .filter(|role| bins.contains(role))
 }
 
 /// Finds targets that no client can find, since no chain of delegations from the top trusts the role for them.

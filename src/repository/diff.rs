@@ -10,8 +10,8 @@ use super::staged::RoleState;
 use super::status::Live;
 use crate::crypto::fingerprint;
 use crate::metadata::{
-    Algorithm, DelegatedRole, Delegations, Key, KeyId, MetaFile, Metadata, ParseError, RoleKeys, RoleName,
-    Root, Signed, Snapshot, TargetFile, TargetMap, Targets, Timestamp, time,
+    Algorithm, DelegatedRole, Delegations, Key, KeyId, MetaFile, MetaMap, Metadata, ParseError, RoleKeys,
+    RoleName, Root, Signed, Snapshot, TargetFile, TargetMap, Targets, Timestamp, time,
 };
 use crate::storage::{Folder, ReadFiles};
 
@@ -64,22 +64,12 @@ impl Repository {
             let layout = self.staged.layout();
             match role.as_str() {
                 "root" => role_diff(role, &derived.root, &live, layout, root, &mut diffs),
-                "snapshot" => role_diff(
-                    role,
-                    &derived.snapshot,
-                    &live,
-                    layout,
-                    |a, b| meta_differences(a.map(|s| &s.meta), &b.meta),
-                    &mut diffs,
-                ),
-                "timestamp" => role_diff(
-                    role,
-                    &derived.timestamp,
-                    &live,
-                    layout,
-                    |a, b| meta_differences(a.map(|t| &t.meta), &b.meta),
-                    &mut diffs,
-                ),
+                "snapshot" => {
+                    role_diff(role, &derived.snapshot, &live, layout, snapshot_differences, &mut diffs)
+                }
+                "timestamp" => {
+                    role_diff(role, &derived.timestamp, &live, layout, timestamp_differences, &mut diffs)
+                }
                 _ => {
                     if let Some(state) = derived.targets(role) {
                         role_diff(role, state, &live, layout, targets, &mut diffs);
@@ -183,12 +173,8 @@ pub(super) fn words_of(
 ) -> Result<Vec<String>, ParseError> {
     match role.as_str() {
         "root" => parsed_words(new, old, |old, new| root_differences(names, old, new)),
-        "snapshot" => {
-            parsed_words::<Snapshot>(new, old, |a, b| meta_differences(a.map(|s| &s.meta), &b.meta))
-        }
-        "timestamp" => {
-            parsed_words::<Timestamp>(new, old, |a, b| meta_differences(a.map(|t| &t.meta), &b.meta))
-        }
+        "snapshot" => parsed_words::<Snapshot>(new, old, snapshot_differences),
+        "timestamp" => parsed_words::<Timestamp>(new, old, timestamp_differences),
         _ => parsed_words(new, old, |old, new| targets_differences(names, old, new)),
     }
 }
@@ -276,22 +262,27 @@ fn key_differences(
     }
 }
 
-fn meta_differences(
-    old: Option<&BTreeMap<String, MetaFile>>,
-    new: &BTreeMap<String, MetaFile>,
-) -> Vec<String> {
-    let mut found = Vec::new();
-    for (path, file) in new {
-        let name = path.strip_suffix(".json").unwrap_or(path).escape_debug().to_string();
-        match old.and_then(|old| old.get(path)) {
-            None => found.push(format!("lists {name} v{}", file.version)),
-            Some(before) if before.version != file.version => {
-                found.push(format!("lists {name} v{}, was v{}", file.version, before.version));
-            }
-            Some(_) => {}
+fn snapshot_differences(old: Option<&Snapshot>, new: &Snapshot) -> Vec<String> {
+    let empty = MetaMap::new();
+    let old = old.map_or(&empty, |old| &old.meta);
+    let changed = new.meta.differing(old).into_iter().filter_map(|place| new.meta.at(place));
+    changed.filter_map(|(path, file)| meta_difference(&path, old.get(&path).as_ref(), &file)).collect()
+}
+
+fn timestamp_differences(old: Option<&Timestamp>, new: &Timestamp) -> Vec<String> {
+    let before = |path: &String| old.and_then(|old| old.meta.get(path));
+    new.meta.iter().filter_map(|(path, file)| meta_difference(path, before(path), file)).collect()
+}
+
+fn meta_difference(path: &str, old: Option<&MetaFile>, new: &MetaFile) -> Option<String> {
+    let name = path.strip_suffix(".json").unwrap_or(path).escape_debug();
+    match old {
+        None => Some(format!("lists {name} v{}", new.version)),
+        Some(old) if old.version != new.version => {
+            Some(format!("lists {name} v{}, was v{}", new.version, old.version))
         }
+        Some(_) => None,
     }
-    found
 }
 
 fn targets_differences(names: &KeyNames, old: Option<&Targets>, new: &Targets) -> Vec<String> {

@@ -11,7 +11,7 @@ use super::policy::Policy;
 use super::staged::{AnyRole, Draft, Pins, RoleState, Staged};
 use super::view::{Graph, View};
 use crate::canonical::CanonicalError;
-use crate::metadata::{MetaFile, Metadata, RoleName, Signed, Snapshot, Timestamp};
+use crate::metadata::{MetaFile, MetaMap, Metadata, RoleName, Signed, Snapshot, Timestamp};
 use crate::verify::Delegator;
 
 /// Why a role is dirty.
@@ -125,17 +125,18 @@ fn meta_is_stale(view: &View<'_>, staged: &Staged, graph: &Graph) -> bool {
 
 /// Returns what the snapshot must list: the roles in force, and the revoked ones at the versions that old clients know
 /// (specification 5.5.5 forbids dropping them).
-fn snapshot_meta(view: &View<'_>, staged: &Staged, graph: &Graph) -> BTreeMap<String, MetaFile> {
+fn snapshot_meta(view: &View<'_>, staged: &Staged, graph: &Graph) -> Result<MetaMap, CanonicalError> {
     let mut meta =
         staged.snapshot.written.as_ref().map(|written| written.signed().meta.clone()).unwrap_or_default();
+    let mut changes = Vec::new();
     for role in &graph.order {
         let Some(version) = view.version(role) else { continue };
-        let listed = meta.get(&role.metapath());
-        if listed.is_none_or(|listed| listed.version != version) {
-            meta.insert(role.metapath(), MetaFile::new(version));
+        if staged.listed_version(role) != version {
+            changes.push((role.metapath(), MetaFile::new(version)));
         }
     }
-    meta
+    meta.extend(changes)?;
+    Ok(meta)
 }
 
 /// Brings the drafts that follow from others in line with the drafts in force.
@@ -156,17 +157,17 @@ pub fn follow(
         take_free_versions(staged, taken, policy, now)?;
         sign_again(staged, taken, policy, now)?;
     }
+    let refused = |role: RoleName| move |reason| InputError::Canonical { what: role.to_string(), reason };
     let snapshot = {
         let view = view(staged, taken);
         let graph = view.graph();
         let keys_changed = keys_changed(&view, staged, &RoleName::snapshot(), &graph);
-        let wanted = snapshot_meta(&view, staged, &graph);
+        let wanted = snapshot_meta(&view, staged, &graph).map_err(refused(RoleName::snapshot()))?;
         Wanted { keys_changed, differs: meta_is_stale(&view, staged, &graph), meta: wanted }
     };
     let follows = snapshot.differs || snapshot.keys_changed || staged.snapshot.written.is_none();
     let expires = expiry(policy, &RoleName::snapshot(), now)?;
-    let base =
-        staged.snapshot.effective().cloned().unwrap_or_else(|| Snapshot::new(BTreeMap::new(), expires));
+    let base = staged.snapshot.effective().cloned().unwrap_or_else(|| Snapshot::new(MetaMap::new(), expires));
     let changed = apply(
         &mut staged.snapshot,
         snapshot,
@@ -177,7 +178,7 @@ pub fn follow(
         |snapshot, meta| snapshot.meta = meta,
         |s| &s.meta,
     );
-    changed.map_err(|reason| InputError::Canonical { what: "snapshot".to_owned(), reason })?;
+    changed.map_err(refused(RoleName::snapshot()))?;
 
     // a snapshot that must follow and has no draft yet will have this version: a timestamp signed for it stays
     let next = follows.then(|| staged.snapshot.next_version());
@@ -210,7 +211,7 @@ pub fn follow(
         |timestamp, meta| timestamp.meta = meta,
         |t| &t.meta,
     );
-    changed.map_err(|reason| InputError::Canonical { what: "timestamp".to_owned(), reason })?;
+    changed.map_err(refused(RoleName::timestamp()))?;
     Ok(())
 }
 
@@ -300,8 +301,8 @@ fn sign_again(
 }
 
 /// What a derived role must say.
-struct Wanted {
-    meta: BTreeMap<String, MetaFile>,
+struct Wanted<M> {
+    meta: M,
     /// What is written says something else.
     differs: bool,
     keys_changed: bool,
@@ -311,15 +312,15 @@ struct Wanted {
     clippy::too_many_arguments,
     reason = "one shape for snapshot and timestamp, whose types share no field access"
 )]
-fn apply<T: Signed>(
+fn apply<T: Signed, M: PartialEq>(
     state: &mut RoleState<T>,
-    wanted: Wanted,
+    wanted: Wanted<M>,
     extent: Extent,
     expires: DateTime<Utc>,
     now: DateTime<Utc>,
     mut next: T,
-    set: impl FnOnce(&mut T, BTreeMap<String, MetaFile>),
-    meta: impl FnOnce(&T) -> &BTreeMap<String, MetaFile>,
+    set: impl FnOnce(&mut T, M),
+    meta: impl FnOnce(&T) -> &M,
 ) -> Result<(), CanonicalError> {
     let pins = state.draft.as_ref().map(|draft| draft.pins).unwrap_or_default();
     let needed = state.written.is_none() || wanted.differs || wanted.keys_changed || pins.any();

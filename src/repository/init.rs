@@ -1,6 +1,5 @@
 //! A new repository: the folders, the policy, and the unsigned drafts of the four top-level roles.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use super::follow::expiry;
 use super::layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS};
 use super::policy::{ADOPTED, Policy, TEMPLATE};
 use super::staged::draft_name;
-use crate::metadata::{MetaFile, Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
+use crate::metadata::{MetaFile, MetaMap, Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::Folder;
 
 /// Where the drafts of a repository wait that is being made.
@@ -109,7 +108,8 @@ fn first_drafts(
 ) -> Result<Vec<(String, Vec<u8>)>, RepositoryError> {
     let (root, targets) = (RoleName::root(), RoleName::targets());
     let (snapshot, timestamp) = (RoleName::snapshot(), RoleName::timestamp());
-    let meta = BTreeMap::from([(targets.metapath(), MetaFile::new(1))]);
+    let meta = MetaMap::of([(targets.metapath(), MetaFile::new(1))]);
+    let meta = meta.map_err(|reason| InputError::Canonical { what: snapshot.to_string(), reason })?;
     Ok(vec![
         draft(&root, Root::new(layout == Layout::Consistent, expiry(policy, &root, now)?))?,
         draft(&targets, Targets::new(expiry(policy, &targets, now)?))?,

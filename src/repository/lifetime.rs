@@ -1,14 +1,12 @@
 //! Drafts as such: expiry and versions set by hand, and drafts dropped.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 
 use super::Repository;
 use super::error::{InputError, RepositoryError};
 use super::layout::Layout;
 use super::staged::Pins;
-use crate::metadata::{MetaFile, RoleName, Root, Snapshot, Targets, Timestamp, time};
+use crate::metadata::{MetaFile, MetaMap, RoleName, Root, Snapshot, Targets, Timestamp, time};
 
 /// The highest version that can be chosen by hand: what a double-precision number holds exactly, for clients that
 /// read JSON into those, with room for the versions that follow.
@@ -136,7 +134,7 @@ impl Repository {
         let pins = Pins::default();
         let drafted = match role.as_str() {
             "root" => self.staged.root.set_draft(Root::new(consistent, expires), pins),
-            "snapshot" => self.staged.snapshot.set_draft(Snapshot::new(BTreeMap::new(), expires), pins),
+            "snapshot" => self.staged.snapshot.set_draft(Snapshot::new(MetaMap::new(), expires), pins),
             "timestamp" => self.staged.timestamp.set_draft(Timestamp::new(MetaFile::new(1), expires), pins),
             _ => match self.staged.read_bin(role).map(|_| self.staged.targets_mut(role))? {
                 Some(state) => {

@@ -280,7 +280,7 @@ impl Repository {
     fn with_revoked(&self, layout: Layout, names: &[String]) -> Result<Vec<String>, RepositoryError> {
         let listed = self.staged.snapshot.written.iter().flat_map(|snapshot| &snapshot.signed().meta);
         let files = listed.filter_map(|(path, file)| {
-            Some(layout.metadata_name(&RoleName::from_metapath(path)?, file.version))
+            Some(layout.metadata_name(&RoleName::from_metapath(&path)?, file.version))
         });
         let known: BTreeSet<&String> = names.iter().collect();
         let revoked = files.filter(|name| !known.contains(name));

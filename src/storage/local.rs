@@ -52,22 +52,31 @@ impl Folder {
     /// # Errors
     /// Where the folder cannot be read.
     pub fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        self.each_name(|name| names.push(name.to_owned()))?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Hands out the names that [`Folder::names`] lists, in no order.
+    ///
+    /// # Errors
+    /// As [`Folder::names`].
+    pub fn each_name(&self, mut take: impl FnMut(&str)) -> io::Result<()> {
         let entries = match fs::read_dir(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
         };
-        let mut names = Vec::new();
         for entry in entries {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 continue;
             }
             if let Some(name) = entry.file_name().to_str().filter(|name| !name.starts_with('.')) {
-                names.push(name.to_owned());
+                take(name);
             }
         }
-        names.sort_unstable();
-        Ok(names)
+        Ok(())
     }
 
     /// Returns the length of a file in bytes; `None` where there is no such plain file.

@@ -3,6 +3,7 @@
 use tuf::client::{
     ClientError, Code, FirstRoot, Limits, LocalMetadata, Mirrors, Repository, init, init_from_repository,
 };
+use tuf::metadata::MetaMap;
 use url::Url;
 
 use crate::simulator::{BASE, Client, Simulator, key, now, role};
@@ -32,7 +33,7 @@ fn a_rotated_snapshot_key_recovers_from_a_fast_forward() {
     client.refresh(&simulator).unwrap();
     simulator.next_root(|simulator| simulator.trust("snapshot", vec![key()], 1));
     simulator.targets.remove("gone");
-    simulator.snapshot.meta.clear();
+    simulator.snapshot.meta = MetaMap::new();
     simulator.targets.get_mut("targets").unwrap().version = 2;
     (simulator.snapshot.version, simulator.timestamp.version) = (2, 2);
     simulator.publish_all();

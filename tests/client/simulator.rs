@@ -15,8 +15,8 @@ use tuf::client::{
 };
 use tuf::crypto::{KeyType, PrivateKey, Signer};
 use tuf::metadata::{
-    Algorithm, DelegatedRole, Delegations, Extra, Hasher, KeyId, MetaFile, Metadata, RoleKeys, RoleName,
-    Root, Signature, Signed, Snapshot, SuccinctRoles, TargetFile, TargetPath, Targets, Timestamp,
+    Algorithm, DelegatedRole, Delegations, Extra, Hasher, KeyId, MetaFile, MetaMap, Metadata, RoleKeys,
+    RoleName, Root, Signature, Signed, Snapshot, SuccinctRoles, TargetFile, TargetPath, Targets, Timestamp,
 };
 use url::Url;
 
@@ -87,7 +87,7 @@ impl Simulator {
         let mut simulator = Self {
             root: Root::new(consistent_snapshot, later()),
             timestamp: Timestamp::new(MetaFile::new(1), later()),
-            snapshot: Snapshot::new(BTreeMap::new(), later()),
+            snapshot: Snapshot::new(MetaMap::new(), later()),
             targets: BTreeMap::from([("targets".to_owned(), Targets::new(later()))]),
             keys: BTreeMap::new(),
             listing: Listing::Versions,
@@ -166,7 +166,8 @@ impl Simulator {
         let targets = self.targets[name].clone();
         let bytes = self.sign(name, &targets);
         self.put(name, targets.version, bytes);
-        self.snapshot.meta.insert(role(name).metapath(), self.described(name, targets.version));
+        let described = self.described(name, targets.version);
+        self.snapshot.meta.insert(role(name).metapath(), described).unwrap();
     }
 
     /// Signs the snapshot and names it in the timestamp.

@@ -263,7 +263,7 @@ fn rejects_snapshot_that_drops_a_role() {
     simulator.publish_all();
     let client = Client::new(&simulator);
     client.refresh(&simulator).unwrap();
-    simulator.snapshot.meta.remove("a.json");
+    simulator.snapshot.meta.retain(|name| name != "a.json");
     (simulator.snapshot.version, simulator.timestamp.version) = (2, 2);
     simulator.publish_snapshot();
     simulator.publish_timestamp();

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use chrono::{DateTime, Duration, Utc};
 use tuf::crypto::{KeyType, PrivateKey, Signer};
 use tuf::metadata::{
-    DelegatedRole, Delegations, Extra, MetaFile, Metadata, RoleKeys, RoleName, Root, Signature, Signed,
-    Snapshot, Targets, Timestamp,
+    DelegatedRole, Delegations, Extra, MetaFile, MetaMap, Metadata, RoleKeys, RoleName, Root, Signature,
+    Signed, Snapshot, Targets, Timestamp,
 };
 use tuf::trusted_set::{Origin, TrustedMetadataSet};
 
@@ -100,6 +100,7 @@ impl Choices<'_> {
                 meta.insert(format!("{name}.json"), MetaFile::new(self.version()));
             }
         }
+        let meta = MetaMap::of(meta).expect("versions that can be read");
         let mut snapshot = Snapshot::new(meta, self.expires());
         snapshot.version = self.version();
         snapshot
@@ -142,7 +143,7 @@ struct Seen {
 
 fn seen(set: &TrustedMetadataSet) -> Seen {
     let versions = |snapshot: &Snapshot| {
-        snapshot.meta.iter().map(|(name, file)| (name.clone(), file.version)).collect::<BTreeMap<_, _>>()
+        snapshot.meta.iter().map(|(name, file)| (name.into_owned(), file.version)).collect::<BTreeMap<_, _>>()
     };
     Seen {
         root: set.root().version,

@@ -65,7 +65,7 @@ impl Standing {
                 set.verify_again(&role, &delegator).map_err(|error| told(role.as_str(), error))?;
                 continue;
             }
-            let listed = set.snapshot().and_then(|snapshot| snapshot.role(&role)).cloned();
+            let listed = set.snapshot().and_then(|snapshot| snapshot.role(&role));
             let name = layout.metadata_name(&role, listed.map_or(0, |file| file.version));
             let bytes = needed(&name)?;
             let targets =

@@ -202,7 +202,7 @@ impl<'a> Follower<'a> {
             if !matches!(counts.list_known(name, listed.version, place), None | Some(State::Lost)) {
                 continue;
             }
-            let role = RoleName::from_metapath(path).filter(RoleName::lists_targets);
+            let role = RoleName::from_metapath(&path).filter(RoleName::lists_targets);
             if let Some(role) = role {
                 counts.list(&role, listed.version, place);
                 unread.push((role, listed.version));
@@ -257,7 +257,7 @@ impl<'a> Follower<'a> {
             let named = delegations.roles().iter().map(|role| &role.name);
             pending.extend(named.filter(|role| matters(role)).cloned());
             if let Some(bins) = &delegations.succinct_roles {
-                let listed = snapshot.meta.keys().filter_map(|path| RoleName::from_metapath(path));
+                let listed = snapshot.meta.keys().filter_map(|path| RoleName::from_metapath(&path));
                 pending.extend(listed.filter(|role| matters(role) && bins.is_bin(role.as_str())));
             }
         }

@@ -24,6 +24,7 @@ use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets, Times
 use crate::storage::{Folder, ReadFiles};
 use crate::verify::Delegator;
 pub use drafts::{DraftPlan, draft_name, draft_of};
+use spent::Spent;
 pub use state::{AnyRole, Draft, Pins, RoleState, Saved};
 use state::{NOTE, repeats};
 use written::{Written, required};
@@ -69,8 +70,8 @@ pub struct Staged {
     targets: BTreeMap<RoleName, Arc<RoleState<Targets>>>,
     /// The hash bins that what is written delegates to.
     written_bins: Vec<BinSet>,
-    /// The highest version of each role, without root, whose name a versioned file has taken, by the role's file name.
-    spent: Arc<HashMap<Box<str>, u64>>,
+    /// The versions whose names are taken.
+    spent: Arc<Spent>,
     /// The names of the drafts' files.
     on_disk: BTreeSet<String>,
 }
@@ -99,9 +100,12 @@ impl Staged {
         let drafts = Folder::new(folder.file(DRAFTS));
         let mut on_disk: BTreeSet<String> = drafts.names().at(drafts.path())?.into_iter().collect();
         on_disk.retain(|name| !besides.contains(name));
-        // what is written and what is drafted of one role may both be large
-        let (written, read) = rayon::join(|| Written::read(&folder), || read_few(&drafts, &on_disk));
-        let written = written?;
+        // what is written and what is drafted of one role may both be large, and the files many
+        let (written, (read, spent)) = rayon::join(
+            || Written::read(&folder),
+            || (read_few(&drafts, &on_disk), spent::read_spent(&folder)),
+        );
+        let (written, spent) = (written?, spent?);
         let mut staged = Self {
             folder,
             drafts,
@@ -110,13 +114,10 @@ impl Staged {
             snapshot: RoleState::new(written.snapshot),
             targets: BTreeMap::new(),
             written_bins: written.bins,
-            spent: Arc::default(),
+            spent: Arc::new(spent),
             on_disk,
         };
         staged.root.draft = staged.read_draft(&RoleName::root(), &staged.root, 0)?;
-        if staged.layout() == Layout::Consistent {
-            staged.spent = Arc::new(staged.read_spent()?);
-        }
         let spent = staged.spent_version(&RoleName::snapshot())?;
         staged.snapshot.draft = staged.read_draft(&RoleName::snapshot(), &staged.snapshot, spent)?;
         staged.snapshot.floor = staged.snapshot.floor.max(spent);
@@ -256,12 +257,7 @@ impl Staged {
     /// Returns the bins of a set that the written snapshot lists.
     pub(super) fn listed_bins(&self, bins: &BinSet) -> Vec<RoleName> {
         let Some(snapshot) = &self.snapshot.written else { return Vec::new() };
-        let from = snapshot.signed().meta.range::<str, _>((Bound::Included(bins.prefix()), Bound::Unbounded));
-        from.map(|(path, _)| path)
-            .take_while(|path| path.starts_with(bins.prefix()))
-            .filter_map(|path| RoleName::from_metapath(path))
-            .filter(|role| bins.contains(role))
-            .collect()
+        bins.listed_by(snapshot.signed()).collect()
     }
 
     /// Reads the bins of all sets that the drafts in force delegate to.

@@ -8,39 +8,38 @@ use super::super::view::{Graph, View};
 use super::Staged;
 use super::drafts::draft_name;
 use crate::metadata::{Covered, MAX_NUMBER, Metadata, RoleName, Signed, Snapshot, Targets};
-use crate::storage::ReadFiles;
+use crate::storage::{Folder, ReadFiles};
 
 /// A file that a killed `write` has put: its bytes, and what they say.
 type PutFile<T> = (Vec<u8>, Metadata<T>);
 
-impl Staged {
-    /// Finds the versions that a killed `write` has given a file: it is never rewritten with other bytes.
-    pub(super) fn read_spent(&self) -> Result<HashMap<Box<str>, u64>, RepositoryError> {
-        let names = self.folder.names().at(self.folder.path())?;
-        let mut spent: HashMap<Box<str>, u64> = HashMap::with_capacity(names.len());
-        for name in names {
-            let Some((version, role)) = name.strip_suffix(".json").and_then(|stem| stem.split_once('.'))
-            else {
-                continue;
-            };
-            // the next root follows from the roots themselves
-            if role == "root"
-                || !version.bytes().all(|byte| byte.is_ascii_digit())
-                || version.starts_with('0')
-            {
-                continue;
-            }
-            let Some(version) = version.parse::<u64>().ok().filter(|version| *version < MAX_NUMBER) else {
-                continue;
-            };
-            match spent.get_mut(role) {
-                Some(highest) => *highest = version.max(*highest),
-                None => drop(spent.insert(role.into(), version)),
-            }
-        }
-        Ok(spent)
-    }
+/// The highest version of each role, without root, whose name a versioned file has taken, by the role's file name.
+pub(super) type Spent = HashMap<Box<str>, u64>;
 
+/// Finds the versions that a killed `write` has given a file: it is never rewritten with other bytes.
+pub(super) fn read_spent(folder: &Folder) -> Result<Spent, RepositoryError> {
+    let mut spent = Spent::new();
+    let take = |name: &str| {
+        let Some((version, role)) = name.strip_suffix(".json").and_then(|stem| stem.split_once('.')) else {
+            return;
+        };
+        // the next root follows from the roots themselves
+        if role == "root" || !version.bytes().all(|byte| byte.is_ascii_digit()) || version.starts_with('0') {
+            return;
+        }
+        let Some(version) = version.parse::<u64>().ok().filter(|version| *version < MAX_NUMBER) else {
+            return;
+        };
+        match spent.get_mut(role) {
+            Some(highest) => *highest = version.max(*highest),
+            None => drop(spent.insert(role.into(), version)),
+        }
+    };
+    folder.each_name(take).at(folder.path())?;
+    Ok(spent)
+}
+
+impl Staged {
     /// Returns the highest version of a role whose name a file has taken. In the plain layout that is the version of the
     /// file of a role that nothing written leads to.
     pub(super) fn spent_version(&self, role: &RoleName) -> Result<u64, RepositoryError> {
