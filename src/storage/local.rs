@@ -16,6 +16,9 @@ use super::ReadFiles;
 pub(super) const STAGING: &str = ".tuf-tmp";
 /// Up to this many files are synchronised one by one; above it the whole file system is, once.
 const FEW: usize = 16;
+/// How many bytes of a listing are read at once.
+#[cfg(target_os = "linux")]
+const LISTED: usize = 128 << 10;
 /// How often a lock that another process holds is tried again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
@@ -63,20 +66,15 @@ impl Folder {
     /// # Errors
     /// As [`Folder::names`].
     pub fn each_name(&self, mut take: impl FnMut(&str)) -> io::Result<()> {
-        let entries = match fs::read_dir(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                continue;
-            }
-            if let Some(name) = entry.file_name().to_str().filter(|name| !name.starts_with('.')) {
+        let shown = |name: &str, is_folder: bool| {
+            if !is_folder && !name.starts_with('.') {
                 take(name);
             }
+        };
+        match each_entry(&self.path, shown) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            listed => listed,
         }
-        Ok(())
     }
 
     /// Returns the length of a file in bytes; `None` where there is no such plain file.
@@ -340,6 +338,42 @@ fn sync_folders(mut folders: Vec<PathBuf>) -> io::Result<()> {
         return Ok(rustix::fs::syncfs(File::open(first)?)?);
     }
     folders.iter().try_for_each(|folder| File::open(folder)?.sync_all())
+}
+
+/// Hands out what is in a folder by name, without a copy of each name, and whether it is a folder. What is not named in
+/// UTF-8 is left out.
+#[cfg(target_os = "linux")]
+fn each_entry(path: &Path, mut take: impl FnMut(&str, bool)) -> io::Result<()> {
+    use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, statat};
+    let folder = open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut listed: Vec<u8> = Vec::with_capacity(LISTED);
+    let mut entries = RawDir::new(&folder, listed.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if matches!(name, "." | "..") {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                FileType::from_raw_mode(statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode)
+            }
+            known => known,
+        };
+        take(name, kind == FileType::Directory);
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn each_entry(path: &Path, mut take: impl FnMut(&str, bool)) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if let Some(name) = entry.file_name().to_str() {
+            take(name, entry.file_type()?.is_dir());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

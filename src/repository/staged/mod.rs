@@ -101,10 +101,8 @@ impl Staged {
         let mut on_disk: BTreeSet<String> = drafts.names().at(drafts.path())?.into_iter().collect();
         on_disk.retain(|name| !besides.contains(name));
         // what is written and what is drafted of one role may both be large, and the files many
-        let (written, (read, spent)) = rayon::join(
-            || Written::read(&folder),
-            || (read_few(&drafts, &on_disk), spent::read_spent(&folder)),
-        );
+        let (written, (read, spent)) =
+            rayon::join(|| Written::read(&folder), || (read_few(&drafts, &on_disk), Spent::read(&folder)));
         let (written, spent) = (written?, spent?);
         let mut staged = Self {
             folder,
@@ -560,7 +558,7 @@ impl Staged {
         self.on_disk.clear();
         let spent = Arc::make_mut(&mut self.spent);
         for (role, version) in written.iter().filter(|(role, _)| role.as_str() != "root") {
-            spent.insert(role.encoded().into_boxed_str(), *version);
+            spent.add(role, *version);
         }
         // bins without a draft are read when somebody asks, and what nobody delegates to is not read
         let graph = self.graph();
