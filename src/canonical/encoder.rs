@@ -13,11 +13,14 @@ struct Entry {
     whole: Range<usize>,
 }
 
-/// Where reading and writing have come to.
+/// Where reading and writing have come to. Canonical text is never longer than what it is of, so that it is written over
+/// what has been read: a large text needs no second buffer.
 pub(super) struct Encoder<'a, 'm> {
-    text: &'a [u8],
+    text: Vec<u8>,
+    /// Where reading has come to.
     at: usize,
-    out: Vec<u8>,
+    /// Where writing has come to; never beyond `at`.
+    end: usize,
     /// The members of all objects that are open, innermost last.
     entries: Vec<Entry>,
     /// The members of the outermost object whose places are asked for.
@@ -26,24 +29,42 @@ pub(super) struct Encoder<'a, 'm> {
 
 impl<'a, 'm> Encoder<'a, 'm> {
     /// Returns the canonical form of a text; notes where wanted members of the object that it is stand.
-    pub fn encode(text: &'a str, wanted: &'m mut [Member<'a>]) -> Result<Vec<u8>, CanonicalError> {
+    pub fn encode(text: String, wanted: &'m mut [Member<'a>]) -> Result<Vec<u8>, CanonicalError> {
         Self::encode_within(text, 0, wanted)
     }
 
     /// Encodes a text as [`Encoder::encode`] does that will stand within so many objects and arrays.
     pub fn encode_within(
-        text: &'a str,
+        text: String,
         depth: usize,
         wanted: &'m mut [Member<'a>],
     ) -> Result<Vec<u8>, CanonicalError> {
-        let out = Vec::with_capacity(text.len());
-        let mut encoder = Self { text: text.as_bytes(), at: 0, out, entries: Vec::new(), wanted };
+        let mut encoder = Self { text: text.into_bytes(), at: 0, end: 0, entries: Vec::new(), wanted };
         encoder.value(depth)?;
         encoder.white_space();
         if encoder.at != encoder.text.len() {
             return Err(encoder.expected("the end of the text"));
         }
-        Ok(encoder.out)
+        encoder.text.truncate(encoder.end);
+        Ok(encoder.text)
+    }
+
+    /// Writes bytes for as many or more that have been read.
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        self.text[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
+    }
+
+    /// Reads bytes and writes them as they are.
+    #[inline]
+    fn keep(&mut self, length: usize) {
+        // what is laid out already stays where it is
+        if self.end != self.at {
+            self.text.copy_within(self.at..self.at + length, self.end);
+        }
+        self.at += length;
+        self.end += length;
     }
 
     #[inline]
@@ -91,14 +112,12 @@ impl<'a, 'm> Encoder<'a, 'm> {
         if !self.text[self.at..].starts_with(word) {
             return Err(self.expected("true, false or null"));
         }
-        self.at += word.len();
-        self.out.extend_from_slice(word);
+        self.keep(word.len());
         Ok(())
     }
 
     fn array(&mut self, depth: usize) -> Result<(), CanonicalError> {
-        self.at += 1;
-        self.out.push(b'[');
+        self.keep(1);
         self.white_space();
         if self.peek() != Some(b']') {
             loop {
@@ -106,24 +125,21 @@ impl<'a, 'm> Encoder<'a, 'm> {
                 self.white_space();
                 match self.peek() {
                     Some(b',') => {
-                        self.at += 1;
-                        self.out.push(b',');
+                        self.keep(1);
                     }
                     Some(b']') => break,
                     _ => return Err(self.expected("',' or ']'")),
                 }
             }
         }
-        self.at += 1;
-        self.out.push(b']');
+        self.keep(1);
         Ok(())
     }
 
     fn object(&mut self, depth: usize) -> Result<(), CanonicalError> {
         let mine = self.entries.len();
-        self.at += 1;
-        self.out.push(b'{');
-        let start = self.out.len();
+        self.keep(1);
+        let start = self.end;
         self.white_space();
         if self.peek() != Some(b'}') {
             loop {
@@ -131,55 +147,43 @@ impl<'a, 'm> Encoder<'a, 'm> {
                 if self.peek() != Some(b'"') {
                     return Err(self.expected("a key in quotes"));
                 }
-                let from = self.out.len();
+                let from = self.end;
                 self.string()?;
-                let key = from + 1..self.out.len() - 1;
+                let key = from + 1..self.end - 1;
                 self.white_space();
                 if self.peek() != Some(b':') {
                     return Err(self.expected("':'"));
                 }
-                self.at += 1;
-                self.out.push(b':');
-                self.white_space();
-                let read = self.at;
+                self.keep(1);
                 self.value(depth + 1)?;
-                if depth == 0 {
-                    let name = &self.out[key.clone()];
-                    let wanted = self.wanted.iter_mut().find(|member| member.name.as_bytes() == name);
-                    if let Some(member) = wanted {
-                        member.read = Some(read..self.at);
-                    }
-                }
-                self.entries.push(Entry { key, whole: from..self.out.len() });
+                self.entries.push(Entry { key, whole: from..self.end });
                 self.white_space();
                 match self.peek() {
                     Some(b',') => {
-                        self.at += 1;
-                        self.out.push(b',');
+                        self.keep(1);
                     }
                     Some(b'}') => break,
                     _ => return Err(self.expected("',' or '}'")),
                 }
             }
         }
-        self.at += 1;
         self.sort_members(mine, start)?;
         if depth == 0 {
             for member in self.wanted.iter_mut() {
-                let is_it = |entry: &&Entry| self.out[entry.key.clone()] == *member.name.as_bytes();
+                let is_it = |entry: &&Entry| self.text[entry.key.clone()] == *member.name.as_bytes();
                 let entry = self.entries[mine..].iter().find(is_it);
                 // after the key its quote and the colon
-                member.written = entry.map(|entry| entry.key.end + 2..entry.whole.end);
+                member.place = entry.map(|entry| entry.key.end + 2..entry.whole.end);
             }
         }
         self.entries.truncate(mine);
-        self.out.push(b'}');
+        self.keep(1);
         Ok(())
     }
 
     /// Puts the members written since `start` into the order of their keys; their entries say where they stand then.
     fn sort_members(&mut self, mine: usize, start: usize) -> Result<(), CanonicalError> {
-        let out = &self.out;
+        let out = &self.text[..self.end];
         let order = |a: &Entry, b: &Entry| compare_keys(&out[a.key.clone()], &out[b.key.clone()]);
         let members = &mut self.entries[mine..];
         let sorted = members.is_sorted_by(|a, b| order(a, b).is_lt());
@@ -199,8 +203,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
                 let Entry { key, whole } = member;
                 (*key, *whole) = (to + 1..to + 1 + key.len(), to..to + whole.len());
             }
-            self.out.truncate(start);
-            self.out.extend_from_slice(&text);
+            self.text[start..self.end].copy_from_slice(&text);
         }
         Ok(())
     }
@@ -225,6 +228,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
             self.at = digits + 1;
             return Err(self.expected("no digit after a leading zero"));
         }
+        let length = self.at - start;
         let text = std::str::from_utf8(&self.text[start..self.at]).unwrap_or_default();
         if text.parse::<i64>().is_err() && text.parse::<u64>().is_err() {
             return Err(refused);
@@ -233,7 +237,8 @@ impl<'a, 'm> Encoder<'a, 'm> {
         if text == "-0" {
             return Err(refused);
         }
-        self.out.extend_from_slice(text.as_bytes());
+        self.at = start;
+        self.keep(length);
         Ok(())
     }
 
@@ -242,25 +247,21 @@ impl<'a, 'm> Encoder<'a, 'm> {
         let rest = &self.text[self.at..];
         let plain = 1 + plain_run(&rest[1..]);
         if rest.get(plain) == Some(&b'"') {
-            self.out.extend_from_slice(&rest[..=plain]);
-            self.at += plain + 1;
+            self.keep(plain + 1);
             return Ok(());
         }
-        self.at += 1;
-        self.out.push(b'"');
+        self.keep(1);
         loop {
             let rest = &self.text[self.at..];
             let plain = plain_run(rest);
-            self.out.extend_from_slice(&rest[..plain]);
-            self.at += plain;
+            self.keep(plain);
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => self.escape()?,
                 _ => return Err(self.expected("the end of the string")),
             }
         }
-        self.at += 1;
-        self.out.push(b'"');
+        self.keep(1);
         Ok(())
     }
 
@@ -283,7 +284,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
 
     fn escaped(&mut self, bytes: &[u8]) -> Result<(), CanonicalError> {
         self.at += 2;
-        self.out.extend_from_slice(bytes);
+        self.write(bytes);
         Ok(())
     }
 
@@ -306,9 +307,9 @@ impl<'a, 'm> Encoder<'a, 'm> {
         };
         self.at += length;
         match character {
-            '"' => self.out.extend_from_slice(b"\\\""),
-            '\\' => self.out.extend_from_slice(b"\\\\"),
-            _ => self.out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            '"' => self.write(b"\\\""),
+            '\\' => self.write(b"\\\\"),
+            _ => self.write(character.encode_utf8(&mut [0; 4]).as_bytes()),
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Canonical text laid out for people and version control.
 
+use std::io::{self, Write};
+
 use super::plain_run;
 
 /// Lays canonical text out for people and version control: one member a line, indented by one space, a
@@ -10,21 +12,55 @@ pub fn pretty(canonical: &[u8]) -> Vec<u8> {
     pretty_parts(&[canonical])
 }
 
+/// So much is laid out before it is written.
+const PIECE: usize = 128 << 10;
+
 /// Lays canonical text out as [`pretty`] does that comes in parts, cut where one value or mark ends and the next one starts,
 /// but not behind an opening bracket.
 pub fn pretty_parts(parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     // a target's entry grows by about a quarter
     let mut out = Vec::with_capacity(length + length / 3 + 64);
-    let mut depth = 0;
-    for part in parts {
-        lay_out(part, &mut depth, &mut out);
-    }
-    out.push(b'\n');
+    // memory takes everything
+    let _ = lay_out_all(parts, &mut out, &mut |_| Ok(()));
     out
 }
 
-fn lay_out(canonical: &[u8], depth: &mut usize, out: &mut Vec<u8>) {
+/// Lays canonical text out as [`pretty_parts`] does and writes it piece by piece.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn write_pretty_parts(parts: &[&[u8]], to: &mut dyn Write) -> io::Result<()> {
+    let mut write = |piece: &mut Vec<u8>| {
+        let written = to.write_all(piece);
+        piece.clear();
+        written
+    };
+    let mut piece = Vec::with_capacity(2 * PIECE);
+    lay_out_all(parts, &mut piece, &mut write)?;
+    write(&mut piece)
+}
+
+fn lay_out_all(
+    parts: &[&[u8]],
+    out: &mut Vec<u8>,
+    full: &mut impl FnMut(&mut Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut depth = 0;
+    for part in parts {
+        lay_out(part, &mut depth, out, full)?;
+    }
+    out.push(b'\n');
+    Ok(())
+}
+
+/// Lays a part out; calls `full` whenever there is a piece or more.
+fn lay_out(
+    canonical: &[u8],
+    depth: &mut usize,
+    out: &mut Vec<u8>,
+    full: &mut impl FnMut(&mut Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
     let mut rest = canonical;
     let newline = |out: &mut Vec<u8>, depth: usize| {
         out.push(b'\n');
@@ -52,11 +88,15 @@ fn lay_out(canonical: &[u8], depth: &mut usize, out: &mut Vec<u8>) {
             b',' => {
                 out.push(b',');
                 newline(out, *depth);
+                if out.len() >= PIECE {
+                    full(out)?;
+                }
             }
             b':' => out.extend_from_slice(b": "),
             _ => out.push(*byte),
         }
     }
+    Ok(())
 }
 
 /// Writes a string, from behind its first quote on, and returns what follows it.

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use encoder::{Encoder, meant};
 pub use layout::pretty;
-pub(crate) use layout::pretty_parts;
+pub(crate) use layout::{pretty_parts, write_pretty_parts};
 pub(crate) use scan::{Scanner, member};
 
 /// The deepest nesting of objects and arrays that is read.
@@ -75,7 +75,7 @@ pub enum CanonicalError {
 /// # Errors
 /// [`CanonicalError`] where the text is not JSON or has no canonical form.
 pub fn from_json(text: &[u8]) -> Result<Vec<u8>, CanonicalError> {
-    Encoder::encode(checked(text)?, &mut [])
+    Encoder::encode(checked(text.to_vec())?, &mut [])
 }
 
 /// Reads a JSON text whole, and finds some members of the object that it is.
@@ -83,52 +83,51 @@ pub fn from_json(text: &[u8]) -> Result<Vec<u8>, CanonicalError> {
 /// # Errors
 /// As [`from_json`], wherever in the text the fault is.
 pub fn members_from_json<'a, const N: usize>(
-    text: &'a [u8],
+    text: Vec<u8>,
     names: [&'a str; N],
 ) -> Result<Members<'a, N>, CanonicalError> {
-    let text = checked(text)?;
-    let mut members = names.map(|name| Member { name, read: None, written: None });
-    let canonical = Encoder::encode(text, &mut members)?;
-    Ok(Members { text, canonical, members })
+    let mut members = names.map(|name| Member { name, place: None });
+    let canonical = Encoder::encode(checked(text)?, &mut members)?;
+    Ok(Members { canonical, members })
 }
 
-fn checked(text: &[u8]) -> Result<&str, CanonicalError> {
-    std::str::from_utf8(text)
-        .map_err(|error| CanonicalError::Syntax { offset: error.valid_up_to(), expected: "UTF-8" })
+fn checked(text: Vec<u8>) -> Result<String, CanonicalError> {
+    String::from_utf8(text).map_err(|error| CanonicalError::Syntax {
+        offset: error.utf8_error().valid_up_to(),
+        expected: "UTF-8",
+    })
 }
 
 /// Members of an object that was read whole.
 pub struct Members<'a, const N: usize> {
-    text: &'a str,
     canonical: Vec<u8>,
     members: [Member<'a>; N],
 }
 
-/// One of them: where its value stands in the text and in the canonical form.
+/// One of them: where its value stands in the canonical form.
 struct Member<'a> {
     name: &'a str,
-    read: Option<Range<usize>>,
-    written: Option<Range<usize>>,
+    place: Option<Range<usize>>,
 }
 
-impl<'a, const N: usize> Members<'a, N> {
-    /// Returns the value of a member as it stands in the text; `None` where there is no such member.
-    pub fn text(&self, name: &str) -> Option<&'a str> {
-        self.text.get(self.find(name)?.read.clone()?)
+impl<const N: usize> Members<'_, N> {
+    /// Returns the value of a member in canonical form; `None` where there is no such member.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.canonical.get(self.place(name)?)
     }
 
-    /// Returns the value of a member in canonical form; `None` where there is no such member.
-    pub fn into_canonical(self, name: &str) -> Option<Bytes> {
-        let range = self.find(name)?.written.clone()?;
+    /// Returns the value of a member as [`Members::get`] does, to be kept.
+    pub fn take(self, name: &str) -> Option<Bytes> {
+        let place = self.place(name)?;
         // what is kept may be one of many, and what is large costs as much to copy
-        match self.canonical.get(range.clone())? {
+        match self.canonical.get(place.clone())? {
             few if few.len() <= FEW_BYTES => Some(Bytes::copy_from_slice(few)),
-            _ => Some(Bytes::from(self.canonical).slice(range)),
+            _ => Some(Bytes::from(self.canonical).slice(place)),
         }
     }
 
-    fn find(&self, name: &str) -> Option<&Member<'a>> {
-        self.members.iter().find(|member| member.name == name)
+    fn place(&self, name: &str) -> Option<Range<usize>> {
+        self.members.iter().find(|member| member.name == name)?.place.clone()
     }
 }
 
@@ -147,7 +146,7 @@ pub(crate) fn from_value_within<T: Serialize + ?Sized>(
 ) -> Result<Vec<u8>, CanonicalError> {
     let text = serde_json::to_vec(value)
         .map_err(|_| CanonicalError::Syntax { offset: 0, expected: "a value that JSON can express" })?;
-    Encoder::encode_within(checked(&text)?, depth, &mut [])
+    Encoder::encode_within(checked(text)?, depth, &mut [])
 }
 
 /// Writes a string in canonical form.
@@ -291,8 +290,9 @@ mod tests {
     #[test]
     fn only_members_of_the_outermost_object_are_found() {
         for text in ["{\"a\": {\"b\": 1}}", "[{\"b\": 1}]", "{\"a\": [{\"b\": 1}]}", "\"b\""] {
-            let members = members_from_json(text.as_bytes(), ["b"]).unwrap();
-            assert_eq!((members.text("b"), members.into_canonical("b")), (None, None), "{text}");
+            let members = members_from_json(text.as_bytes().to_vec(), ["b"]).unwrap();
+            assert_eq!(members.get("b"), None, "{text}");
+            assert_eq!(members.take("b"), None, "{text}");
         }
     }
 
@@ -361,12 +361,11 @@ mod tests {
             let backwards: Vec<String> = members.iter().rev().cloned().collect();
             for members in [members, backwards] {
                 let text = format!("{{{}}}", members.join(", "));
-                let members = members_from_json(text.as_bytes(), [&*name]).unwrap();
+                let members = members_from_json(text.into_bytes(), [&*name]).unwrap();
                 // a name that must be escaped is not looked for
                 let expected = (!name.contains('"')).then(|| from_value(&value).unwrap());
-                let read = members.text(&name).map(|text| from_json(text.as_bytes()).unwrap());
-                prop_assert_eq!(&read, &expected);
-                prop_assert_eq!(members.into_canonical(&name).map(Vec::from), expected);
+                prop_assert_eq!(members.get(&name).map(<[u8]>::to_vec), expected.clone());
+                prop_assert_eq!(members.take(&name).map(Vec::from), expected);
             }
         }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -129,32 +130,40 @@ impl<T: Signed> Metadata<T> {
     /// # Errors
     /// [`ParseError`] where the bytes are not metadata of this kind.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ParseError> {
-        Self::from_bytes_with(bytes, "").map(|(metadata, _)| metadata)
+        Self::from_file(bytes.to_vec())
+    }
+
+    /// Reads metadata from JSON that nobody needs any more.
+    ///
+    /// # Errors
+    /// As [`Metadata::from_bytes`].
+    pub fn from_file(file: Vec<u8>) -> Result<Self, ParseError> {
+        Self::from_file_with(file, "").map(|(metadata, _)| metadata)
     }
 
     /// Reads metadata from JSON, and the text of one more member beside `signatures` and `signed`; a draft's notes.
     ///
     /// # Errors
     /// As [`Metadata::from_bytes`].
-    pub fn from_bytes_with<'b>(
-        bytes: &'b [u8],
-        note: &'b str,
-    ) -> Result<(Self, Option<&'b str>), ParseError> {
+    pub fn from_file_with(file: Vec<u8>, note: &str) -> Result<(Self, Option<Vec<u8>>), ParseError> {
         let malformed = |reason: String| ParseError::Malformed { kind: T::TYPE, reason };
         let json = |error: serde_json::Error| malformed(error.to_string());
         // the whole is checked for duplicate keys, floats and depth before anything else reads it
-        let envelope = canonical::members_from_json(bytes, ["signatures", "signed", note])?;
-        let note = envelope.text(note);
+        let envelope = canonical::members_from_json(file, ["signatures", "signed", note])?;
         let missing = |name: &str| malformed(format!("'{name}' is missing"));
-        let raw = envelope.text("signed").ok_or_else(|| missing("signed"))?;
-        let signatures = envelope.text("signatures").ok_or_else(|| missing("signatures"))?;
-        let signatures: Vec<Signature> = serde_json::from_str(signatures).map_err(json)?;
-        let canonical = envelope.into_canonical("signed").ok_or_else(|| missing("signed"))?;
-        let signed = match T::read(raw, &canonical) {
+        if envelope.get("signed").is_none() {
+            return Err(missing("signed"));
+        }
+        let signatures = envelope.get("signatures").ok_or_else(|| missing("signatures"))?;
+        let signatures: Vec<Signature> =
+            serde_json::from_slice(&canonical::as_json(signatures)).map_err(json)?;
+        let note = envelope.get(note).map(|note| canonical::as_json(note).into_owned());
+        let canonical = envelope.take("signed").ok_or_else(|| missing("signed"))?;
+        let signed = match T::read(&canonical) {
             Ok(signed) => signed,
             Err(error) => {
                 // metadata from before 1.0 is told apart from broken metadata
-                check_spec_version(&spec_version::<T>(raw)?)?;
+                check_spec_version(&spec_version::<T>(&canonical)?)?;
                 return Err(json(error));
             }
         };
@@ -169,7 +178,7 @@ impl<T: Signed> Metadata<T> {
     /// As [`Metadata::from_bytes`].
     pub fn from_signed_bytes(signed: &[u8]) -> Result<Self, ParseError> {
         let json = canonical::as_json(signed);
-        Self::from_bytes(&[b"{\"signatures\":[],\"signed\":", &*json, b"}"].concat())
+        Self::from_file([b"{\"signatures\":[],\"signed\":", &*json, b"}"].concat())
     }
 
     /// Checks what the types do not say: whether a file of it could be read.
@@ -225,14 +234,14 @@ impl<T: Signed> Metadata<T> {
     /// # Errors
     /// [`CanonicalError`] where a signature's unknown members hold what canonical JSON refuses.
     pub fn to_bytes(&self) -> Result<Vec<u8>, CanonicalError> {
-        self.to_bytes_with(None)
+        Ok(self.file(None)?.to_bytes())
     }
 
-    /// Writes the file with one more member beside `signatures` and `signed`; a draft's notes.
+    /// Returns the file with one more member beside `signatures` and `signed`, a draft's notes, to be laid out.
     ///
     /// # Errors
     /// As [`Metadata::to_bytes`].
-    pub fn to_bytes_with(&self, note: Option<(&str, &serde_json::Value)>) -> Result<Vec<u8>, CanonicalError> {
+    pub fn file(&self, note: Option<(&str, &serde_json::Value)>) -> Result<FileText, CanonicalError> {
         let mut text = b"{".to_vec();
         if let Some((name, value)) = note {
             text.extend_from_slice(&canonical::from_value(name)?);
@@ -243,18 +252,40 @@ impl<T: Signed> Metadata<T> {
         text.extend_from_slice(b"\"signatures\":");
         text.extend_from_slice(&canonical::from_value(&self.signatures)?);
         text.extend_from_slice(b",\"signed\":");
-        Ok(canonical::pretty_parts(&[&text, &self.canonical, b"}"]))
+        Ok(FileText { head: text, signed: self.canonical.clone() })
+    }
+}
+
+/// A metadata file that is not laid out yet.
+#[derive(Debug, Clone)]
+pub struct FileText {
+    head: Vec<u8>,
+    signed: Bytes,
+}
+
+impl FileText {
+    /// Lays it out in memory.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        canonical::pretty_parts(&[&self.head, &self.signed, b"}"])
+    }
+
+    /// Lays it out while it is written.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write_to(&self, to: &mut dyn Write) -> io::Result<()> {
+        canonical::write_pretty_parts(&[&self.head, &self.signed, b"}"], to)
     }
 }
 
 /// Reads `spec_version` alone.
-fn spec_version<T: Signed>(raw: &str) -> Result<String, ParseError> {
+fn spec_version<T: Signed>(canonical: &[u8]) -> Result<String, ParseError> {
     #[derive(Deserialize)]
     struct Only {
         #[serde(default)]
         spec_version: Option<String>,
     }
-    let only: Only = serde_json::from_str(raw)
+    let only: Only = serde_json::from_slice(&canonical::as_json(canonical))
         .map_err(|error| ParseError::Malformed { kind: T::TYPE, reason: error.to_string() })?;
     Ok(only.spec_version.unwrap_or_default())
 }

@@ -16,7 +16,7 @@ pub mod time;
 
 use serde::{Deserialize, Deserializer};
 
-pub use envelope::{Covered, Metadata, ParseError, Proofs, Signature};
+pub use envelope::{Covered, FileText, Metadata, ParseError, Proofs, Signature};
 pub(crate) use hashes::digits;
 pub use hashes::{Algorithm, Hasher, Hashes, MetaFile, Mismatch};
 pub use key::{Key, KeyId};

@@ -36,13 +36,12 @@ pub trait Signed: Serialize + for<'de> Deserialize<'de> + Clone + PartialEq {
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
-    /// Reads the model from JSON text, whose canonical form may be kept.
+    /// Reads the model from canonical text, which may be kept.
     ///
     /// # Errors
     /// Where the text is not what the specification describes.
-    fn read(raw: &str, canonical: &Bytes) -> Result<Self, serde_json::Error> {
-        let _ = canonical;
-        serde_json::from_str(raw)
+    fn read(canonical: &Bytes) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(&canonical::as_json(canonical))
     }
     /// Puts the model into canonical form, which may be kept.
     ///
@@ -318,8 +317,10 @@ signed!(
         false => Err("'targets.json' is missing in 'meta'".to_owned()),
     },
     // the files stay in the text
-    fn read(raw: &str, canonical: &Bytes) -> Result<Self, serde_json::Error> {
-        let Some((files, head)) = MetaMap::taken_from(canonical)? else { return serde_json::from_str(raw) };
+    fn read(canonical: &Bytes) -> Result<Self, serde_json::Error> {
+        let Some((files, head)) = MetaMap::taken_from(canonical)? else {
+            return serde_json::from_slice(&canonical::as_json(canonical));
+        };
         Ok(Self { meta: files, ..serde_json::from_slice(&canonical::as_json(&head))? })
     },
     fn into_canonical(mut self) -> Result<(Self, Bytes), CanonicalError> {

@@ -81,8 +81,10 @@ signed!(
     "targets",
     |targets: &Targets| targets.delegations.as_ref().map_or(Ok(()), Delegations::check),
     // the files stay in the text
-    fn read(raw: &str, canonical: &Bytes) -> Result<Self, serde_json::Error> {
-        let Some((files, head)) = TargetMap::taken_from(canonical)? else { return serde_json::from_str(raw) };
+    fn read(canonical: &Bytes) -> Result<Self, serde_json::Error> {
+        let Some((files, head)) = TargetMap::taken_from(canonical)? else {
+            return serde_json::from_slice(&canonical::as_json(canonical));
+        };
         Ok(Self { targets: files, ..serde_json::from_slice(&canonical::as_json(&head))? })
     },
     fn into_canonical(mut self) -> Result<(Self, Bytes), CanonicalError> {

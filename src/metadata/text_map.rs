@@ -36,6 +36,11 @@ pub trait Listed: Serialize + for<'de> Deserialize<'de> + fmt::Debug {
     fn write_usual(&self, to: &mut Vec<u8>) -> bool;
 }
 
+/// Around entries of so many bytes there is room for the rest of what is signed.
+const LARGE: usize = 1 << 20;
+/// How many bytes of it there are before and behind the entries.
+const ROOM: usize = 4 << 10;
+
 /// Values by name, sorted by name.
 pub struct TextMap<V> {
     /// Canonical text that has the entries somewhere, one after the other.
@@ -127,10 +132,24 @@ impl<V: Listed> TextMap<V> {
     ///
     /// # Errors
     /// [`CanonicalError`] where the whole is too long.
-    pub(super) fn put_into(&self, signed: &[u8]) -> Result<(Bytes, Self), CanonicalError> {
+    pub(super) fn put_into(mut self, signed: &[u8]) -> Result<(Bytes, Self), CanonicalError> {
         let object = canonical::member(signed, V::MEMBER).unwrap_or(0);
-        let entries = self.entries();
         let (before, after) = signed.split_at((object + 1).min(signed.len()));
+        let entries = self.entries();
+        place(entries.end + after.len()).ok_or_else(too_long)?;
+        if let Some(start) = entries.start.checked_sub(before.len()) {
+            // around entries that nobody else holds there is room
+            match std::mem::take(&mut self.text).try_into_mut() {
+                Ok(mut text) => {
+                    text.truncate(entries.end);
+                    text.extend_from_slice(after);
+                    text[start..entries.start].copy_from_slice(before);
+                    self.text = text.freeze();
+                    return Ok((self.text.slice(start..), self));
+                }
+                Err(text) => self.text = text,
+            }
+        }
         let mut whole = Vec::with_capacity(signed.len() + entries.len());
         whole.extend_from_slice(before);
         whole.extend_from_slice(&self.text[entries.clone()]);
@@ -285,9 +304,12 @@ impl<V: Listed> TextMap<V> {
     /// Copies the entries with some put in place, sorted by name; one without text is left out.
     fn with(&self, changes: &[(&str, &[u8])]) -> Result<Self, CanonicalError> {
         let new: usize = changes.iter().map(|(_, text)| text.len() + 1).sum();
-        let mut text = Vec::with_capacity(self.entries().len() + new + 3);
+        let length = self.entries().len() + new;
+        // what is large is not copied again when the rest of what is signed comes around it
+        let room = if length >= LARGE { ROOM } else { 1 };
+        let mut text = Vec::with_capacity(length + 2 * room + 1);
         let mut places = Vec::with_capacity(self.places.len() + changes.len());
-        text.push(b'{');
+        text.resize(room, b'{');
         let mut from = 0;
         for (name, entry) in changes {
             let (index, found) = self.find_from(from, name);
@@ -305,7 +327,7 @@ impl<V: Listed> TextMap<V> {
             text.pop();
         }
         text.push(b'}');
-        Ok(Self { text: text.into_boxed_slice().into(), places: places.into(), values: PhantomData })
+        Ok(Self { text: text.into(), places: places.into(), values: PhantomData })
     }
 
     /// Copies entries that follow one another, each with a comma behind it.

@@ -202,7 +202,7 @@ fn published<T: Signed>(role: &RoleName, live: &Published, layout: Layout) -> Op
         _ => layout.metadata_name(role, live.versions.version(role)?),
     };
     let bytes = live.folder.read(&name, MAX_METADATA).ok()??;
-    Metadata::from_bytes(&bytes).ok().map(Metadata::into_signed)
+    Metadata::from_file(bytes).ok().map(Metadata::into_signed)
 }
 
 fn root_differences(names: &KeyNames, old: Option<&Root>, new: &Root) -> Vec<String> {

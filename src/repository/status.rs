@@ -360,5 +360,5 @@ impl Live {
 
 pub(super) fn live_file<T: Signed>(folder: &Folder, name: &str) -> Option<T> {
     let bytes = folder.read(name, MAX_METADATA).ok()??;
-    Metadata::from_bytes(&bytes).ok().map(Metadata::into_signed)
+    Metadata::from_file(bytes).ok().map(Metadata::into_signed)
 }

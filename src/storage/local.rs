@@ -262,8 +262,16 @@ impl Batch<'_> {
     /// # Errors
     /// Where it cannot be written.
     pub fn fill(&self, bytes: &[u8]) -> io::Result<PathBuf> {
+        self.fill_with(|file| file.write_all(bytes))
+    }
+
+    /// Makes a file that somebody writes; hand it to [`Batch::place`]. May be called from many threads.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn fill_with(&self, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<PathBuf> {
         let (path, mut file) = self.create()?;
-        file.write_all(bytes)?;
+        write(&mut file)?;
         Ok(path)
     }
 

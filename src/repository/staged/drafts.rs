@@ -8,7 +8,7 @@ use super::super::error::{AtPath, InputError, RepositoryError};
 use super::super::layout::{DRAFTS, MAX_METADATA, STAGED};
 use super::Staged;
 use super::state::{AnyRole, Saved};
-use crate::metadata::RoleName;
+use crate::metadata::{FileText, RoleName};
 use crate::storage::ReadFiles;
 
 /// Changes to the drafts folder.
@@ -92,12 +92,12 @@ impl Staged {
             std::fs::create_dir_all(self.drafts.path()).at(self.drafts.path())?;
             let mut batch = self.drafts.batch().at(self.drafts.path())?;
             let made = plan.put.par_iter().map(|(name, role)| {
-                let bytes = self.draft_file(role)?.unwrap_or_default();
-                let filled = batch.fill(&bytes).at(self.drafts.file(name))?;
-                Ok((filled, name))
+                let Some(draft) = self.draft_file(role)? else { return Ok(None) };
+                let filled = batch.fill_with(|file| draft.write_to(file)).at(self.drafts.file(name))?;
+                Ok(Some((filled, name)))
             });
             let made: Vec<_> = made.collect::<Result<_, RepositoryError>>()?;
-            for (filled, name) in made {
+            for (filled, name) in made.into_iter().flatten() {
                 batch.place(filled, name);
             }
             batch.commit().at(self.drafts.path())?;
@@ -113,11 +113,11 @@ impl Staged {
         if self.drafts.length(name).at(self.drafts.file(name))?.is_none_or(|length| length < signed) {
             return Ok(false);
         }
-        Ok(self.draft_on_disk(name)? == self.draft_file(role)?)
+        Ok(self.draft_on_disk(name)? == self.draft_file(role)?.map(|draft| draft.to_bytes()))
     }
 
-    /// Returns the draft of a role as its file.
-    fn draft_file(&self, role: &RoleName) -> Result<Option<Vec<u8>>, RepositoryError> {
+    /// Returns the draft of a role as its file, to be laid out.
+    fn draft_file(&self, role: &RoleName) -> Result<Option<FileText>, RepositoryError> {
         let file = self.role(role).map_or(Ok(None), AnyRole::draft_file);
         Ok(file.map_err(|reason| InputError::Canonical { what: format!("the draft of '{role}'"), reason })?)
     }

@@ -36,8 +36,8 @@ fn read_draft<T: Signed>(drafts: &Folder, name: &str) -> ReadDraft<T> {
     let Some(bytes) = drafts.read(name, MAX_METADATA).at(drafts.file(name))? else { return Ok(None) };
     let refused = |reason| RepositoryError::Refused { file: format!("{STAGED}/{DRAFTS}/{name}"), reason };
     let (metadata, note) =
-        Metadata::<T>::from_bytes_with(&bytes, NOTE).map_err(|error| refused(Refusal::Unreadable(error)))?;
-    Ok(Some((metadata, Pins::of_note(note))))
+        Metadata::<T>::from_file_with(bytes, NOTE).map_err(|error| refused(Refusal::Unreadable(error)))?;
+    Ok(Some((metadata, Pins::of_note(note.as_deref()))))
 }
 
 /// Up to so many drafts are read at the same time as what is written.

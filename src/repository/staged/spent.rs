@@ -115,7 +115,7 @@ impl Staged {
         }
         let name = draft_name(role);
         let bytes = self.folder.read(&name, MAX_METADATA).at(self.folder.file(&name))?;
-        let put = bytes.and_then(|bytes| Metadata::<Targets>::from_bytes(&bytes).ok());
+        let put = bytes.and_then(|bytes| Metadata::<Targets>::from_file(bytes).ok());
         Ok(put.map_or(0, |put| put.signed().version))
     }
 

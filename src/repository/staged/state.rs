@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::canonical::CanonicalError;
-use crate::metadata::{Covered, KeyId, Metadata, Signature, Signed};
+use crate::metadata::{Covered, FileText, KeyId, Metadata, Signature, Signed};
 
 /// The member of a draft's file, beside `signatures` and `signed`, that holds its [`Pins`].
 pub(super) const NOTE: &str = "draft";
@@ -38,8 +38,8 @@ impl Pins {
     }
 
     /// Reads the note beside a draft's metadata; a draft without one has nothing pinned.
-    pub(super) fn of_note(note: Option<&str>) -> Self {
-        note.and_then(|note| serde_json::from_str(note).ok()).unwrap_or_default()
+    pub(super) fn of_note(note: Option<&[u8]>) -> Self {
+        note.and_then(|note| serde_json::from_slice(note).ok()).unwrap_or_default()
     }
 }
 
@@ -200,11 +200,11 @@ pub trait AnyRole {
     /// # Errors
     /// [`CanonicalError`] where a signature's unknown members hold what canonical JSON refuses.
     fn draft_as_written(&self) -> Result<Option<Vec<u8>>, CanonicalError>;
-    /// Returns the draft as its file in the drafts folder.
+    /// Returns the draft as its file in the drafts folder, to be laid out.
     ///
     /// # Errors
     /// As [`AnyRole::draft_as_written`].
-    fn draft_file(&self) -> Result<Option<Vec<u8>>, CanonicalError>;
+    fn draft_file(&self) -> Result<Option<FileText>, CanonicalError>;
     /// Returns what of the draft is set by hand.
     fn pins(&self) -> Pins;
     /// Drops the draft.
@@ -270,10 +270,10 @@ impl<T: Signed> AnyRole for RoleState<T> {
         self.draft.as_ref().map(|draft| draft.metadata.to_bytes()).transpose()
     }
 
-    fn draft_file(&self) -> Result<Option<Vec<u8>>, CanonicalError> {
+    fn draft_file(&self) -> Result<Option<FileText>, CanonicalError> {
         let Some(draft) = &self.draft else { return Ok(None) };
         let pins = draft.pins.to_value();
-        draft.metadata.to_bytes_with(pins.as_ref().map(|pins| (NOTE, pins))).map(Some)
+        draft.metadata.file(pins.as_ref().map(|pins| (NOTE, pins))).map(Some)
     }
 
     fn pins(&self) -> Pins {

@@ -93,7 +93,7 @@ pub(super) fn required<T: Signed>(folder: &Folder, name: &str) -> Result<Metadat
 fn read_written<T: Signed>(folder: &Folder, name: &str) -> Result<Option<Metadata<T>>, RepositoryError> {
     let Some(bytes) = folder.read(name, MAX_METADATA).at(folder.file(name))? else { return Ok(None) };
     let refused = |reason| RepositoryError::Refused { file: format!("{STAGED}/{name}"), reason };
-    Metadata::from_bytes(&bytes).map(Some).map_err(|error| refused(Refusal::Unreadable(error)))
+    Metadata::from_file(bytes).map(Some).map_err(|error| refused(Refusal::Unreadable(error)))
 }
 
 /// Reads when a role's metadata expires, and nothing else of it.
