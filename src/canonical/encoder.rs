@@ -11,6 +11,8 @@ const SPACES: u64 = 0x2020_2020_2020_2020;
 struct Entry {
     key: Range<usize>,
     whole: Range<usize>,
+    /// Nothing in the key is escaped.
+    plain: bool,
 }
 
 /// Where reading and writing have come to. Canonical text is never longer than what it is of, so that it is written over
@@ -56,6 +58,14 @@ impl<'a, 'm> Encoder<'a, 'm> {
         self.end += bytes.len();
     }
 
+    /// Reads a mark and writes it.
+    #[inline]
+    fn mark(&mut self) {
+        self.text[self.end] = self.text[self.at];
+        self.at += 1;
+        self.end += 1;
+    }
+
     /// Reads bytes and writes them as they are.
     #[inline]
     fn keep(&mut self, length: usize) {
@@ -99,7 +109,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
         match self.peek() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
-            Some(b'"') => self.string(),
+            Some(b'"') => self.string().map(drop),
             Some(b'-' | b'0'..=b'9') => self.integer(),
             Some(b't') => self.literal(b"true"),
             Some(b'f') => self.literal(b"false"),
@@ -117,7 +127,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
     }
 
     fn array(&mut self, depth: usize) -> Result<(), CanonicalError> {
-        self.keep(1);
+        self.mark();
         self.white_space();
         if self.peek() != Some(b']') {
             loop {
@@ -125,20 +135,20 @@ impl<'a, 'm> Encoder<'a, 'm> {
                 self.white_space();
                 match self.peek() {
                     Some(b',') => {
-                        self.keep(1);
+                        self.mark();
                     }
                     Some(b']') => break,
                     _ => return Err(self.expected("',' or ']'")),
                 }
             }
         }
-        self.keep(1);
+        self.mark();
         Ok(())
     }
 
     fn object(&mut self, depth: usize) -> Result<(), CanonicalError> {
         let mine = self.entries.len();
-        self.keep(1);
+        self.mark();
         let start = self.end;
         self.white_space();
         if self.peek() != Some(b'}') {
@@ -148,19 +158,19 @@ impl<'a, 'm> Encoder<'a, 'm> {
                     return Err(self.expected("a key in quotes"));
                 }
                 let from = self.end;
-                self.string()?;
+                let plain = self.string()?;
                 let key = from + 1..self.end - 1;
                 self.white_space();
                 if self.peek() != Some(b':') {
                     return Err(self.expected("':'"));
                 }
-                self.keep(1);
+                self.mark();
                 self.value(depth + 1)?;
-                self.entries.push(Entry { key, whole: from..self.end });
+                self.entries.push(Entry { key, whole: from..self.end, plain });
                 self.white_space();
                 match self.peek() {
                     Some(b',') => {
-                        self.keep(1);
+                        self.mark();
                     }
                     Some(b'}') => break,
                     _ => return Err(self.expected("',' or '}'")),
@@ -177,14 +187,17 @@ impl<'a, 'm> Encoder<'a, 'm> {
             }
         }
         self.entries.truncate(mine);
-        self.keep(1);
+        self.mark();
         Ok(())
     }
 
     /// Puts the members written since `start` into the order of their keys; their entries say where they stand then.
     fn sort_members(&mut self, mine: usize, start: usize) -> Result<(), CanonicalError> {
         let out = &self.text[..self.end];
-        let order = |a: &Entry, b: &Entry| compare_keys(&out[a.key.clone()], &out[b.key.clone()]);
+        let order = |a: &Entry, b: &Entry| {
+            let (key, other) = (&out[a.key.clone()], &out[b.key.clone()]);
+            if a.plain && b.plain { key.cmp(other) } else { meant(key).cmp(meant(other)) }
+        };
         let members = &mut self.entries[mine..];
         let sorted = members.is_sorted_by(|a, b| order(a, b).is_lt());
         if !sorted {
@@ -200,7 +213,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
                 }
                 let to = start + text.len();
                 text.extend_from_slice(&out[member.whole.clone()]);
-                let Entry { key, whole } = member;
+                let Entry { key, whole, .. } = member;
                 (*key, *whole) = (to + 1..to + 1 + key.len(), to..to + whole.len());
             }
             self.text[start..self.end].copy_from_slice(&text);
@@ -242,15 +255,16 @@ impl<'a, 'm> Encoder<'a, 'm> {
         Ok(())
     }
 
-    fn string(&mut self) -> Result<(), CanonicalError> {
+    /// Tells whether nothing is escaped.
+    fn string(&mut self) -> Result<bool, CanonicalError> {
         // most strings hold nothing that is escaped: they are copied with their quotes
         let rest = &self.text[self.at..];
         let plain = 1 + plain_run(&rest[1..]);
         if rest.get(plain) == Some(&b'"') {
             self.keep(plain + 1);
-            return Ok(());
+            return Ok(true);
         }
-        self.keep(1);
+        self.mark();
         loop {
             let rest = &self.text[self.at..];
             let plain = plain_run(rest);
@@ -261,8 +275,8 @@ impl<'a, 'm> Encoder<'a, 'm> {
                 _ => return Err(self.expected("the end of the string")),
             }
         }
-        self.keep(1);
-        Ok(())
+        self.mark();
+        Ok(false)
     }
 
     fn escape(&mut self) -> Result<(), CanonicalError> {
@@ -322,11 +336,6 @@ impl<'a, 'm> Encoder<'a, 'm> {
             .and_then(|digits| u32::from_str_radix(digits, 16).ok())
             .ok_or(CanonicalError::Syntax { offset: at, expected: "\\u and four hexadecimal digits" })
     }
-}
-
-/// Compares two keys as they stand in canonical text, by the characters they mean.
-fn compare_keys(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
-    if a.contains(&b'\\') || b.contains(&b'\\') { meant(a).cmp(meant(b)) } else { a.cmp(b) }
 }
 
 /// Returns the characters that a string in canonical text means.

@@ -24,15 +24,16 @@ impl<'a> Scanner<'a> {
     }
 
     /// Tells whether some bytes stand here.
-    pub fn starts_with(&self, bytes: &[u8]) -> bool {
-        self.text.get(self.at..).is_some_and(|rest| rest.starts_with(bytes))
+    pub fn starts_with<const N: usize>(&self, bytes: &[u8; N]) -> bool {
+        self.text.get(self.at..).and_then(|rest| rest.first_chunk::<N>()) == Some(bytes)
     }
 
     /// Goes behind some bytes where they stand here. Tells whether they do.
-    pub fn skip(&mut self, bytes: &[u8]) -> bool {
+    #[inline]
+    pub fn skip<const N: usize>(&mut self, bytes: &[u8; N]) -> bool {
         let here = self.starts_with(bytes);
         if here {
-            self.at += bytes.len();
+            self.at += N;
         }
         here
     }

@@ -252,29 +252,63 @@ impl<T: Signed> Metadata<T> {
         text.extend_from_slice(b"\"signatures\":");
         text.extend_from_slice(&canonical::from_value(&self.signatures)?);
         text.extend_from_slice(b",\"signed\":");
-        Ok(FileText { head: text, signed: self.canonical.clone() })
+        Ok(FileText { head: text, signed: self.canonical.clone(), form: Form::Lines })
     }
 }
 
-/// A metadata file that is not laid out yet.
+/// From so many bytes on a file that is read by this program alone is not laid out.
+const LONG: usize = 1 << 20;
+
+/// How a file stands on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Laid out for people and version control.
+    Lines,
+    /// As short as it can be.
+    OneLine,
+}
+
+/// A metadata file that has not been made yet.
 #[derive(Debug, Clone)]
 pub struct FileText {
     head: Vec<u8>,
     signed: Bytes,
+    form: Form,
 }
 
 impl FileText {
-    /// Lays it out in memory.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        canonical::pretty_parts(&[&self.head, &self.signed, b"}"])
+    /// Puts it on one line if it is long: it is read again soon, and by this program alone.
+    #[must_use]
+    pub fn for_ourselves(mut self) -> Self {
+        // canonical text with control characters is no JSON
+        let is_json = |text: &[u8]| text.iter().all(|byte| *byte >= b' ');
+        if self.signed.len() >= LONG && is_json(&self.signed) && is_json(&self.head) {
+            self.form = Form::OneLine;
+        }
+        self
     }
 
-    /// Lays it out while it is written.
+    fn parts(&self) -> [&[u8]; 3] {
+        [&self.head, &self.signed, b"}"]
+    }
+
+    /// Makes it in memory.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self.form {
+            Form::Lines => canonical::pretty_parts(&self.parts()),
+            Form::OneLine => self.parts().concat(),
+        }
+    }
+
+    /// Makes it while it is written.
     ///
     /// # Errors
     /// Where it cannot be written.
     pub fn write_to(&self, to: &mut dyn Write) -> io::Result<()> {
-        canonical::write_pretty_parts(&[&self.head, &self.signed, b"}"], to)
+        match self.form {
+            Form::Lines => canonical::write_pretty_parts(&self.parts(), to),
+            Form::OneLine => self.parts().iter().try_for_each(|part| to.write_all(part)),
+        }
     }
 }
 

@@ -218,17 +218,9 @@ fn read_lines(
     kept: &mut Parts,
 ) -> Result<(), RepositoryError> {
     let mut number = 0;
-    let mut block = Vec::new();
-    loop {
-        let refused = |error: io::Error| InputError::Manifest { line: number + 1, reason: error.to_string() };
-        block.clear();
-        let read = lines.take(BLOCK).read_to_end(&mut block).map_err(refused)?;
-        if read == 0 {
-            return Ok(());
-        }
-        if block.last() != Some(&b'\n') {
-            lines.take(LONGEST_LINE + 1).read_until(b'\n', &mut block).map_err(refused)?;
-        }
+    let (mut block, mut next) = (Vec::new(), Vec::new());
+    read_block(lines, &mut block, 0)?;
+    while !block.is_empty() {
         progress(block.len() as u64);
         let pieces = pieces(&block, &mut number);
         let piece = |(first, lines): &(u64, &[u8])| -> Result<Parts, InputError> {
@@ -242,13 +234,35 @@ fn read_lines(
             }
             Ok(kept)
         };
-        let checked: Vec<Result<Parts, InputError>> = pieces.par_iter().map(piece).collect();
-        for piece in checked {
+        let mut checked: Vec<Option<Result<Parts, InputError>>> = pieces.iter().map(|_| None).collect();
+        // the next lines are read meanwhile
+        let read = rayon::in_place_scope(|scope| {
+            for (checked, lines) in checked.iter_mut().zip(&pieces) {
+                let piece = &piece;
+                scope.spawn(move |_| *checked = Some(piece(lines)));
+            }
+            read_block(lines, &mut next, number)
+        });
+        for piece in checked.into_iter().flatten() {
             for (kept, piece) in kept.iter_mut().zip(piece?) {
                 kept.append(piece);
             }
         }
+        read?;
+        std::mem::swap(&mut block, &mut next);
     }
+    Ok(())
+}
+
+/// Reads some whole lines, none at the end; `number` lines were read before.
+fn read_block(lines: &mut dyn BufRead, block: &mut Vec<u8>, number: u64) -> Result<(), InputError> {
+    let refused = |error: io::Error| InputError::Manifest { line: number + 1, reason: error.to_string() };
+    block.clear();
+    lines.take(BLOCK).read_to_end(block).map_err(refused)?;
+    if block.last().is_some_and(|last| *last != b'\n') {
+        lines.take(LONGEST_LINE + 1).read_until(b'\n', block).map_err(refused)?;
+    }
+    Ok(())
 }
 
 /// Cuts lines into pieces for all cores, each with the number of its first line; counts the lines.
@@ -260,7 +274,8 @@ fn pieces<'b>(mut block: &'b [u8], number: &mut u64) -> Vec<(u64, &'b [u8])> {
             end + block[end..].iter().position(|byte| *byte == b'\n').map_or(block.len() - end, |at| at + 1);
         let (piece, rest) = block.split_at(end);
         pieces.push((*number + 1, piece));
-        *number += piece.split_inclusive(|byte| *byte == b'\n').count() as u64;
+        // the last piece of all may end without a line break; nothing is numbered behind it
+        *number += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
         block = rest;
     }
     pieces
@@ -269,21 +284,23 @@ fn pieces<'b>(mut block: &'b [u8], number: &mut u64) -> Vec<(u64, &'b [u8])> {
 /// Reads a line that is written as nearly all are: path, length and one SHA-256, nothing escaped. `None` for any other
 /// line, right or wrong, which [`parse`] reads.
 fn plain_line(line: &[u8]) -> Option<(&str, u64, [u8; 32])> {
-    let mut scanner = Scanner::new(line, 0);
-    let member = |scanner: &mut Scanner<'_>, start: &[u8], name: &[u8]| {
-        let named = scanner.skip(start) && (scanner.skip(name) || scanner.skip(b" ") && scanner.skip(name));
+    fn member<const N: usize>(scanner: &mut Scanner<'_>, start: u8, name: &[u8; N]) -> Option<bool> {
+        let named =
+            scanner.skip(&[start]) && (scanner.skip(name) || scanner.skip(b" ") && scanner.skip(name));
         named.then(|| scanner.skip(b" "))
-    };
-    member(&mut scanner, b"{", b"\"path\":")?;
+    }
+    let mut scanner = Scanner::new(line, 0);
+    member(&mut scanner, b'{', b"\"path\":")?;
     let path = scanner.plain_string()?;
-    member(&mut scanner, b",", b"\"length\":")?;
+    member(&mut scanner, b',', b"\"length\":")?;
     let from = scanner.at();
     let length = scanner.number()?;
     let leads_with_zero = line.get(from) == Some(&b'0') && scanner.at() > from + 1;
-    member(&mut scanner, b",", b"\"hashes\":")?;
-    member(&mut scanner, b"{", b"\"sha256\":")?;
+    member(&mut scanner, b',', b"\"hashes\":")?;
+    member(&mut scanner, b'{', b"\"sha256\":")?;
     let digest = sha256_of(&line[scanner.plain_string()?])?;
-    let ended = scanner.skip(b"}}") && line.get(scanner.at()..)?.iter().all(u8::is_ascii_whitespace);
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let ended = scanner.skip(b"}}") && line.get(scanner.at()..)?.iter().all(is_space);
     let path = std::str::from_utf8(&line[path]).ok()?;
     (ended && !leads_with_zero && i64::try_from(length).is_ok()).then_some((path, length, digest))
 }

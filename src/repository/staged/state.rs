@@ -273,7 +273,8 @@ impl<T: Signed> AnyRole for RoleState<T> {
     fn draft_file(&self) -> Result<Option<FileText>, CanonicalError> {
         let Some(draft) = &self.draft else { return Ok(None) };
         let pins = draft.pins.to_value();
-        draft.metadata.file(pins.as_ref().map(|pins| (NOTE, pins))).map(Some)
+        let file = draft.metadata.file(pins.as_ref().map(|pins| (NOTE, pins)))?;
+        Ok(Some(file.for_ourselves()))
     }
 
     fn pins(&self) -> Pins {
