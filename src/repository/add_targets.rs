@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 use super::Repository;
 use super::digest_cache::DigestCache;
 use super::error::{AtPath, InputError, RepositoryError};
+use super::find::FoundTarget;
 use super::layout::TARGETS;
 use super::listing::{Custom, Entry, Lister};
-use super::scan::{FoundTarget, Told, copy_digested, digest_all, digest_file};
+use super::scan::{Told, copy_digested, digest_all, digest_file};
 use super::staged::DraftPlan;
 use crate::metadata::{Algorithm, Extra, Hashes, RoleName, TargetFile};
 
