@@ -16,11 +16,12 @@ use serde::{Deserialize, Deserializer};
 
 pub use envelope::{Covered, Metadata, ParseError, Proofs, Signature};
 pub(crate) use hashes::digits;
-pub use hashes::{Algorithm, Hasher, Hashes, MetaFile, Mismatch};
+pub use hashes::{Algorithm, Computed, Hasher, Hashes, MetaFile, Mismatch};
 pub use key::{Key, KeyId};
 pub use role_name::{RoleName, RoleNameError, TOP_LEVEL};
 pub use roles::{RoleKeys, Root, Signed, Snapshot, Timestamp};
 pub use target_map::TargetMap;
+pub(crate) use target_map::{Incoming, write_plain_entry};
 pub use target_path::{TargetPath, TargetPathError, path_hash, pattern_matches};
 pub use targets::{DelegatedRole, Delegations, SuccinctRoles, TargetFile, Targets};
 

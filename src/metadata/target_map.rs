@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
+use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,8 +16,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
+use super::hashes::write_digits;
 use super::roles::SIGNED_DEPTH;
-use super::{Hashes, TargetFile};
+use super::{Algorithm, Computed, Hashes, TargetFile};
 use crate::canonical::{self, CanonicalError, Scanner};
 
 /// Target files by path, sorted by path. Any string may be one; see [`super::TargetPath`] for those that can be stored.
@@ -167,6 +169,17 @@ impl TargetMap {
         (low, false)
     }
 
+    /// Returns the place of a path in the order of paths.
+    pub(crate) fn position(&self, path: &str) -> Option<usize> {
+        let (index, found) = self.find(path);
+        found.then_some(index)
+    }
+
+    /// Tells whether the entry at a place is some text: its path in quotes, a colon, the file, in canonical form.
+    pub(crate) fn reads(&self, index: usize, text: &[u8]) -> bool {
+        index < self.len() && self.entry(index) == text
+    }
+
     /// Returns what is listed of a path.
     pub fn get(&self, path: &str) -> Option<TargetFile> {
         let (index, found) = self.find(path);
@@ -228,20 +241,26 @@ impl TargetMap {
         &mut self,
         files: impl IntoIterator<Item = (P, TargetFile)>,
     ) -> Result<(), CanonicalError> {
-        let mut buffer = Vec::new();
-        let mut changes: Vec<(P, Range<usize>)> = Vec::new();
+        let mut incoming = Incoming::default();
         for (path, file) in files {
-            let from = buffer.len();
-            write_entry(path.as_ref(), &file, &mut buffer)?;
-            changes.push((path, from..buffer.len()));
+            incoming.push(path, &file)?;
         }
-        changes.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
+        self.take(incoming)
+    }
+
+    /// Lists files as [`TargetMap::extend`] does.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] where the whole would be too long; nothing has changed then.
+    pub(crate) fn take<P: AsRef<str>>(&mut self, incoming: Incoming<P>) -> Result<(), CanonicalError> {
+        let Incoming { text, mut files } = incoming;
+        files.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
         let last_of_equals = |index: &usize| {
-            changes.get(index + 1).is_none_or(|next| next.0.as_ref() != changes[*index].0.as_ref())
+            files.get(index + 1).is_none_or(|next| next.0.as_ref() != files[*index].0.as_ref())
         };
-        let changes: Vec<(&str, &[u8])> = (0..changes.len())
+        let changes: Vec<(&str, &[u8])> = (0..files.len())
             .filter(last_of_equals)
-            .map(|index| (changes[index].0.as_ref(), &buffer[changes[index].1.clone()]))
+            .map(|index| (files[index].0.as_ref(), &text[files[index].1.clone()]))
             .collect();
         *self = self.with(&changes)?;
         Ok(())
@@ -311,6 +330,41 @@ impl TargetMap {
         if let Ok(kept) = self.with(&changes) {
             *self = kept;
         }
+    }
+}
+
+/// Files on their way into a [`TargetMap`], in canonical form already.
+pub(crate) struct Incoming<P> {
+    text: Vec<u8>,
+    files: Vec<(P, Range<usize>)>,
+}
+
+impl<P> Default for Incoming<P> {
+    fn default() -> Self {
+        Self { text: Vec::new(), files: Vec::new() }
+    }
+}
+
+impl<P: AsRef<str>> Incoming<P> {
+    /// Adds a file.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] where `custom` or unknown members hold what canonical JSON refuses.
+    pub(crate) fn push(&mut self, path: P, file: &TargetFile) -> Result<(), CanonicalError> {
+        let from = self.text.len();
+        write_entry(path.as_ref(), file, &mut self.text)?;
+        self.files.push((path, from..self.text.len()));
+        Ok(())
+    }
+
+    /// Returns the paths, in the order in which they were added.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|(path, _)| path.as_ref())
+    }
+
+    /// Tells whether nothing was added.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty()
     }
 }
 
@@ -452,10 +506,31 @@ fn write_entry(path: &str, file: &TargetFile, to: &mut Vec<u8>) -> Result<(), Ca
         to.push(b':');
         canonical::write_string(digest, to);
     }
-    to.extend_from_slice(b"},\"length\":");
-    to.extend_from_slice(file.length.to_string().as_bytes());
-    to.push(b'}');
+    write_length(file.length, to);
     Ok(())
+}
+
+/// Writes an entry of a file of which nothing is listed but its length and digests that were computed.
+pub(crate) fn write_plain_entry(path: &str, length: u64, computed: &Computed, to: &mut Vec<u8>) {
+    canonical::write_string(path, to);
+    let mut before: &[u8] = b":{\"hashes\":{";
+    for algorithm in Algorithm::ALL {
+        let Some(digest) = computed.of(algorithm) else { continue };
+        to.extend_from_slice(before);
+        canonical::write_string(algorithm.name(), to);
+        to.extend_from_slice(b":\"");
+        write_digits(digest, to);
+        to.push(b'"');
+        before = b",";
+    }
+    write_length(length, to);
+}
+
+/// Writes what stands behind the digests of a file of which nothing else is listed.
+fn write_length(length: u64, to: &mut Vec<u8>) {
+    to.extend_from_slice(b"},\"length\":");
+    // a vector takes whatever is written
+    let _ = write!(to, "{length}}}");
 }
 
 #[cfg(test)]
@@ -532,6 +607,28 @@ mod tests {
             prop_assert_eq!(read.signed(), &targets);
             prop_assert_eq!(read.signed_bytes(), metadata.signed_bytes());
             prop_assert_eq!(serde_json::from_value::<Targets>(value).unwrap(), targets);
+        }
+    }
+
+    #[test]
+    fn a_plain_entry_is_written_as_one_of_a_file_is() {
+        for algorithms in [&Algorithm::ALL[..1], &Algorithm::ALL[1..], &Algorithm::ALL] {
+            let mut hasher = super::super::Hasher::new(algorithms.iter().copied());
+            hasher.update(b"hello");
+            let (length, computed) = hasher.compute();
+            let (hashes, extra) = (computed.to_hashes(), Default::default());
+            let map =
+                TargetMap::of([("a", TargetFile { length: 0, hashes: hashes.clone(), custom: None, extra })]);
+            let mut map = map.unwrap();
+            let extra = Default::default();
+            map.insert("b\"\\", TargetFile { length, hashes, custom: None, extra }).unwrap();
+            let mut text = Vec::new();
+            write_plain_entry("b\"\\", length, &computed, &mut text);
+            assert!(map.reads(1, &text) && !map.reads(0, &text) && !map.reads(2, &text));
+            assert_eq!(
+                (map.position("b\"\\"), map.position("a"), map.position("b")),
+                (Some(1), Some(0), None)
+            );
         }
     }
 

@@ -1,16 +1,11 @@
-//! Target files are digested, on all cores, one read each.
+//! Target files are digested, one read each.
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use rayon::prelude::*;
-
-use super::digest_cache::DigestCache;
-use super::error::{AtPath, RepositoryError};
-use super::find::FoundTarget;
-use crate::metadata::{Algorithm, Hasher, Hashes};
+use crate::metadata::{Algorithm, Computed, Hasher, Hashes};
 use crate::storage::Storage;
 
 /// How much of a file is in memory at a time, in bytes.
@@ -22,6 +17,14 @@ const CHUNK: usize = 256 * 1024;
 /// Where the file cannot be read.
 pub fn digest_file(file: &Path, algorithms: &[Algorithm]) -> io::Result<(u64, Hashes)> {
     copy_digested(&mut File::open(file)?, &mut io::sink(), algorithms)
+}
+
+/// Reads a stream and returns its length and digests in bytes.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn compute_digests(from: &mut impl Read, algorithms: &[Algorithm]) -> io::Result<(u64, Computed)> {
+    copy_hashed(from, &mut io::sink(), algorithms).map(Hasher::compute)
 }
 
 /// Reads a file, wherever it is stored, once and returns its length and digests; `None` where there is none.
@@ -60,6 +63,10 @@ pub fn copy_digested(
     to: &mut impl Write,
     algorithms: &[Algorithm],
 ) -> io::Result<(u64, Hashes)> {
+    copy_hashed(from, to, algorithms).map(Hasher::finish)
+}
+
+fn copy_hashed(from: &mut impl Read, to: &mut impl Write, algorithms: &[Algorithm]) -> io::Result<Hasher> {
     thread_local! {
         // of most files there are many and each is short: memory for a chunk costs more than to read it
         static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
@@ -72,25 +79,10 @@ pub fn copy_digested(
                 length => length?,
             };
             if length == 0 {
-                return Ok(hasher.finish());
+                return Ok(hasher);
             }
             hasher.update(&buffer[..length]);
             to.write_all(&buffer[..length])?;
         }
     })
-}
-
-/// Digests many files on all cores, in the order given; those whose digests are known are not read. `told` is
-/// told the bytes as they are read, or of a file that is not read its length.
-///
-/// # Errors
-/// [`RepositoryError::Io`] for the first file that cannot be read.
-pub fn digest_all(
-    found: &[FoundTarget],
-    algorithms: &[Algorithm],
-    cache: &DigestCache,
-    told: &(dyn Fn(u64) + Sync),
-) -> Result<Vec<(u64, Hashes)>, RepositoryError> {
-    let digest = |target: &FoundTarget| cache.digest(&target.file, algorithms, told).at(&target.file);
-    found.par_iter().map(digest).collect()
 }
