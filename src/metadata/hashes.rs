@@ -218,12 +218,52 @@ impl<'de> Deserialize<'de> for Hashes {
     }
 }
 
+/// Digests of one file as they were computed, in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Computed {
+    sha256: Option<[u8; 32]>,
+    sha512: Option<Box<[u8; 64]>>,
+}
+
+impl Computed {
+    /// Sets the digest of an algorithm. Bytes of another length than its digests have are none.
+    pub fn insert(&mut self, algorithm: Algorithm, digest: &[u8]) {
+        match algorithm {
+            Algorithm::Sha256 => self.sha256 = digest.try_into().ok(),
+            Algorithm::Sha512 => self.sha512 = digest.try_into().ok().map(Box::new),
+        }
+    }
+
+    /// Returns the digest of an algorithm.
+    pub fn of(&self, algorithm: Algorithm) -> Option<&[u8]> {
+        match algorithm {
+            Algorithm::Sha256 => self.sha256.as_ref().map(|digest| &digest[..]),
+            Algorithm::Sha512 => self.sha512.as_ref().map(|digest| &digest[..]),
+        }
+    }
+
+    /// Returns the digests as metadata lists them.
+    pub fn to_hashes(&self) -> Hashes {
+        let computed =
+            Algorithm::ALL.into_iter().filter_map(|algorithm| Some((algorithm, self.of(algorithm)?)));
+        computed.map(|(algorithm, digest)| (algorithm, digits(digest))).collect()
+    }
+}
+
 /// Writes a digest in hexadecimal.
 pub(crate) fn digits(digest: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |half: u8| DIGITS[usize::from(half & 15)];
-    let text = digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect();
+    let mut text = Vec::with_capacity(2 * digest.len());
+    write_digits(digest, &mut text);
     String::from_utf8(text).unwrap_or_default()
+}
+
+pub(super) fn write_digits(digest: &[u8], to: &mut Vec<u8>) {
+    let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
+    let start = to.len();
+    to.resize(start + 2 * digest.len(), 0);
+    for (pair, byte) in to[start..].as_chunks_mut::<2>().0.iter_mut().zip(digest) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
 }
 
 /// Computes the digests of one stream of bytes.
@@ -253,9 +293,17 @@ impl Hasher {
 
     /// Returns how many bytes went in, and their digests.
     pub fn finish(self) -> (u64, Hashes) {
-        let finished =
-            |(algorithm, context): (_, digest::Context)| (algorithm, digits(context.finish().as_ref()));
-        (self.length, self.contexts.into_iter().map(finished).collect())
+        let (length, computed) = self.compute();
+        (length, computed.to_hashes())
+    }
+
+    /// Returns how many bytes went in, and their digests in bytes.
+    pub fn compute(self) -> (u64, Computed) {
+        let mut computed = Computed::default();
+        for (algorithm, context) in self.contexts {
+            computed.insert(algorithm, context.finish().as_ref());
+        }
+        (self.length, computed)
     }
 
     /// Digests bytes that are at hand.
@@ -428,6 +476,18 @@ mod tests {
             file.hashes = Some(good.clone());
             assert_eq!(file.check(bytes), Ok(()));
             assert!(matches!(file.check(b"jello"), Err(Mismatch::Hash { .. })));
+        }
+    }
+
+    #[test]
+    fn digests_that_were_computed_are_listed_in_hexadecimal() {
+        for algorithm in Algorithm::ALL {
+            let mut hasher = Hasher::new([algorithm]);
+            hasher.update(b"hello");
+            let (length, computed) = hasher.compute();
+            assert_eq!((length, &computed.to_hashes()), (5, &Hasher::digest([algorithm], b"hello")));
+            let text = hex::encode(computed.of(algorithm).unwrap());
+            assert_eq!(computed.to_hashes().of(algorithm), Some(&*text));
         }
     }
 

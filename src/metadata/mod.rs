@@ -18,14 +18,16 @@ use serde::{Deserialize, Deserializer};
 
 pub use envelope::{Covered, FileText, Metadata, ParseError, Proofs, Signature};
 pub(crate) use hashes::digits;
-pub use hashes::{Algorithm, Hasher, Hashes, MetaFile, Mismatch};
+pub use hashes::{Algorithm, Computed, Hasher, Hashes, MetaFile, Mismatch};
 pub use key::{Key, KeyId};
 pub use meta_map::MetaMap;
 pub use role_name::{RoleName, RoleNameError, TOP_LEVEL};
 pub use roles::{RoleKeys, Root, Signed, Snapshot, Timestamp};
 pub use target_map::TargetMap;
+pub(crate) use target_map::write_plain_entry;
 pub use target_path::{TargetPath, TargetPathError, path_hash, pattern_matches};
 pub use targets::{DelegatedRole, Delegations, SuccinctRoles, TargetFile, Targets};
+pub(crate) use text_map::Incoming;
 pub use text_map::{Listed, TextMap};
 
 /// The version of the specification that new metadata states.

@@ -1,9 +1,11 @@
 //! The target files that a role lists, by path.
 
+use std::io::Write;
 use std::ops::Range;
 
-use super::{Extra, Hashes, Listed, TargetFile, TextMap};
-use crate::canonical::Scanner;
+use super::hashes::write_digits;
+use super::{Algorithm, Computed, Extra, Hashes, Listed, TargetFile, TextMap};
+use crate::canonical::{self, Scanner};
 
 /// Target files by path, sorted by path. Any string may be one; see [`super::TargetPath`] for those that can be stored.
 pub type TargetMap = TextMap<TargetFile>;
@@ -38,9 +40,7 @@ impl Listed for TargetFile {
         }
         to.push(b'{');
         self.hashes.write(to);
-        to.extend_from_slice(b",\"length\":");
-        to.extend_from_slice(self.length.to_string().as_bytes());
-        to.push(b'}');
+        write_length(self.length, to);
         true
     }
 }
@@ -55,6 +55,29 @@ fn usual(scanner: &mut Scanner<'_>, digest: impl FnMut(Range<usize>, Range<usize
     scanner.skip(b"}").then_some(length)
 }
 
+/// Writes an entry of a file of which nothing is listed but its length and digests that were computed.
+pub(crate) fn write_plain_entry(path: &str, length: u64, computed: &Computed, to: &mut Vec<u8>) {
+    canonical::write_string(path, to);
+    let mut before: &[u8] = b":{\"hashes\":{";
+    for algorithm in Algorithm::ALL {
+        let Some(digest) = computed.of(algorithm) else { continue };
+        to.extend_from_slice(before);
+        canonical::write_string(algorithm.name(), to);
+        to.extend_from_slice(b":\"");
+        write_digits(digest, to);
+        to.push(b'"');
+        before = b",";
+    }
+    to.push(b'}');
+    write_length(length, to);
+}
+
+/// Writes what stands behind the digests of a file of which nothing else is listed.
+fn write_length(length: u64, to: &mut Vec<u8>) {
+    // a vector takes whatever is written
+    let _ = write!(to, ",\"length\":{length}}}");
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -64,9 +87,8 @@ mod tests {
 
     use std::borrow::Cow;
 
-    use super::super::{Algorithm, Metadata, Targets};
+    use super::super::{Hasher, Metadata, Targets};
     use super::*;
-    use crate::canonical;
 
     fn any_file() -> impl Strategy<Value = TargetFile> {
         let custom = prop_oneof![
@@ -132,6 +154,28 @@ mod tests {
             prop_assert_eq!(read.signed(), &targets);
             prop_assert_eq!(read.signed_bytes(), metadata.signed_bytes());
             prop_assert_eq!(serde_json::from_value::<Targets>(value).unwrap(), targets);
+        }
+    }
+
+    #[test]
+    fn a_plain_entry_is_written_as_one_of_a_file_is() {
+        for algorithms in [&Algorithm::ALL[..1], &Algorithm::ALL[1..], &Algorithm::ALL] {
+            let mut hasher = Hasher::new(algorithms.iter().copied());
+            hasher.update(b"hello");
+            let (length, computed) = hasher.compute();
+            let (hashes, extra) = (computed.to_hashes(), Default::default());
+            let map =
+                TargetMap::of([("a", TargetFile { length: 0, hashes: hashes.clone(), custom: None, extra })]);
+            let mut map = map.unwrap();
+            let extra = Default::default();
+            map.insert("b\"\\", TargetFile { length, hashes, custom: None, extra }).unwrap();
+            let mut text = Vec::new();
+            write_plain_entry("b\"\\", length, &computed, &mut text);
+            assert!(map.reads(1, &text) && !map.reads(0, &text) && !map.reads(2, &text));
+            assert_eq!(
+                (map.position("b\"\\"), map.position("a"), map.position("b")),
+                (Some(1), Some(0), None)
+            );
         }
     }
 

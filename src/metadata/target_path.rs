@@ -84,6 +84,14 @@ impl TargetPath {
     }
 }
 
+impl TryFrom<String> for TargetPath {
+    type Error = TargetPathError;
+
+    fn try_from(path: String) -> Result<Self, TargetPathError> {
+        Self::check(&path).map(|()| Self(path))
+    }
+}
+
 impl fmt::Display for TargetPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

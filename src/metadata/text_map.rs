@@ -222,6 +222,17 @@ impl<V: Listed> TextMap<V> {
         (low, false)
     }
 
+    /// Returns the place of a name in the order of names.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        let (index, found) = self.find(name);
+        found.then_some(index)
+    }
+
+    /// Tells whether the entry at a place is some text: its name in quotes, a colon, the value, in canonical form.
+    pub(crate) fn reads(&self, index: usize, text: &[u8]) -> bool {
+        index < self.len() && self.entry(index) == text
+    }
+
     /// Returns what is listed by a name.
     pub fn get(&self, name: &str) -> Option<V> {
         let (index, found) = self.find(name);
@@ -282,20 +293,26 @@ impl<V: Listed> TextMap<V> {
         &mut self,
         values: impl IntoIterator<Item = (P, V)>,
     ) -> Result<(), CanonicalError> {
-        let mut buffer = Vec::new();
-        let mut changes: Vec<(P, Range<usize>)> = Vec::new();
+        let mut incoming = Incoming::default();
         for (name, value) in values {
-            let from = buffer.len();
-            write_entry(name.as_ref(), &value, &mut buffer)?;
-            changes.push((name, from..buffer.len()));
+            incoming.push(name, &value)?;
         }
-        changes.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
+        self.take(incoming)
+    }
+
+    /// Lists values as [`TextMap::extend`] does.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] where the whole would be too long; nothing has changed then.
+    pub(crate) fn take<P: AsRef<str>>(&mut self, incoming: Incoming<P>) -> Result<(), CanonicalError> {
+        let Incoming { text, mut entries } = incoming;
+        entries.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
         let last_of_equals = |index: &usize| {
-            changes.get(index + 1).is_none_or(|next| next.0.as_ref() != changes[*index].0.as_ref())
+            entries.get(index + 1).is_none_or(|next| next.0.as_ref() != entries[*index].0.as_ref())
         };
-        let changes: Vec<(&str, &[u8])> = (0..changes.len())
+        let changes: Vec<(&str, &[u8])> = (0..entries.len())
             .filter(last_of_equals)
-            .map(|index| (changes[index].0.as_ref(), &buffer[changes[index].1.clone()]))
+            .map(|index| (entries[index].0.as_ref(), &text[entries[index].1.clone()]))
             .collect();
         *self = self.with(&changes)?;
         Ok(())
@@ -368,6 +385,41 @@ impl<V: Listed> TextMap<V> {
         if let Ok(kept) = self.with(&changes) {
             *self = kept;
         }
+    }
+}
+
+/// Values on their way into a [`TextMap`], in canonical form already.
+pub(crate) struct Incoming<P> {
+    text: Vec<u8>,
+    entries: Vec<(P, Range<usize>)>,
+}
+
+impl<P> Default for Incoming<P> {
+    fn default() -> Self {
+        Self { text: Vec::new(), entries: Vec::new() }
+    }
+}
+
+impl<P: AsRef<str>> Incoming<P> {
+    /// Adds a value.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] where it holds what canonical JSON refuses.
+    pub(crate) fn push<V: Listed>(&mut self, name: P, value: &V) -> Result<(), CanonicalError> {
+        let from = self.text.len();
+        write_entry(name.as_ref(), value, &mut self.text)?;
+        self.entries.push((name, from..self.text.len()));
+        Ok(())
+    }
+
+    /// Returns the names, in the order in which they were added.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|(name, _)| name.as_ref())
+    }
+
+    /// Tells whether nothing was added.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 }
 

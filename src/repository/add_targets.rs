@@ -8,13 +8,14 @@ use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use super::Repository;
-use super::digest_cache::DigestCache;
+use super::digest_cache::{self, Digested};
 use super::error::{AtPath, InputError, RepositoryError};
+use super::find::{FoundTarget, FoundTargets};
 use super::layout::TARGETS;
 use super::listing::{Custom, Entry, Lister};
-use super::scan::{FoundTarget, Told, copy_digested, digest_all, digest_file};
+use super::scan::{Told, copy_digested, digest_file};
 use super::staged::DraftPlan;
-use crate::metadata::{Algorithm, Extra, Hashes, RoleName, TargetFile};
+use crate::metadata::{Algorithm, Extra, RoleName, TargetFile, write_plain_entry};
 
 /// What happens to a target that is listed with other bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +26,15 @@ pub enum Replace {
     Allow,
 }
 
+/// How many files that follow one another are looked at by one core.
+const SOME_FILES: usize = 1024;
+
 /// A file with its digests, ready to be listed.
-#[derive(Debug, Clone)]
 struct NewTarget<'a> {
     found: &'a FoundTarget,
-    file: TargetFile,
+    digested: Box<Digested>,
+    /// Whether it is listed with these bytes, and with nothing else.
+    is_listed: bool,
 }
 
 /// A request to list targets.
@@ -37,11 +42,13 @@ pub struct AddTargets<'a> {
     /// The role that lists them, or the prefix of hash bins.
     pub role: &'a RoleName,
     /// The files found.
-    pub found: &'a [FoundTarget],
+    pub found: &'a FoundTargets,
     /// Data for the application; `None` keeps what is listed.
     pub custom: Option<Map<String, Value>>,
     /// What happens to targets that are listed with other bytes.
     pub replace: Replace,
+    /// Whether the paths of what is listed are kept.
+    pub paths: Paths,
     /// Told the bytes of files as they are read.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -89,8 +96,8 @@ pub struct Added {
     pub unchanged: usize,
     /// The files to copy in from outside.
     copies: Vec<(FoundTarget, TargetFile)>,
-    /// What is known of files from now on.
-    digests: DigestCache,
+    /// The digests that are known from now on, where they are to be noted.
+    digests: Option<Vec<u8>>,
 }
 
 impl Added {
@@ -108,34 +115,21 @@ impl Repository {
     /// clash.
     pub fn add_targets(&mut self, request: &AddTargets<'_>) -> Result<Added, RepositoryError> {
         let lister = self.lister(request.role)?;
-        let trusted = self.trusts_by(&lister);
-        for target in request.found {
-            let path = target.path.as_str();
-            if !trusted(path) {
-                let (role, path) = (request.role.clone(), path.to_owned());
-                return Err(InputError::NotTrusted { role, path }.into());
-            }
-            check_name_length(target.path.as_str(), self.policy.hashes())?;
-        }
-        drop(trusted);
-        let files = request.found.iter().map(|target| target.file.as_path());
-        let known = DigestCache::read_for(&self.dir, files);
-        let digests = digest_all(request.found, self.policy.hashes(), &known, request.progress)?;
-        let new: Vec<NewTarget<'_>> = request
-            .found
-            .iter()
-            .zip(digests)
-            .map(|(found, (length, hashes))| NewTarget { found, file: target_file(length, hashes, request) })
-            .collect();
-        for target in new.iter().filter(|target| !target.found.in_place) {
-            self.check_place(target, request.replace)?;
-        }
+        self.check_paths(request, &lister)?;
+        let (mut new, digests) = self.digest(request, &lister)?;
+        let custom = request.custom.clone().map(Value::Object);
+        let file = |NewTarget { digested, .. }: &NewTarget<'_>| {
+            let (hashes, custom) = (digested.digests.to_hashes(), custom.clone());
+            TargetFile { length: digested.length, hashes, custom, extra: Extra::new() }
+        };
         let mut copies = Vec::new();
-        copies.extend(
-            new.iter()
-                .filter(|target| !target.found.in_place)
-                .map(|target| (target.found.clone(), target.file.clone())),
-        );
+        for target in new.iter().filter(|target| !target.found.in_place) {
+            let file = file(target);
+            self.check_place(target.found, &file, request.replace)?;
+            copies.push((target.found.clone(), file));
+        }
+        new.retain(|target| !target.is_listed);
+        let unchanged = request.found.targets.len() - new.len();
         let groups: Vec<(RoleName, Vec<NewTarget<'_>>)> = match &lister {
             Lister::Role(role) => vec![(role.clone(), new)],
             Lister::Bins { .. } => {
@@ -148,17 +142,75 @@ impl Repository {
             }
         };
         let custom = if request.custom.is_none() { Custom::Keep } else { Custom::Replace };
-        let mut added =
-            self.list_groups(&lister, groups, (request.replace, custom, Paths::Kept), |group, _| {
-                let entries = group.into_iter().map(|NewTarget { found, file }| {
-                    let path = Cow::Borrowed(found.path.as_str());
-                    Entry { path, file, bytes: Some(&found.file) }
-                });
-                Ok(entries.collect())
-            })?;
+        let rules = (request.replace, custom, request.paths);
+        let mut added = self.list_groups(&lister, groups, rules, |group, _| {
+            Ok(group.into_iter().map(|target| {
+                let path = Cow::Borrowed(target.found.path.as_str());
+                Entry { path, file: file(&target), bytes: Some(target.found) }
+            }))
+        })?;
+        added.unchanged += unchanged;
         added.copies = copies;
-        added.digests = known;
+        added.digests = digests;
         Ok(added)
+    }
+
+    /// Refuses paths that the role is not trusted for, or that are too long.
+    fn check_paths(&self, request: &AddTargets<'_>, lister: &Lister) -> Result<(), RepositoryError> {
+        let trusted = self.trusts_by(lister);
+        let check = |target: &FoundTarget| {
+            let path = target.path.as_str();
+            if !trusted(path) {
+                let (role, path) = (request.role.clone(), path.to_owned());
+                return Err(InputError::NotTrusted { role, path });
+            }
+            check_name_length(path, self.policy.hashes())
+        };
+        let refused = request.found.targets.par_iter().find_map_first(|target| check(target).err());
+        refused.map_or(Ok(()), |refused| Err(refused.into()))
+    }
+
+    /// Digests the files, on all cores, and looks whether they are listed just so. Returns those of which there is something to
+    /// do, and the digests that are known from now on.
+    fn digest<'a>(
+        &mut self,
+        request: &AddTargets<'a>,
+        lister: &Lister,
+    ) -> Result<(Vec<NewTarget<'a>>, Option<Vec<u8>>), RepositoryError> {
+        let FoundTargets { targets, known } = request.found;
+        let mut listed = None;
+        // hash bins are read when it is known which
+        if let (Lister::Role(role), None) = (lister, &request.custom) {
+            self.staged.read_bin(role)?;
+            listed = self.staged.targets(role).and_then(|state| Some(&state.effective()?.targets));
+        }
+        let look = |some: &'a [FoundTarget]| {
+            let mut known = known.look_up(self.policy.hashes());
+            let mut listed = listed.map(|targets| (targets, 0, Vec::new()));
+            let mut new = Vec::new();
+            for found in some {
+                let digested = known.digest(found, request.progress)?;
+                let is_listed = listed.as_mut().is_some_and(|(targets, next, text)| {
+                    text.clear();
+                    let path = found.path.as_str();
+                    write_plain_entry(path, digested.length, &digested.digests, text);
+                    // the same entry next is what is found nearly always
+                    let index = if targets.reads(*next, text) { Some(*next) } else { targets.position(path) };
+                    *next = index.map_or(*next, |index| index + 1);
+                    index.is_some_and(|index| targets.reads(index, text))
+                });
+                if digested.read || !is_listed || !found.in_place {
+                    new.push(NewTarget { found, digested: Box::new(digested), is_listed });
+                }
+            }
+            (request.progress)(known.bytes);
+            Ok(new)
+        };
+        let new: Vec<_> = targets.par_chunks(SOME_FILES).map(look).collect::<Result<_, RepositoryError>>()?;
+        let new: Vec<NewTarget<'a>> = new.into_iter().flatten().collect();
+        let read = new.iter().filter(|target| target.digested.read);
+        let digests = known.renewed(read.map(|target| (target.found, &*target.digested)));
+        Ok((new, digests))
     }
 
     /// Copies in what came from outside, then saves the drafts. The bytes are checked while they are copied, and `progress` is
@@ -190,15 +242,13 @@ impl Repository {
             .filter(missing)
             .map(|(found, file)| {
                 let (path, mut to) = batch.create().at(folder.path())?;
-                let mut from = Told { from: File::open(&found.file).at(&found.file)?, told: progress };
+                let place = found.file();
+                let mut from = Told { from: File::open(&place).at(&place)?, told: progress };
                 let algorithms: Vec<Algorithm> = file.hashes.known().collect();
-                let (length, hashes) = copy_digested(&mut from, &mut to, &algorithms).at(&found.file)?;
+                let (length, hashes) = copy_digested(&mut from, &mut to, &algorithms).at(&place)?;
                 if length != file.length || file.hashes.compare(&hashes).is_err() {
                     let reason = "changed while it was read";
-                    return Err(RepositoryError::from(InputError::NoFile {
-                        path: found.file.clone(),
-                        reason,
-                    }));
+                    return Err(RepositoryError::from(InputError::NoFile { path: place, reason }));
                 }
                 Ok((path, found.path.as_str()))
             })
@@ -208,20 +258,28 @@ impl Repository {
         }
         batch.commit().at(folder.path())?;
         self.staged.save(plan)?;
-        added.digests.save(&self.dir)
+        match &added.digests {
+            Some(digests) => digest_cache::save(&self.dir, digests),
+            None => Ok(()),
+        }
     }
 
     /// Refuses to copy over a file with other bytes.
-    fn check_place(&self, target: &NewTarget<'_>, replace: Replace) -> Result<(), RepositoryError> {
+    fn check_place(
+        &self,
+        found: &FoundTarget,
+        file: &TargetFile,
+        replace: Replace,
+    ) -> Result<(), RepositoryError> {
         let folder = self.targets_folder();
-        let path = target.found.path.as_str();
+        let path = found.path.as_str();
         let place = folder.file(path);
         match std::fs::symlink_metadata(&place) {
             Ok(metadata) if !metadata.is_file() => {
                 let reason = format!("{TARGETS}/{path} is not a regular file");
                 Err(InputError::Clash { path: path.to_owned(), reason }.into())
             }
-            Ok(_) if replace == Replace::Refuse && !same_file(&place, &target.file) => {
+            Ok(_) if replace == Replace::Refuse && !same_file(&place, file) => {
                 Err(InputError::InTheWay { path: path.to_owned() }.into())
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
@@ -231,10 +289,6 @@ impl Repository {
             _ => Ok(()),
         }
     }
-}
-
-fn target_file(length: u64, hashes: Hashes, request: &AddTargets<'_>) -> TargetFile {
-    TargetFile { length, hashes, custom: request.custom.clone().map(Value::Object), extra: Extra::new() }
 }
 
 /// Tells whether a file holds what is listed.
@@ -253,4 +307,79 @@ pub(super) fn check_name_length(path: &str, algorithms: &[Algorithm]) -> Result<
     }
     let reason = "its name is too long beside a digest".to_owned();
     Err(InputError::Clash { path: path.to_string(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::super::testing::{keys, open, repository, scratch, start};
+    use super::super::{POLICY, Symlinks, TargetSource, Walk, find_targets};
+    use super::*;
+
+    /// Lists all files of the folder of targets. Returns how many were added, replaced, and listed already, and whether drafts
+    /// change.
+    fn add(
+        repository: &mut Repository,
+        custom: Option<Value>,
+        replace: Replace,
+    ) -> Result<(usize, usize, usize, bool), RepositoryError> {
+        let targets = repository.dir().join(TARGETS);
+        let (walk, symlinks) = (Walk::Flat, Symlinks::Refuse);
+        let source = TargetSource { targets: &targets, base: None, prefix: None, walk, symlinks };
+        let found = find_targets(std::slice::from_ref(&targets), &source)?;
+        let custom = custom.and_then(|custom| custom.as_object().cloned());
+        let (role, paths) = (&RoleName::targets(), Paths::Kept);
+        let added = repository.add_targets(&AddTargets {
+            role,
+            found: &found,
+            custom,
+            replace,
+            paths,
+            progress: &|_| (),
+        })?;
+        let plan = repository.plan_edit()?;
+        repository.save_added(&added, &plan, &|_| ())?;
+        assert_eq!(
+            (added.added.paths.len(), added.replaced.paths.len()),
+            (added.added.number, added.replaced.number)
+        );
+        Ok((added.added.number, added.replaced.number, added.unchanged, !plan.is_empty()))
+    }
+
+    fn write(dir: &Path, name: &str, bytes: &str) {
+        fs::write(dir.join(TARGETS).join(name), bytes).unwrap();
+    }
+
+    #[test]
+    fn what_is_listed_just_so_is_left_alone_however_it_is_listed() {
+        let dir = scratch();
+        let dir = dir.path();
+        repository(dir, &keys());
+        ["a", "c", "e"].into_iter().for_each(|name| write(dir, name, name));
+        let add = |custom, replace| add(&mut open(dir, start()), custom, replace);
+        assert_eq!(add(None, Replace::Refuse).unwrap(), (3, 0, 0, true));
+        assert_eq!(add(None, Replace::Refuse).unwrap(), (0, 0, 3, false));
+        // before, between and behind what is listed
+        ["0", "b", "f"].into_iter().for_each(|name| write(dir, name, name));
+        assert_eq!(add(None, Replace::Refuse).unwrap(), (3, 0, 3, true));
+        assert_eq!(add(None, Replace::Refuse).unwrap(), (0, 0, 6, false));
+        // with data for the application, which stays
+        assert_eq!(add(Some(serde_json::json!({"k": 1})), Replace::Refuse).unwrap(), (0, 6, 0, true));
+        assert_eq!(add(None, Replace::Refuse).unwrap(), (0, 0, 6, false));
+        // by another algorithm too
+        let policy = dir.join(POLICY);
+        let both = fs::read_to_string(&policy).unwrap().replace("hashes = [", "hashes = [\"sha512\", ");
+        fs::write(&policy, both).unwrap();
+        assert_eq!(add(None, Replace::Refuse).unwrap(), (0, 0, 6, false));
+        // as long as before
+        write(dir, "c", "C");
+        let refused = add(None, Replace::Refuse);
+        assert!(
+            matches!(refused, Err(RepositoryError::Input(InputError::Changed { path, .. })) if path == "c")
+        );
+        assert_eq!(add(None, Replace::Allow).unwrap(), (0, 1, 5, true));
+        assert_eq!(add(None, Replace::Refuse).unwrap(), (0, 0, 6, false));
+    }
 }

@@ -455,7 +455,7 @@ mod tests {
         repository(dir, keys);
         fs::write(dir.join("targets/a.txt"), "a").unwrap();
         let mut repository = open(dir, start());
-        let found = [super::super::find_targets(
+        let found = super::super::find_targets(
             &[dir.join("targets/a.txt")],
             &super::super::TargetSource {
                 targets: &dir.join(TARGETS),
@@ -465,13 +465,13 @@ mod tests {
                 symlinks: super::super::Symlinks::Refuse,
             },
         )
-        .unwrap()]
-        .concat();
+        .unwrap();
         let request = super::super::AddTargets {
             role: &RoleName::targets(),
             found: &found,
             custom: None,
             replace: super::super::Replace::Refuse,
+            paths: super::super::Paths::Kept,
             progress: &|_| {},
         };
         let added = repository.add_targets(&request).unwrap();

@@ -59,6 +59,7 @@ fn add(repository: &mut Repository, files: &[(&str, &str)]) {
             found: &found,
             custom: None,
             replace: Replace::Allow,
+            paths: Paths::Kept,
             progress: &|_| {},
         };
         let added = repository.add_targets(&request).unwrap();

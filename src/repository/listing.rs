@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
@@ -11,9 +10,10 @@ use super::Repository;
 use super::add_targets::{Added, Paths, Replace};
 use super::bins::BinSet;
 use super::error::{AtPath, InputError, RepositoryError};
+use super::find::FoundTarget;
 use super::scan::digest_file;
 use super::staged::{Pins, RoleState};
-use crate::metadata::{Algorithm, Delegations, Hashes, RoleName, TargetFile, TargetMap, Targets};
+use crate::metadata::{Algorithm, Delegations, Hashes, Incoming, RoleName, TargetFile, TargetMap, Targets};
 
 /// Who lists targets: one role, or hash bins among which their paths choose.
 #[derive(Debug, Clone)]
@@ -67,8 +67,8 @@ impl Lister {
 pub(super) struct Entry<'a> {
     pub(super) path: Cow<'a, str>,
     pub(super) file: TargetFile,
-    /// Where its bytes are, where they are at hand.
-    pub(super) bytes: Option<&'a Path>,
+    /// The file with its bytes, where they are at hand.
+    pub(super) bytes: Option<&'a FoundTarget>,
 }
 
 /// What becomes of the custom data of a target that is listed already.
@@ -146,12 +146,12 @@ impl Repository {
     ///
     /// # Errors
     /// [`InputError::Changed`], [`InputError::Clash`], [`InputError::Canonical`], and those of `entries`.
-    pub(super) fn list_groups<'e, G: Send>(
+    pub(super) fn list_groups<'e, G: Send, E: IntoIterator<Item = Entry<'e>>>(
         &mut self,
         lister: &Lister,
         groups: Vec<(RoleName, G)>,
         rules: (Replace, Custom, Paths),
-        entries: impl Fn(G, &RoleName) -> Result<Vec<Entry<'e>>, RepositoryError> + Sync,
+        entries: impl Fn(G, &RoleName) -> Result<E, RepositoryError> + Sync,
     ) -> Result<Added, RepositoryError> {
         let mut all = Added::default();
         match lister {
@@ -194,19 +194,21 @@ impl Added {
 }
 
 /// Lists targets in a role's draft.
-fn list(
+fn list<'e>(
     state: &mut RoleState<Targets>,
     role: &RoleName,
-    new: Vec<Entry<'_>>,
+    new: impl IntoIterator<Item = Entry<'e>>,
     (replace, custom, paths): (Replace, Custom, Paths),
     expires: DateTime<Utc>,
 ) -> Result<Added, RepositoryError> {
     let mut added = Added::default();
     let empty = TargetMap::new();
     let listed = state.effective().map_or(&empty, |targets| &targets.targets);
-    let elsewhere = new.iter().any(|entry| entry.bytes.is_none());
-    let mut entries = Vec::with_capacity(new.len());
+    let canonical = |reason| InputError::Canonical { what: "custom data".to_owned(), reason };
+    let mut elsewhere = false;
+    let mut entries = Incoming::default();
     for Entry { path, mut file, bytes } in new {
+        elsewhere |= bytes.is_none();
         match listed.get(&path) {
             None => added.added.count(&path, paths),
             Some(old) => {
@@ -229,14 +231,14 @@ fn list(
                 added.replaced.count(&path, paths);
             }
         }
-        entries.push((path, file));
+        entries.push(path, &file).map_err(canonical)?;
     }
     check_folders(listed, &entries)?;
-    let mut extended = Ok(());
-    let edited = state.edit(expires, |targets: &mut Targets| extended = targets.targets.extend(entries));
-    extended
-        .and(edited)
-        .map_err(|reason| InputError::Canonical { what: "custom data".to_owned(), reason })?;
+    if !entries.is_empty() {
+        let mut taken = Ok(());
+        let edited = state.edit(expires, |targets: &mut Targets| taken = targets.targets.take(entries));
+        taken.and(edited).map_err(canonical)?;
+    }
     if let Some(draft) = state.draft.as_mut().filter(|_| elsewhere) {
         draft.pin(Pins { elsewhere: true, ..draft.pins });
     }
@@ -244,13 +246,17 @@ fn list(
 }
 
 /// Returns the digests of a new file by the algorithms that an old entry lists; read again only where they differ.
-fn file_hashes(file: &TargetFile, bytes: Option<&Path>, old: &Hashes) -> Result<Hashes, RepositoryError> {
+fn file_hashes(
+    file: &TargetFile,
+    bytes: Option<&FoundTarget>,
+    old: &Hashes,
+) -> Result<Hashes, RepositoryError> {
     let Some(bytes) = bytes.filter(|_| old.known().any(|algorithm| file.hashes.of(algorithm).is_none()))
     else {
         return Ok(file.hashes.clone());
     };
-    let algorithms: Vec<Algorithm> = old.known().collect();
-    Ok(digest_file(bytes, &algorithms).at(bytes)?.1)
+    let (algorithms, place): (Vec<Algorithm>, _) = (old.known().collect(), bytes.file());
+    Ok(digest_file(&place, &algorithms).at(&place)?.1)
 }
 
 /// Tells whether a chain of delegations from `targets` down to a role covers a path. Each role is looked at once.
@@ -290,11 +296,11 @@ pub(super) fn trusts(delegations: &Delegations, role: &RoleName, path: &str) -> 
 }
 
 /// Refuses a target `dir` beside a target `dir/file`: a client's disk cannot hold both.
-fn check_folders(listed: &TargetMap, new: &[(Cow<'_, str>, TargetFile)]) -> Result<(), InputError> {
-    let mut names: Vec<&str> = new.iter().map(|(path, _)| &**path).collect();
+fn check_folders(listed: &TargetMap, new: &Incoming<Cow<'_, str>>) -> Result<(), InputError> {
+    let mut names: Vec<&str> = new.names().collect();
     names.sort_unstable();
     let mut below = String::new();
-    for (path, _) in new {
+    for path in new.names() {
         let clash = |other: &str| {
             let reason = format!("'{other}' is one, and a file cannot be a folder");
             Err(InputError::Clash { path: path.to_string(), reason })

@@ -18,6 +18,7 @@ mod digest_cache;
 mod doctor;
 pub mod duration;
 mod error;
+mod find;
 mod follow;
 mod gate;
 mod gc;
@@ -63,6 +64,7 @@ pub use check::{CheckOptions, Expiry, Finding, Report, Severity, Side, TargetByt
 pub use delegation::{BinKind, Delegation, Trust};
 pub use diff::{Difference, RoleDiff};
 pub use error::{InputError, Lacking, Refusal, RepositoryError};
+pub use find::{FoundTarget, FoundTargets, Symlinks, TargetSource, Walk, find_targets};
 pub use follow::Reason;
 pub use gc::{Deletions, Explanation, GcPlan, Retention};
 pub use graph::Picture;
@@ -75,7 +77,6 @@ pub use next::{KeyToUse, Step};
 pub use place::{BucketPlace, Destination};
 pub use policy::Policy;
 pub use publish::PublishPlan;
-pub use scan::{Symlinks, TargetSource, Walk, find_targets, length_of};
 pub use sign::{SignReport, SigningKey};
 pub use staged::{AnyRole, DraftPlan, Staged, draft_of};
 pub use status::{KeyStatus, RoleStatus, Status, ThresholdStatus};
@@ -172,6 +173,22 @@ impl Repository {
     pub fn open_locked(dir: &Path, now: DateTime<Utc>, wait: Duration) -> Result<Self, RepositoryError> {
         let lock = lock_staged(dir, wait)?;
         Ok(Self { _lock: Some(lock), ..Self::open(dir, now)? })
+    }
+
+    /// Reads a repository as [`Repository::open_locked`] does, and does something else at the same time that needs the lock
+    /// and not what is read. Returns what that comes to, too.
+    ///
+    /// # Errors
+    /// As [`Repository::open_locked`].
+    pub fn open_locked_beside<T: Send>(
+        dir: &Path,
+        now: DateTime<Utc>,
+        wait: Duration,
+        beside: impl FnOnce() -> T + Send,
+    ) -> Result<(Self, T), RepositoryError> {
+        let lock = lock_staged(dir, wait)?;
+        let (opened, done) = rayon::join(|| Self::open(dir, now), beside);
+        Ok((Self { _lock: Some(lock), ..opened? }, done))
     }
 
     /// Returns the repository's folder.

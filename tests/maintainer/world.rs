@@ -11,8 +11,9 @@ use tempfile::TempDir;
 use tuf::crypto::{PrivateKey, Signer};
 use tuf::metadata::{Key, RoleName};
 use tuf::repository::{
-    AddTargets, Delegation, Destination, Execution, Expiry, Layout, Replace, Repository, RepositoryError,
-    Retention, Selection, SigningKey, Symlinks, TARGETS, TargetSource, Trust, Walk, Written, find_targets,
+    AddTargets, Delegation, Destination, Execution, Expiry, Layout, Paths, Replace, Repository,
+    RepositoryError, Retention, Selection, SigningKey, Symlinks, TARGETS, TargetSource, Trust, Walk, Written,
+    find_targets,
 };
 
 /// How many fixed keys there are.
@@ -272,7 +273,14 @@ impl World {
         let mut repository = self.lock()?;
         let found = find_targets(&paths, &source)?;
         let by = repository.find_lister(by)?;
-        let request = AddTargets { role: &by, found: &found, custom: None, replace, progress: &|_| () };
+        let request = AddTargets {
+            role: &by,
+            found: &found,
+            custom: None,
+            replace,
+            paths: Paths::Kept,
+            progress: &|_| (),
+        };
         let added = repository.add_targets(&request)?;
         let plan = repository.plan_edit()?;
         repository.save_added(&added, &plan, &|_| ())

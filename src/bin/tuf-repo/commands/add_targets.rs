@@ -10,12 +10,12 @@ use tuf::cli::output::Format;
 use tuf::cli::progress::Progress;
 use tuf::metadata::RoleName;
 use tuf::repository::{
-    AddTargets, Added, Manifest, Paths, Replace, Repository, Symlinks, TARGETS, TargetSource, Walk,
-    find_targets, length_of,
+    AddTargets, Added, FoundTargets, Manifest, Paths, Replace, Repository, RepositoryError, Symlinks,
+    TARGETS, TargetSource, Walk, find_targets,
 };
 
 use super::common::{DryRun, progress_bytes};
-use super::edit::{count, finish_planned, open_locked};
+use super::edit::{count, finish_planned, open_locked_beside};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -65,12 +65,13 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let custom = args.custom.as_deref().map(custom_object).transpose()?;
-    let mut repository = open_locked(context)?;
+    // a large tree and a large role are read at the same time
+    let (mut repository, found) = open_locked_beside(context, || find(&args, &context.repo))?;
     let role = repository.find_lister(&args.role).map_err(failure)?;
     let replace = if args.replace { Replace::Allow } else { Replace::Refuse };
     let added = match &args.from_manifest {
         Some(file) => add_manifest(&mut repository, &role, file, replace, context)?,
-        None => add_files(&mut repository, &role, &args, custom, replace, context)?,
+        None => add_files(&mut repository, &role, found.map_err(failure)?, custom, replace, context)?,
     };
     let plan = repository.plan_edit().map_err(failure)?;
     let mut words = Vec::new();
@@ -95,26 +96,33 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     })
 }
 
-fn add_files(
-    repository: &mut Repository,
-    role: &RoleName,
-    args: &Args,
-    custom: Option<Map<String, Value>>,
-    replace: Replace,
-    context: &Context,
-) -> Result<Added, Failure> {
-    let targets = repository.dir().join(TARGETS);
+/// Finds the files that are named.
+fn find(args: &Args, repository: &Path) -> Result<FoundTargets, RepositoryError> {
+    if args.from_manifest.is_some() {
+        return Ok(FoundTargets::default());
+    }
     let source = TargetSource {
-        targets: &targets,
+        targets: &repository.join(TARGETS),
         base: args.base.as_deref(),
         prefix: args.prefix.as_deref(),
         walk: if args.recursive { Walk::Recursive } else { Walk::Flat },
         symlinks: if args.follow_links { Symlinks::Follow } else { Symlinks::Refuse },
     };
-    let found = find_targets(&args.paths, &source).map_err(failure)?;
-    let length = if Progress::is_watched(context.output.verbosity()) { length_of(&found) } else { 0 };
+    find_targets(&args.paths, &source)
+}
+
+fn add_files(
+    repository: &mut Repository,
+    role: &RoleName,
+    found: FoundTargets,
+    custom: Option<Map<String, Value>>,
+    replace: Replace,
+    context: &Context,
+) -> Result<Added, Failure> {
+    let length = if Progress::is_watched(context.output.verbosity()) { found.bytes() } else { 0 };
     let bar = progress_bytes(context, length, "Digesting");
-    let request = AddTargets { role, found: &found, custom, replace, progress: &|bytes| bar.advance(bytes) };
+    let (paths, progress) = (paths_kept(context), |bytes: u64| bar.advance(bytes));
+    let request = AddTargets { role, found: &found, custom, replace, paths, progress: &progress };
     repository.add_targets(&request).map_err(failure)
 }
 
@@ -136,10 +144,14 @@ fn add_manifest(
         let length = opened.metadata().map_or(0, |metadata| metadata.len());
         (Box::new(BufReader::with_capacity(1 << 16, opened)), progress_bytes(context, length, label))
     };
-    let paths = if context.output.format() == Format::Json { Paths::Kept } else { Paths::Counted };
-    let progress = |bytes: u64| bar.advance(bytes);
+    let (paths, progress) = (paths_kept(context), |bytes: u64| bar.advance(bytes));
     let manifest = Manifest { role, lines: &mut *lines, replace, paths, progress: &progress };
     repository.add_manifest(manifest).map_err(failure)
+}
+
+/// Only who reads JSON is told each path.
+fn paths_kept(context: &Context) -> Paths {
+    if context.output.format() == Format::Json { Paths::Kept } else { Paths::Counted }
 }
 
 fn custom_object(text: &str) -> Result<Map<String, Value>, Failure> {

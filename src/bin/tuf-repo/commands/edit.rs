@@ -17,6 +17,14 @@ pub fn open_locked(context: &Context) -> Result<Repository, Failure> {
     Repository::open_locked(&context.repo, context.now, wait(context)).map_err(failure)
 }
 
+/// Opens the repository to change it, and does something else at the same time that does not depend on what it says.
+pub fn open_locked_beside<T: Send>(
+    context: &Context,
+    beside: impl FnOnce() -> T + Send,
+) -> Result<(Repository, T), Failure> {
+    Repository::open_locked_beside(&context.repo, context.now, wait(context), beside).map_err(failure)
+}
+
 fn wait(context: &Context) -> Duration {
     context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(Duration::ZERO)
 }
