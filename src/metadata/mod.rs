@@ -17,7 +17,6 @@ pub mod time;
 use serde::{Deserialize, Deserializer};
 
 pub use envelope::{Covered, FileText, Metadata, ParseError, Proofs, Signature};
-pub(crate) use hashes::digits;
 pub use hashes::{Algorithm, Computed, Hasher, Hashes, MetaFile, Mismatch};
 pub use key::{Key, KeyId};
 pub use meta_map::MetaMap;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::Range;
 
 use super::hashes::write_digits;
-use super::{Algorithm, Computed, Extra, Hashes, Listed, TargetFile, TextMap};
+use super::{Algorithm, Computed, Extra, Hashes, Incoming, Listed, TargetFile, TextMap};
 use crate::canonical::{self, Scanner};
 
 /// Target files by path, sorted by path. Any string may be one; see [`super::TargetPath`] for those that can be stored.
@@ -53,6 +53,13 @@ fn usual(scanner: &mut Scanner<'_>, digest: impl FnMut(Range<usize>, Range<usize
     }
     let length = scanner.number()?;
     scanner.skip(b"}").then_some(length)
+}
+
+impl<P: AsRef<str>> Incoming<P> {
+    /// Adds a file of which nothing is listed but its length and digests that were computed, at least one.
+    pub(crate) fn push_plain(&mut self, path: P, length: u64, computed: &Computed) {
+        self.push_with(path, |path, text| write_plain_entry(path, length, computed, text));
+    }
 }
 
 /// Writes an entry of a file of which nothing is listed but its length and digests that were computed.

@@ -406,10 +406,16 @@ impl<P: AsRef<str>> Incoming<P> {
     /// # Errors
     /// [`CanonicalError`] where it holds what canonical JSON refuses.
     pub(crate) fn push<V: Listed>(&mut self, name: P, value: &V) -> Result<(), CanonicalError> {
+        let mut written = Ok(());
+        self.push_with(name, |name, text| written = write_entry(name, value, text));
+        written
+    }
+
+    /// Adds a value that somebody writes, in canonical form behind its name and a colon.
+    pub(super) fn push_with(&mut self, name: P, write: impl FnOnce(&str, &mut Vec<u8>)) {
         let from = self.text.len();
-        write_entry(name.as_ref(), value, &mut self.text)?;
+        write(name.as_ref(), &mut self.text);
         self.entries.push((name, from..self.text.len()));
-        Ok(())
     }
 
     /// Returns the names, in the order in which they were added.

@@ -12,7 +12,7 @@ use super::digest_cache::{self, Digested};
 use super::error::{AtPath, InputError, RepositoryError};
 use super::find::{FoundTarget, FoundTargets};
 use super::layout::TARGETS;
-use super::listing::{Custom, Entry, Lister};
+use super::listing::{Custom, Entry, Lister, NewFile};
 use super::scan::{Told, copy_digested, digest_file};
 use super::staged::DraftPlan;
 use crate::metadata::{Algorithm, Extra, RoleName, TargetFile, write_plain_entry};
@@ -146,7 +146,7 @@ impl Repository {
         let mut added = self.list_groups(&lister, groups, rules, |group, _| {
             Ok(group.into_iter().map(|target| {
                 let path = Cow::Borrowed(target.found.path.as_str());
-                Entry { path, file: file(&target), bytes: Some(target.found) }
+                Entry { path, file: NewFile::Any(file(&target)), bytes: Some(target.found) }
             }))
         })?;
         added.unchanged += unchanged;

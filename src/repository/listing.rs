@@ -13,7 +13,9 @@ use super::error::{AtPath, InputError, RepositoryError};
 use super::find::FoundTarget;
 use super::scan::digest_file;
 use super::staged::{Pins, RoleState};
-use crate::metadata::{Algorithm, Delegations, Hashes, Incoming, RoleName, TargetFile, TargetMap, Targets};
+use crate::metadata::{
+    Algorithm, Computed, Delegations, Extra, Hashes, Incoming, RoleName, TargetFile, TargetMap, Targets,
+};
 
 /// Who lists targets: one role, or hash bins among which their paths choose.
 #[derive(Debug, Clone)]
@@ -66,9 +68,29 @@ impl Lister {
 #[derive(Debug, Clone)]
 pub(super) struct Entry<'a> {
     pub(super) path: Cow<'a, str>,
-    pub(super) file: TargetFile,
+    pub(super) file: NewFile,
     /// The file with its bytes, where they are at hand.
     pub(super) bytes: Option<&'a FoundTarget>,
+}
+
+/// What is to be listed of a target.
+#[derive(Debug, Clone)]
+pub(super) enum NewFile {
+    /// Its length and digests, and nothing else: what is listed of nearly all.
+    Plain { length: u64, digests: Computed },
+    /// Anything.
+    Any(TargetFile),
+}
+
+impl From<NewFile> for TargetFile {
+    fn from(file: NewFile) -> Self {
+        match file {
+            NewFile::Any(file) => file,
+            NewFile::Plain { length, digests } => {
+                Self { length, hashes: digests.to_hashes(), custom: None, extra: Extra::new() }
+            }
+        }
+    }
 }
 
 /// What becomes of the custom data of a target that is listed already.
@@ -207,11 +229,18 @@ fn list<'e>(
     let canonical = |reason| InputError::Canonical { what: "custom data".to_owned(), reason };
     let mut elsewhere = false;
     let mut entries = Incoming::default();
-    for Entry { path, mut file, bytes } in new {
+    for Entry { path, file, bytes } in new {
         elsewhere |= bytes.is_none();
         match listed.get(&path) {
-            None => added.added.count(&path, paths),
+            None => {
+                added.added.count(&path, paths);
+                match file {
+                    NewFile::Plain { length, digests } => entries.push_plain(path, length, &digests),
+                    NewFile::Any(file) => entries.push(path, &file).map_err(canonical)?,
+                }
+            }
             Some(old) => {
+                let mut file = TargetFile::from(file);
                 let hashes = file_hashes(&file, bytes, &old.hashes)?;
                 let same_bytes = old.length == file.length && old.hashes.compare(&hashes).is_ok();
                 if !same_bytes && replace == Replace::Refuse {
@@ -229,9 +258,9 @@ fn list<'e>(
                     continue;
                 }
                 added.replaced.count(&path, paths);
+                entries.push(path, &file).map_err(canonical)?;
             }
         }
-        entries.push(path, &file).map_err(canonical)?;
     }
     check_folders(listed, &entries)?;
     if !entries.is_empty() {
@@ -299,7 +328,7 @@ pub(super) fn trusts(delegations: &Delegations, role: &RoleName, path: &str) -> 
 fn check_folders(listed: &TargetMap, new: &Incoming<Cow<'_, str>>) -> Result<(), InputError> {
     let mut names: Vec<&str> = new.names().collect();
     names.sort_unstable();
-    let mut below = String::new();
+    let (mut below, mut looked_at) = (String::new(), None);
     for path in new.names() {
         let clash = |other: &str| {
             let reason = format!("'{other}' is one, and a file cannot be a folder");
@@ -308,6 +337,13 @@ fn check_folders(listed: &TargetMap, new: &Incoming<Cow<'_, str>>) -> Result<(),
         let mut end = path.len();
         while let Some(slash) = path[..end].rfind('/') {
             let folder = &path[..slash];
+            // names that follow one another are often in one folder
+            if end == path.len() {
+                if looked_at == Some(folder) {
+                    break;
+                }
+                looked_at = Some(folder);
+            }
             if names.binary_search(&folder).is_ok() || listed.contains_key(folder) {
                 return clash(folder);
             }

@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 use super::Repository;
 use super::add_targets::{Added, Paths, Replace, check_name_length};
 use super::error::{InputError, RepositoryError};
-use super::listing::{Custom, Entry, Lister};
+use super::listing::{Custom, Entry, Lister, NewFile};
 use crate::canonical::{self, Scanner};
-use crate::metadata::{Algorithm, Extra, Hashes, RoleName, TargetFile, TargetPath, digits};
+use crate::metadata::{Algorithm, Computed, Extra, Hashes, RoleName, TargetFile, TargetPath};
 
 /// The longest line that is read, in bytes.
 const LONGEST_LINE: u64 = 16 << 20;
@@ -101,7 +101,7 @@ impl Repository {
         let groups = places.chunk_by(|a, b| a.0 == b.0).map(|group| Ok((lister.role_at(group[0].0)?, group)));
         let groups: Vec<(RoleName, &[(u32, u64)])> = groups.collect::<Result<_, InputError>>()?;
         let decode_group = |group: &[(u32, u64)], _: &RoleName| -> Result<Vec<Entry<'_>>, RepositoryError> {
-            let mut lines: Vec<(u64, &str, TargetFile)> =
+            let mut lines: Vec<(u64, &str, NewFile)> =
                 group.iter().filter_map(|(_, place)| decode(&pieces, *place)).collect();
             lines.sort_by_key(|(_, path, _)| *path);
             if let Some(twice) = lines.windows(2).find(|pair| pair[0].1 == pair[1].1) {
@@ -190,7 +190,7 @@ impl Kept {
 }
 
 /// Reads what [`Kept::keep`] has kept: the number of the line, the path, the file.
-fn decode(pieces: &[Vec<u8>], place: u64) -> Option<(u64, &str, TargetFile)> {
+fn decode(pieces: &[Vec<u8>], place: u64) -> Option<(u64, &str, NewFile)> {
     let piece = pieces.get(usize::try_from(place >> PLACE_BITS).ok()?)?;
     let rest = piece.get(usize::try_from(place & ((1 << PLACE_BITS) - 1)).ok()?..)?;
     let (number, rest) = rest.split_first_chunk::<8>()?;
@@ -199,11 +199,12 @@ fn decode(pieces: &[Vec<u8>], place: u64) -> Option<(u64, &str, TargetFile)> {
     let (kind, rest) = rest.split_first()?;
     let file = if *kind == DIGEST {
         let (length, rest) = rest.split_first_chunk::<8>()?;
-        let hashes = [(Algorithm::Sha256, digits(rest.first_chunk::<32>()?))].into_iter().collect();
-        TargetFile { length: u64::from_le_bytes(*length), hashes, custom: None, extra: Extra::new() }
+        let mut digests = Computed::default();
+        digests.insert(Algorithm::Sha256, rest.first_chunk::<32>()?);
+        NewFile::Plain { length: u64::from_le_bytes(*length), digests }
     } else {
         let (length, rest) = rest.split_first_chunk::<4>()?;
-        serde_json::from_slice(rest.get(..u32::from_le_bytes(*length) as usize)?).ok()?
+        NewFile::Any(serde_json::from_slice(rest.get(..u32::from_le_bytes(*length) as usize)?).ok()?)
     };
     Some((u64::from_le_bytes(*number), std::str::from_utf8(path).ok()?, file))
 }
@@ -390,8 +391,10 @@ mod tests {
         kept.keep(7, 3, path.as_str(), &file);
         kept.keep(8, 4, "b", &plain);
         all.append(kept);
-        assert_eq!(decode(&all.pieces, all.places[1].1), Some((3, "a/ö.txt", file)));
-        assert_eq!(decode(&all.pieces, all.places[2].1), Some((4, "b", plain)));
+        let decoded =
+            |place: u64| decode(&all.pieces, place).map(|(number, path, file)| (number, path, file.into()));
+        assert_eq!(decoded(all.places[1].1), Some((3, "a/ö.txt", file)));
+        assert_eq!(decoded(all.places[2].1), Some((4, "b", plain)));
         assert_eq!([all.places[1].0, all.places[2].0], [7, 8]);
     }
 
@@ -422,7 +425,7 @@ mod tests {
             let (path, length, digest) = plain_line(line.as_bytes()).unwrap();
             let (other, file) = parse(line.as_bytes()).unwrap().unwrap();
             assert_eq!((path, length), (other.as_str(), file.length), "{line}");
-            assert_eq!(Some(&*digits(&digest)), file.hashes.of(Algorithm::Sha256));
+            assert_eq!(Some(&*hex::encode(digest)), file.hashes.of(Algorithm::Sha256));
         }
         for (from, to) in [
             ("10", "010"),
