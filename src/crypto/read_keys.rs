@@ -22,7 +22,8 @@ pub(super) struct ReadKey {
     pub(super) fingerprint: Option<Fingerprint>,
 }
 
-type Kept = HashMap<(String, String), Rc<ReadKey>>;
+/// By the statement of the key itself, then by the type that it is said to be of.
+type Kept = HashMap<String, Vec<(String, Rc<ReadKey>)>>;
 
 thread_local! {
     static KEYS: RefCell<Kept> = RefCell::default();
@@ -36,16 +37,16 @@ pub(super) fn read(key: &Key) -> Result<Rc<ReadKey>, KeyError> {
         Ok(Rc::new(ReadKey { public, fingerprint }))
     };
     let Some(stated) = key.public().filter(|stated| stated.len() <= LONGEST) else { return read() };
-    let stated = (key.keytype.clone(), stated.to_owned());
     KEYS.with_borrow_mut(|keys| {
-        if let Some(known) = keys.get(&stated) {
+        let types = keys.get(stated).into_iter().flatten();
+        if let Some((_, known)) = types.into_iter().find(|(keytype, _)| *keytype == key.keytype) {
             return Ok(known.clone());
         }
         let known = read()?;
-        if keys.len() >= KEPT {
+        if keys.values().map(Vec::len).sum::<usize>() >= KEPT {
             keys.clear();
         }
-        keys.insert(stated, known.clone());
+        keys.entry(stated.to_owned()).or_default().push((key.keytype.clone(), known.clone()));
         Ok(known)
     })
 }

@@ -267,6 +267,9 @@ impl<V: Listed> TextMap<V> {
 
     /// Returns the places, in the order of names, of the values that another map does not list just so.
     pub fn differing(&self, other: &Self) -> Vec<usize> {
+        if other.is_empty() {
+            return (0..self.len()).collect();
+        }
         let mut different = Vec::new();
         let mut there = 0;
         for here in 0..self.len() {

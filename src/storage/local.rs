@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
+
 use super::ReadFiles;
 
 /// Where new files wait, inside the folder they are for.
@@ -106,6 +108,21 @@ impl Folder {
             folders.extend(parent.map(Path::to_owned));
         }
         sync_folders(folders)
+    }
+
+    /// Removes files of the folder itself in any order, then makes that durable. A file that is gone already is no failure.
+    ///
+    /// # Errors
+    /// Where a file cannot be removed; others are gone then.
+    pub fn remove_any(&self, names: &[String]) -> io::Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        names.par_iter().with_min_len(64).try_for_each(|name| match fs::remove_file(self.file(name)) {
+            Err(error) if is_absent(&error) => Ok(()),
+            removed => removed,
+        })?;
+        sync_folders(vec![self.path.clone()])
     }
 
     /// Starts a batch of new files, and sweeps what a killed one left behind.

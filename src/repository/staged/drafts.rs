@@ -102,7 +102,7 @@ impl Staged {
             }
             batch.commit().at(self.drafts.path())?;
         }
-        self.drafts.remove(plan.remove.iter().map(String::as_str)).at(self.drafts.path())
+        self.drafts.remove_any(&plan.remove).at(self.drafts.path())
     }
 
     /// Tells whether a file says what the draft of a role does.
