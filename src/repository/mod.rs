@@ -43,6 +43,7 @@ mod scan;
 mod sign;
 mod staged;
 mod status;
+mod target_files;
 mod targets;
 #[cfg(test)]
 mod testing;

@@ -12,15 +12,14 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::Repository;
-use super::check::{
-    Expiry, Finding, ListedAt, Report, TargetBytes, all_listed, check_metadata, check_target_files,
-};
+use super::check::{Expiry, Finding, Report, TargetBytes, check_metadata};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::gate::refuse_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned};
 use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
 use super::scan::{Told, copy_digested, digest_file, digest_stored};
+use super::target_files::{ListedAt, all_listed, check_target_files};
 use super::write::put_metadata;
 use crate::metadata::{Algorithm, Hashes, RoleName, TargetFile, TargetMap, TargetPath, Targets};
 use crate::storage::{Folder, Lock, ReadFiles, Storage};

@@ -1,11 +1,12 @@
 //! A full client's check of a place where a repository is published.
 
 use super::Repository;
-use super::check::{Expiry, Report, TargetBytes, all_listed, check_metadata, check_target_files};
+use super::check::{Expiry, Report, TargetBytes, check_metadata};
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::{METADATA, TARGETS};
 use super::place::Destination;
 use super::presence::set_aside_elsewhere;
+use super::target_files::{all_listed, check_target_files};
 use crate::storage::{Folder, Storage};
 
 impl Repository {
