@@ -101,7 +101,7 @@ pub struct Repository {
     /// Drafts that are no metadata, with the reason; they are looked away from.
     unreadable: BTreeMap<RoleName, String>,
     keyring: OnceLock<Keyring>,
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 impl Repository {
@@ -117,7 +117,7 @@ impl Repository {
             staged: Staged::read(dir)?,
             unreadable: BTreeMap::new(),
             keyring: OnceLock::new(),
-            _lock: None,
+            lock: None,
         })
     }
 
@@ -140,7 +140,7 @@ impl Repository {
                         staged,
                         unreadable,
                         keyring,
-                        _lock: None,
+                        lock: None,
                     });
                 }
                 Err(RepositoryError::Refused { file, reason }) => {
@@ -163,7 +163,7 @@ impl Repository {
         wait: Duration,
     ) -> Result<Self, RepositoryError> {
         let lock = lock_staged(dir, wait)?;
-        Ok(Self { _lock: Some(lock), ..Self::open_damaged(dir, now)? })
+        Ok(Self { lock: Some(lock), ..Self::open_damaged(dir, now)? })
     }
 
     /// Reads a repository to change it: holds its lock for as long as the value lives. Waits up to `wait` for another
@@ -173,7 +173,7 @@ impl Repository {
     /// [`RepositoryError::Locked`], and as [`Repository::open`].
     pub fn open_locked(dir: &Path, now: DateTime<Utc>, wait: Duration) -> Result<Self, RepositoryError> {
         let lock = lock_staged(dir, wait)?;
-        Ok(Self { _lock: Some(lock), ..Self::open(dir, now)? })
+        Ok(Self { lock: Some(lock), ..Self::open(dir, now)? })
     }
 
     /// Reads a repository as [`Repository::open_locked`] does, and does something else at the same time that needs the lock
@@ -189,7 +189,7 @@ impl Repository {
     ) -> Result<(Self, T), RepositoryError> {
         let lock = lock_staged(dir, wait)?;
         let (opened, done) = rayon::join(|| Self::open(dir, now), beside);
-        Ok((Self { _lock: Some(lock), ..opened? }, done))
+        Ok((Self { lock: Some(lock), ..opened? }, done))
     }
 
     /// Returns the repository's folder.

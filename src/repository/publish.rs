@@ -2,8 +2,8 @@
 //! is ever deleted, and a run that was killed is finished by the next.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::Repository;
-use super::check::{Expiry, Finding, Report, TargetBytes, check_metadata};
+use super::check::{Checked, Expiry, Finding, Report, TargetBytes, check_metadata};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::gate::refuse_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned};
 use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
-use super::scan::{Told, copy_digested, digest_file, digest_stored};
-use super::target_files::{ListedAt, all_listed, check_target_files};
+use super::scan::{Told, copy_digested, digest_stored};
+use super::target_files::{ListedAt, all_listed, check_target_bytes, check_target_files};
 use super::write::put_metadata;
-use crate::metadata::{Algorithm, Hashes, RoleName, TargetFile, TargetMap, TargetPath, Targets};
+use crate::metadata::{Algorithm, Hashes, RoleName, TargetFile, TargetPath, Targets};
 use crate::storage::{Folder, Lock, ReadFiles, Storage};
 
 /// A planned publication.
@@ -67,7 +67,7 @@ pub(super) struct TargetCopy {
     /// The role that lists it.
     pub(super) role: Arc<str>,
     pub(super) name: String,
-    pub(super) file: TargetFile,
+    pub(super) file: Box<TargetFile>,
 }
 
 impl TargetCopy {
@@ -120,14 +120,13 @@ impl Repository {
             return Err(RepositoryError::NothingWritten { folder: staged.path().to_owned() });
         }
         // a client's whole work, on what is staged and on what is live: one core each where one role lists nearly all
-        let first_root = self.policy.first_root();
         let (checked, published) = rayon::join(
-            || check_metadata(staged, STAGED, first_root, expiry, self.now),
-            || check_metadata(live, METADATA, first_root, Expiry::Allow, self.now),
+            || self.check_staged(expiry),
+            || check_metadata(live, METADATA, self.policy.first_root(), Expiry::Allow, self.now, None),
         );
-        let mut checked = checked?;
+        let (checked, files) = checked?;
         refuse_errors(&checked.report)?;
-        refuse_errors(&Report { findings: std::mem::take(&mut checked.strays), ..Report::default() })?;
+        refuse_findings(checked.strays)?;
         let published = match live.read("root.json", MAX_METADATA).at(live.place("root.json"))? {
             // a first publication may have been cut short: without a timestamp no client has been served from there
             None if live.read("timestamp.json", MAX_METADATA).at(live.place("timestamp.json"))?.is_none() => {
@@ -143,23 +142,22 @@ impl Repository {
                 published?.targets
             }
         };
-        let elsewhere = match self.policy.targets_elsewhere() {
-            true => set_aside_elsewhere(&self.targets_folder(), &mut checked.targets)?,
-            false => None,
-        };
-        let (new, old) = new_and_old(&checked.targets, &published);
-        let checked_as = |listed: &[ListedAt<'_>], how: TargetBytes| -> Result<(), RepositoryError> {
-            let findings = check_target_files(&self.targets_folder(), checked.layout, listed, how)?;
-            refuse_errors(&Report { findings, ..Report::default() })
-        };
+        let files = files?;
+        refuse_findings(files.findings)?;
+        let listed = all_listed(&checked.targets);
+        let mut new = listed_anew(&checked.targets, &published);
         // what is copied within a file system is digested on the way, before it has its name
         let copies = matches!(destination, Destination::Folder(_));
-        checked_as(&new, if copies { TargetBytes::Present } else { TargetBytes::Digest })?;
-        checked_as(&old, TargetBytes::Present)?;
+        let check_bytes = |listed: &[ListedAt<'_>]| {
+            refuse_findings(check_target_bytes(&self.targets_folder().held(), checked.layout, listed)?)
+        };
+        if !copies {
+            check_bytes(&at_places(&listed, &new))?;
+        }
         let mut warnings = checked.report.findings;
-        warnings.extend(elsewhere);
+        warnings.extend(files.elsewhere);
         let mut plan = PublishPlan {
-            roles: checked.report.versions.clone(),
+            roles: checked.report.versions,
             kept: 0,
             warnings,
             layout: checked.layout,
@@ -169,23 +167,38 @@ impl Repository {
         };
         self.plan_metadata(&mut plan, checked.layout, &checked.files)?;
         if !matches!(destination, Destination::Own) {
-            plan_targets(&mut plan, checked.layout, &checked.targets)?;
-        }
-        if copies {
-            let copied: HashMap<&str, &TargetFile> =
-                plan.targets.iter().map(|copy| (&*copy.name, &copy.file)).collect();
-            let is_copied = |(_, map, index): &ListedAt<'_>| {
-                let (path, file) = map.at(*index)?;
-                let names = checked.layout.target_names(&TargetPath::parse(&path).ok()?, &file);
-                // in the plain layout another role may list the file with other digests
-                let same = |copy: &&TargetFile| copy.length == file.length && copy.hashes == file.hashes;
-                names.iter().all(|name| copied.get(name.as_str()).is_some_and(same)).then_some(())
-            };
-            let is_there = |listed: &&ListedAt<'_>| is_copied(listed).is_none();
-            let there: Vec<ListedAt<'_>> = new.par_iter().filter(is_there).copied().collect();
-            checked_as(&there, TargetBytes::Digest)?;
+            let is_copied = plan_targets(&mut plan, &listed)?;
+            if copies {
+                new.retain(|place| !is_copied[*place]);
+                check_bytes(&at_places(&listed, &new))?;
+            }
         }
         Ok(plan)
+    }
+
+    /// Checks what is staged, and whether the files of the targets that it lists are there.
+    fn check_staged(&self, expiry: Expiry) -> Result<(Checked, FoundFiles), RepositoryError> {
+        // what was read under the lock has not changed since
+        let known = self.lock.is_some().then_some(&self.staged);
+        let first_root = self.policy.first_root();
+        let mut checked = check_metadata(self.staged.folder(), STAGED, first_root, expiry, self.now, known)?;
+        if !checked.report.ok() || !checked.strays.is_empty() {
+            return Ok((checked, Ok(TargetFiles::default())));
+        }
+        let files = self.look_at_targets(&mut checked);
+        Ok((checked, files))
+    }
+
+    /// Looks at the files of the targets that are listed; leaves out those that are elsewhere.
+    fn look_at_targets(&self, checked: &mut Checked) -> FoundFiles {
+        let folder = self.targets_folder().held();
+        let elsewhere = match self.policy.targets_elsewhere() {
+            true => set_aside_elsewhere(&folder, &mut checked.targets)?,
+            false => None,
+        };
+        let listed = all_listed(&checked.targets);
+        let findings = check_target_files(&folder, checked.layout, &listed, TargetBytes::Present)?;
+        Ok(TargetFiles { elsewhere, findings })
     }
 
     /// Looks at a destination: takes the lock of a folder, lists a bucket.
@@ -294,11 +307,12 @@ impl Repository {
         if !matches!(plan.place, Place::Folder { .. }) {
             return Ok(());
         }
-        let source = self.targets_folder();
+        let source = self.targets_folder().held();
         plan.targets.par_iter().try_for_each(|copy| {
             let algorithms: Vec<Algorithm> = copy.file.hashes.known().collect();
-            let from = source.file(&copy.name);
-            let (length, hashes) = digest_file(&from, &algorithms).at(&from)?;
+            let from = source.open_file(&copy.name);
+            let digested = from.and_then(|mut from| copy_digested(&mut from, &mut io::sink(), &algorithms));
+            let (length, hashes) = digested.at_place(|| source.file(&copy.name))?;
             copy.check(length, &hashes)
         })
     }
@@ -312,14 +326,15 @@ impl Repository {
         if plan.targets.is_empty() {
             return Ok(());
         }
-        let source = self.targets_folder();
+        let source = self.targets_folder().held();
         let mut batch = live_targets.batch().at(live_targets.path())?;
         let copy_one = |copy: &TargetCopy| -> Result<(PathBuf, String), RepositoryError> {
-            let from = source.file(&copy.name);
+            let place = || source.file(&copy.name);
+            let from = source.open_file(&copy.name).at_place(place)?;
             let (path, mut to) = batch.create().at(live_targets.path())?;
             let algorithms: Vec<Algorithm> = copy.file.hashes.known().collect();
-            let mut reader = Told { from: File::open(&from).at(&from)?, told: progress };
-            let (length, hashes) = copy_digested(&mut reader, &mut to, &algorithms).at(&from)?;
+            let mut from = Told { from, told: progress };
+            let (length, hashes) = copy_digested(&mut from, &mut to, &algorithms).at_place(place)?;
             copy.check(length, &hashes)?;
             Ok((path, copy.name.clone()))
         };
@@ -331,70 +346,111 @@ impl Repository {
     }
 }
 
-/// Tells targets that are listed anew from those that are live already with the same bytes.
-fn new_and_old<'a>(
-    targets: &'a BTreeMap<RoleName, Targets>,
-    published: &BTreeMap<RoleName, Targets>,
-) -> (Vec<ListedAt<'a>>, Vec<ListedAt<'a>>) {
-    let none = TargetMap::new();
-    let (mut new, mut old) = (Vec::new(), Vec::new());
-    for (role, listed) in targets {
-        let listed = &listed.targets;
-        let live = published.get(role).map_or(&none, |live| &live.targets);
-        let mut differing = listed.differing(live).into_iter().peekable();
-        for index in 0..listed.len() {
-            let differs = differing.next_if_eq(&index).is_some() && !live.has_bytes_of(listed, index);
-            (if differs { &mut new } else { &mut old }).push((role, listed, index));
-        }
-    }
-    (new, old)
+/// What was found of the files of targets.
+#[derive(Debug, Default)]
+struct TargetFiles {
+    /// A word about those that are elsewhere.
+    elsewhere: Option<Finding>,
+    findings: Vec<Finding>,
 }
 
-/// Plans which target files are copied to another place.
-fn plan_targets(
-    plan: &mut PublishPlan,
-    layout: Layout,
-    roles: &BTreeMap<RoleName, Targets>,
-) -> Result<(), RepositoryError> {
-    let names: BTreeMap<&RoleName, Arc<str>> =
-        roles.keys().map(|role| (role, Arc::from(role.as_str()))).collect();
-    let live = plan.place.targets();
-    let in_bucket = matches!(plan.place, Place::Bucket(_));
+type FoundFiles = Result<TargetFiles, RepositoryError>;
+
+/// Returns the places, among all that is listed, of the targets that are not live already with the same bytes.
+fn listed_anew(targets: &BTreeMap<RoleName, Targets>, published: &BTreeMap<RoleName, Targets>) -> Vec<usize> {
+    let (mut new, mut before) = (Vec::new(), 0);
+    for (role, Targets { targets: listed, .. }) in targets {
+        match published.get(role).map(|live| &live.targets).filter(|live| !live.is_empty()) {
+            None => new.extend(before..before + listed.len()),
+            Some(live) => {
+                let differing = listed.differing(live).into_iter();
+                new.extend(
+                    differing.filter(|index| !live.has_bytes_of(listed, *index)).map(|index| before + index),
+                );
+            }
+        }
+        before += listed.len();
+    }
+    new
+}
+
+fn at_places<'a>(listed: &[ListedAt<'a>], places: &[usize]) -> Vec<ListedAt<'a>> {
+    places.iter().filter_map(|place| listed.get(*place)).copied().collect()
+}
+
+/// A file of a target, as it was found where it is published.
+struct Wanted {
+    name: String,
+    /// Which target it is, among all that is listed.
+    place: usize,
+    /// What is to be copied; nothing where it is there.
+    missing: Option<Box<TargetFile>>,
+}
+
+/// Plans which target files are copied to another place. Tells of each target that is listed whether all of its files are.
+fn plan_targets(plan: &mut PublishPlan, listed: &[ListedAt<'_>]) -> Result<Vec<bool>, RepositoryError> {
+    let layout = plan.layout;
+    let held = match &plan.place {
+        Place::Folder { targets, .. } => Some(targets.held()),
+        Place::Bucket(_) => None,
+    };
+    let live = held.as_ref().map_or(plan.place.targets(), |held| held);
     // what is not there yet need not be looked for
-    let is_new = matches!(&plan.place, Place::Folder { targets, .. } if !targets.exists());
-    let look = |(role, map, index): &ListedAt<'_>| -> Result<Vec<(TargetCopy, bool)>, RepositoryError> {
+    let is_new = held.as_ref().is_some_and(|targets| !targets.exists());
+    let look = |(place, (_, map, index)): (usize, &ListedAt<'_>)| -> Result<Vec<Wanted>, RepositoryError> {
         let Some((path, file)) = map.at(*index) else { return Ok(Vec::new()) };
         let path = TargetPath::parse(&path).map_err(InputError::from)?;
-        let mut looked = Vec::with_capacity(1);
+        let mut wanted = Vec::with_capacity(1);
         for name in layout.target_names(&path, &file) {
-            let length = if is_new { None } else { live.length(&name).at(live.place(&name))? };
+            let length = if is_new { None } else { live.length(&name).at_place(|| live.place(&name))? };
             let same = length == Some(file.length)
                 && (layout == Layout::Consistent || same_bytes(live, &name, &file).at(live.place(&name))?);
-            if length.is_some() && !same && layout == Layout::Consistent && in_bucket {
+            if length.is_some() && !same && layout == Layout::Consistent && held.is_none() {
                 let reason = format!("is in the bucket and not {} bytes long, as it is listed", file.length);
                 let file = format!("{TARGETS}/{name}");
                 return Err(RepositoryError::Refused { file, reason: Refusal::Finding(reason) });
             }
-            let role = names.get(role).cloned().unwrap_or_default();
-            looked.push((TargetCopy { role, name, file: file.clone() }, same));
+            let missing = (!same).then(|| Box::new(file.clone()));
+            wanted.push(Wanted { name, place, missing });
         }
-        Ok(looked)
+        Ok(wanted)
     };
-    let looked: Vec<Vec<_>> = all_listed(roles).par_iter().map(look).collect::<Result<_, _>>()?;
-    let mut looked: Vec<(TargetCopy, bool)> = looked.into_iter().flatten().collect();
-    // several roles may list one file
-    looked.par_sort_by(|a, b| a.0.name.cmp(&b.0.name));
-    looked.dedup_by(|later, first| later.0.name == first.0.name);
-    let kept = looked.iter().filter(|(_, same)| *same).count();
-    plan.targets.extend(looked.into_iter().filter(|(_, same)| !same).map(|(copy, _)| copy));
-    plan.kept += kept;
-    Ok(())
+    let wanted: Vec<Vec<Wanted>> = listed.par_iter().enumerate().map(look).collect::<Result<_, _>>()?;
+    let mut wanted: Vec<Wanted> = wanted.into_iter().flatten().collect();
+    wanted.par_sort_unstable_by(|a, b| a.name.cmp(&b.name).then(a.place.cmp(&b.place)));
+    let mut roles: BTreeMap<&RoleName, Arc<str>> = BTreeMap::new();
+    let mut is_copied = vec![true; listed.len()];
+    let mut wanted = wanted.into_iter().peekable();
+    while let Some(Wanted { name, place, missing }) = wanted.next() {
+        is_copied[place] &= missing.is_some();
+        // several roles may list one file, in the plain layout with other bytes
+        while let Some(other) = wanted.next_if(|other| other.name == name) {
+            is_copied[other.place] &= match (&missing, &other.missing) {
+                (Some(copied), Some(listed)) => {
+                    copied.length == listed.length && copied.hashes == listed.hashes
+                }
+                _ => false,
+            };
+        }
+        let Some(file) = missing else {
+            plan.kept += 1;
+            continue;
+        };
+        let role = listed[place].0;
+        let role = roles.entry(role).or_insert_with(|| Arc::from(role.as_str())).clone();
+        plan.targets.push(TargetCopy { role, name, file });
+    }
+    Ok(is_copied)
 }
 
 fn same_bytes(live: &dyn Storage, name: &str, file: &TargetFile) -> io::Result<bool> {
     let algorithms: Vec<Algorithm> = file.hashes.known().collect();
     let found = digest_stored(live, name, &algorithms)?;
     Ok(found.is_some_and(|(_, hashes)| file.hashes.compare(&hashes).is_ok()))
+}
+
+fn refuse_findings(findings: Vec<Finding>) -> Result<(), RepositoryError> {
+    refuse_errors(&Report { findings, ..Report::default() })
 }
 
 pub(super) fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {

@@ -52,7 +52,7 @@ impl Repository {
     ) -> Result<(), RepositoryError> {
         let source = self.targets_folder();
         let files: BTreeMap<&str, &TargetFile> =
-            plan.targets.iter().map(|TargetCopy { name, file, .. }| (name.as_str(), file)).collect();
+            plan.targets.iter().map(|TargetCopy { name, file, .. }| (name.as_str(), &**file)).collect();
         let caching = match plan.layout {
             Layout::Consistent => Caching::Forever,
             Layout::Plain => Caching::Never,

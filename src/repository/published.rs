@@ -17,10 +17,10 @@ impl Repository {
     /// in the report.
     pub fn check_published(&self, at: &Destination, how: TargetBytes) -> Result<Report, RepositoryError> {
         match at {
-            Destination::Own => self.check_storage(&self.live_folder(), &self.targets_folder(), how),
+            Destination::Own => self.check_storage(&self.live_folder(), &self.targets_folder().held(), how),
             Destination::Folder(base) => {
                 let part = |name: &str| Folder::new(base.join(name));
-                self.check_storage(&part(METADATA), &part(TARGETS), how)
+                self.check_storage(&part(METADATA), &part(TARGETS).held(), how)
             }
             Destination::Bucket(place) => {
                 for part in [&place.metadata, &place.targets] {
@@ -43,7 +43,7 @@ impl Repository {
             return Err(InputError::NoFile { path: place, reason }.into());
         }
         let first_root = self.policy.first_root();
-        let mut checked = check_metadata(metadata, METADATA, first_root, Expiry::Enforce, self.now)?;
+        let mut checked = check_metadata(metadata, METADATA, first_root, Expiry::Enforce, self.now, None)?;
         let mut report = checked.report;
         report.findings.extend(checked.strays);
         if how != TargetBytes::Ignore {

@@ -30,60 +30,83 @@ pub(super) fn check_target_files(
     listed: &[ListedAt<'_>],
     how: TargetBytes,
 ) -> Result<Vec<Finding>, RepositoryError> {
-    let check = |(role, map, index): &ListedAt<'_>| -> Result<Vec<Finding>, RepositoryError> {
+    look_at_all(layout, listed, |name, file| {
+        let wrong = wrong_length(folder, name, file)?;
+        if wrong.is_some() || how != TargetBytes::Digest {
+            Ok(wrong)
+        } else {
+            wrong_bytes(folder, name, file)
+        }
+    })
+}
+
+/// Reads the files of targets that were found there.
+pub(super) fn check_target_bytes(
+    folder: &dyn Storage,
+    layout: Layout,
+    listed: &[ListedAt<'_>],
+) -> Result<Vec<Finding>, RepositoryError> {
+    look_at_all(layout, listed, |name, file| wrong_bytes(folder, name, file))
+}
+
+/// What is wrong with a file; nothing where it is what is listed.
+type Wrong = Result<Option<String>, RepositoryError>;
+
+/// Looks at the files of targets on all cores, by their names.
+fn look_at_all(
+    layout: Layout,
+    listed: &[ListedAt<'_>],
+    look: impl Fn(&str, &TargetFile) -> Wrong + Sync,
+) -> Result<Vec<Finding>, RepositoryError> {
+    let look_at = |(role, map, index): &ListedAt<'_>| -> Result<Vec<Finding>, RepositoryError> {
+        let finding = |name: Option<&str>, message: String| Finding {
+            severity: Severity::Error,
+            role: Some((*role).clone()),
+            file: name.map(|name| format!("{TARGETS}/{name}")),
+            message,
+        };
         let Some((path, file)) = map.at(*index) else { return Ok(Vec::new()) };
-        check_target_file(folder, layout, role, &path, &file, how)
+        let target = match TargetPath::parse(&path) {
+            Ok(target) => target,
+            Err(error) => return Ok(vec![finding(None, error.to_string())]),
+        };
+        let names = layout.target_names(&target, &file);
+        if names.is_empty() {
+            return Ok(vec![finding(
+                None,
+                format!("'{target}' is listed with unknown digest algorithms only"),
+            )]);
+        }
+        let mut findings = Vec::new();
+        for name in names {
+            findings.extend(look(&name, &file)?.map(|wrong| finding(Some(&name), wrong)));
+        }
+        Ok(findings)
     };
     let findings: Vec<Vec<Finding>> = listed
         .par_iter()
-        .map(check)
+        .map(look_at)
         .filter(|found| !matches!(found, Ok(found) if found.is_empty()))
         .collect::<Result<_, _>>()?;
     Ok(findings.into_iter().flatten().collect())
 }
 
-fn check_target_file(
-    folder: &dyn Storage,
-    layout: Layout,
-    role: &RoleName,
-    path: &str,
-    file: &TargetFile,
-    how: TargetBytes,
-) -> Result<Vec<Finding>, RepositoryError> {
-    let finding = |name: Option<&str>, message: String| Finding {
-        severity: Severity::Error,
-        role: Some(role.clone()),
-        file: name.map(|name| format!("{TARGETS}/{name}")),
-        message,
-    };
-    let target = match TargetPath::parse(path) {
-        Ok(target) => target,
-        Err(error) => return Ok(vec![finding(None, error.to_string())]),
-    };
-    let names = layout.target_names(&target, file);
-    if names.is_empty() {
-        return Ok(vec![finding(None, format!("'{target}' is listed with unknown digest algorithms only"))]);
-    }
-    let mut findings = Vec::new();
-    for name in names {
-        match folder.length(&name).at(folder.place(&name))? {
-            None => findings.push(finding(Some(&name), "missing".to_owned())),
-            Some(length) if length != file.length => {
-                findings.push(finding(Some(&name), format!("is {length} bytes long, not {}", file.length)));
-            }
-            Some(_) if how == TargetBytes::Digest => {
-                let algorithms: Vec<Algorithm> = file.hashes.known().collect();
-                let found = digest_stored(folder, &name, &algorithms).at(folder.place(&name))?;
-                let Some((_, hashes)) = found else {
-                    findings.push(finding(Some(&name), "missing".to_owned()));
-                    continue;
-                };
-                if let Err(mismatch) = file.hashes.compare(&hashes) {
-                    findings.push(finding(Some(&name), mismatch.to_string()));
-                }
-            }
-            Some(_) => {}
+fn wrong_length(folder: &dyn Storage, name: &str, file: &TargetFile) -> Wrong {
+    Ok(match folder.length(name).at_place(|| folder.place(name))? {
+        None => Some("missing".to_owned()),
+        Some(length) if length != file.length => Some(format!("is {length} bytes long, not {}", file.length)),
+        Some(_) => None,
+    })
+}
+
+fn wrong_bytes(folder: &dyn Storage, name: &str, file: &TargetFile) -> Wrong {
+    let algorithms: Vec<Algorithm> = file.hashes.known().collect();
+    let found = digest_stored(folder, name, &algorithms).at_place(|| folder.place(name))?;
+    Ok(match found {
+        None => Some("missing".to_owned()),
+        Some((length, _)) if length != file.length => {
+            Some(format!("is {length} bytes long, not {}", file.length))
         }
-    }
-    Ok(findings)
+        Some((_, hashes)) => file.hashes.compare(&hashes).err().map(|mismatch| mismatch.to_string()),
+    })
 }

@@ -6,9 +6,13 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::ReadFiles;
 
@@ -26,12 +30,23 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub struct Folder {
     path: PathBuf,
+    /// The folder itself, where it is held open.
+    handle: Option<Arc<OwnedFd>>,
 }
 
 impl Folder {
     /// Names a folder; it need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), handle: None }
+    }
+
+    /// Holds the folder open, so that its files are found without the way to it: where many are looked for. What is put in
+    /// its place later is not seen.
+    pub fn held(&self) -> Self {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // a folder that cannot be opened may still be walked through
+        let handle = rustix::fs::open(&self.path, flags, Mode::empty()).ok().map(Arc::new);
+        Self { path: self.path.clone(), handle }
     }
 
     /// Returns where the folder is.
@@ -82,12 +97,32 @@ impl Folder {
     /// # Errors
     /// Where the file cannot be looked at.
     pub fn length(&self, name: &str) -> io::Result<Option<u64>> {
-        match fs::metadata(self.file(name)) {
-            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
-            Ok(_) => Ok(None),
+        let found = match &self.handle {
+            Some(folder) => {
+                rustix::fs::statat(folder, name, AtFlags::empty()).map_err(io::Error::from).map(|found| {
+                    (
+                        FileType::from_raw_mode(found.st_mode).is_file(),
+                        u64::try_from(found.st_size).unwrap_or(0),
+                    )
+                })
+            }
+            None => fs::metadata(self.file(name)).map(|found| (found.is_file(), found.len())),
+        };
+        match found {
+            Ok((is_file, length)) => Ok(is_file.then_some(length)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Opens a file to be read.
+    ///
+    /// # Errors
+    /// Where there is none, or it cannot be opened.
+    pub fn open_file(&self, name: &str) -> io::Result<File> {
+        let Some(folder) = &self.handle else { return File::open(self.file(name)) };
+        let open = || rustix::fs::openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        Ok(rustix::io::retry_on_intr(open)?.into())
     }
 
     /// Removes files, then makes that durable. A file that is gone already is no failure.
@@ -151,7 +186,7 @@ impl Folder {
 
 impl ReadFiles for Folder {
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.file(name)) {
+        let file = match self.open_file(name) {
             Err(error) if is_absent(&error) => return Ok(None),
             file => file?,
         };
