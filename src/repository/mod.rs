@@ -172,8 +172,16 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError::Locked`], and as [`Repository::open`].
     pub fn open_locked(dir: &Path, now: DateTime<Utc>, wait: Duration) -> Result<Self, RepositoryError> {
+        Self::lock(dir, now, wait)?.read()
+    }
+
+    /// Takes the lock of a repository, for what has more to read than the repository. Waits up to `wait` for another process.
+    ///
+    /// # Errors
+    /// As [`Repository::open_locked`].
+    pub fn lock(dir: &Path, now: DateTime<Utc>, wait: Duration) -> Result<Unread, RepositoryError> {
         let lock = lock_staged(dir, wait)?;
-        Ok(Self { lock: Some(lock), ..Self::open(dir, now)? })
+        Ok(Unread { dir: dir.to_owned(), policy: Policy::read(dir)?, now, lock })
     }
 
     /// Reads a repository as [`Repository::open_locked`] does, and does something else at the same time that needs the lock
@@ -334,6 +342,43 @@ impl Repository {
             folder.sweep().at(folder.path())?;
         }
         Ok(())
+    }
+}
+
+/// A repository that is locked to be changed, and of which only the policy has been read.
+#[derive(Debug)]
+pub struct Unread {
+    dir: PathBuf,
+    policy: Policy,
+    now: DateTime<Utc>,
+    lock: Lock,
+}
+
+impl Unread {
+    /// Returns the repository's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns the policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Reads the repository.
+    ///
+    /// # Errors
+    /// As [`Repository::open`].
+    pub fn read(self) -> Result<Repository, RepositoryError> {
+        Ok(Repository {
+            staged: Staged::read(&self.dir)?,
+            dir: self.dir,
+            policy: self.policy,
+            now: self.now,
+            unreadable: BTreeMap::new(),
+            keyring: OnceLock::new(),
+            lock: Some(self.lock),
+        })
     }
 }
 

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
-use super::Repository;
 use super::check::{Checked, Expiry, Finding, Report, TargetBytes, check_metadata};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::gate::refuse_succession;
@@ -21,6 +21,7 @@ use super::presence::set_aside_elsewhere;
 use super::scan::{Told, copy_digested, digest_stored};
 use super::target_files::{ListedAt, all_listed, check_target_bytes, check_target_files};
 use super::write::put_metadata;
+use super::{Repository, Unread};
 use crate::metadata::{Algorithm, Hashes, RoleName, TargetFile, TargetPath, Targets};
 use crate::storage::{Folder, Lock, ReadFiles, Storage};
 
@@ -47,6 +48,30 @@ enum Place {
 }
 
 impl Place {
+    /// Looks at a destination: takes the lock of a folder, lists a bucket.
+    fn look_at(
+        repository: &Path,
+        destination: &Destination,
+        wait: Duration,
+    ) -> Result<Self, RepositoryError> {
+        let base = match destination {
+            Destination::Own => repository,
+            Destination::Folder(folder) => folder,
+            Destination::Bucket(place) => {
+                let own = |folder| Folder::new(repository.join(folder));
+                let place = place.with_twins(vec![own(STAGED)], own(TARGETS));
+                for part in [&place.metadata, &place.targets] {
+                    part.survey().at(part.place(""))?;
+                }
+                return Ok(Self::Bucket(place));
+            }
+        };
+        let (live, targets) = (Folder::new(base.join(METADATA)), Folder::new(base.join(TARGETS)));
+        // another repository may publish here as well
+        let lock = if live.exists() { Some(super::lock(&live, wait)?) } else { None };
+        Ok(Self::Folder { live, targets, lock })
+    }
+
     fn metadata(&self) -> &dyn Storage {
         match self {
             Self::Folder { live, .. } => live,
@@ -101,6 +126,54 @@ impl PublishPlan {
     }
 }
 
+impl Unread {
+    /// Reads the repository and plans its publication, as [`Repository::plan_publish`] does. What is live is looked at
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As [`Repository::open_locked`] and [`Repository::plan_publish`].
+    pub fn plan_publish(
+        self,
+        destination: &Destination,
+        expiry: Expiry,
+        wait: Duration,
+    ) -> Result<(Repository, PublishPlan), RepositoryError> {
+        let (dir, first_root, now) = (self.dir.clone(), self.policy.first_root(), self.now);
+        let read_and_check = || {
+            let repository = self.read()?;
+            let checked = repository.check_staged(expiry)?;
+            Ok::<_, RepositoryError>((repository, checked))
+        };
+        let (staged, live) =
+            rayon::join(read_and_check, || Live::look(&dir, first_root, now, destination, wait));
+        let (repository, checked) = staged?;
+        let plan = repository.plan_over(checked, live?, destination)?;
+        Ok((repository, plan))
+    }
+}
+
+/// What is live where it is published.
+struct Live {
+    place: Place,
+    /// What a client makes of it.
+    checked: Result<Checked, RepositoryError>,
+}
+
+impl Live {
+    /// Looks at a destination: takes the lock of a folder, lists a bucket, and follows the metadata.
+    fn look(
+        repository: &Path,
+        first_root: u64,
+        now: DateTime<Utc>,
+        destination: &Destination,
+        wait: Duration,
+    ) -> Result<Self, RepositoryError> {
+        let place = Place::look_at(repository, destination, wait)?;
+        let checked = check_metadata(place.metadata(), METADATA, first_root, Expiry::Allow, now, None);
+        Ok(Self { place, checked })
+    }
+}
+
 impl Repository {
     /// Checks what would be live and plans how it gets there. Holds the lock of the live folder; of a bucket, remembers what
     /// was read there.
@@ -113,18 +186,23 @@ impl Repository {
         expiry: Expiry,
         wait: Duration,
     ) -> Result<PublishPlan, RepositoryError> {
-        let place = self.look_at(destination, wait)?;
-        let live = place.metadata();
-        let staged = self.staged.folder();
-        if self.staged.timestamp.written.is_none() {
-            return Err(RepositoryError::NothingWritten { folder: staged.path().to_owned() });
-        }
+        let first_root = self.policy.first_root();
         // a client's whole work, on what is staged and on what is live: one core each where one role lists nearly all
-        let (checked, published) = rayon::join(
+        let (staged, live) = rayon::join(
             || self.check_staged(expiry),
-            || check_metadata(live, METADATA, self.policy.first_root(), Expiry::Allow, self.now, None),
+            || Live::look(&self.dir, first_root, self.now, destination, wait),
         );
-        let (checked, files) = checked?;
+        self.plan_over(staged?, live?, destination)
+    }
+
+    /// Plans how what is staged and was checked takes the place of what is live.
+    fn plan_over(
+        &self,
+        (checked, files): (Checked, FoundFiles),
+        Live { place, checked: published }: Live,
+        destination: &Destination,
+    ) -> Result<PublishPlan, RepositoryError> {
+        let (live, staged) = (place.metadata(), self.staged.folder());
         refuse_errors(&checked.report)?;
         refuse_findings(checked.strays)?;
         let published = match live.read("root.json", MAX_METADATA).at(live.place("root.json"))? {
@@ -178,6 +256,9 @@ impl Repository {
 
     /// Checks what is staged, and whether the files of the targets that it lists are there.
     fn check_staged(&self, expiry: Expiry) -> Result<(Checked, FoundFiles), RepositoryError> {
+        if self.staged.timestamp.written.is_none() {
+            return Err(RepositoryError::NothingWritten { folder: self.staged.folder().path().to_owned() });
+        }
         // what was read under the lock has not changed since
         let known = self.lock.is_some().then_some(&self.staged);
         let first_root = self.policy.first_root();
@@ -199,25 +280,6 @@ impl Repository {
         let listed = all_listed(&checked.targets);
         let findings = check_target_files(&folder, checked.layout, &listed, TargetBytes::Present)?;
         Ok(TargetFiles { elsewhere, findings })
-    }
-
-    /// Looks at a destination: takes the lock of a folder, lists a bucket.
-    fn look_at(&self, destination: &Destination, wait: Duration) -> Result<Place, RepositoryError> {
-        let base = match destination {
-            Destination::Own => self.dir.clone(),
-            Destination::Folder(folder) => folder.clone(),
-            Destination::Bucket(place) => {
-                let place = place.with_twins(vec![self.staged.folder().clone()], self.targets_folder());
-                for part in [&place.metadata, &place.targets] {
-                    part.survey().at(part.place(""))?;
-                }
-                return Ok(Place::Bucket(place));
-            }
-        };
-        let (live, targets) = (Folder::new(base.join(METADATA)), Folder::new(base.join(TARGETS)));
-        // another repository may publish here as well
-        let lock = if live.exists() { Some(super::lock(&live, wait)?) } else { None };
-        Ok(Place::Folder { live, targets, lock })
     }
 
     /// Carries a planned publication out. `progress` is told the bytes of targets as they are copied.
