@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::target_files::{ListedAt, all_listed, check_target_bytes, check_target
 use super::write::put_metadata;
 use super::{Repository, Unread};
 use crate::metadata::{Algorithm, Hashes, RoleName, TargetFile, TargetPath, Targets};
-use crate::storage::{Folder, Lock, ReadFiles, Storage};
+use crate::storage::{Folder, Lock, NewFolder, ReadFiles, Storage};
 
 /// A planned publication.
 #[derive(Debug)]
@@ -301,9 +301,7 @@ impl Repository {
             .iter()
             .flat_map(|folder| folder.path().ancestors().take_while(is_absent).map(Path::to_owned))
             .collect();
-        for folder in [live, targets] {
-            fs::create_dir_all(folder.path()).at(folder.path())?;
-        }
+        fs::create_dir_all(live.path()).at(live.path())?;
         // a folder that was not there when this was planned could not be locked then: whoever came first has it now
         let first = lock.is_none() && live.path() != self.live_folder().path();
         let lock = if first { Some(super::lock(live, Duration::ZERO)?) } else { None };
@@ -314,6 +312,7 @@ impl Repository {
         for folder in [live, targets] {
             folder.sweep().at(folder.path())?;
         }
+        NewFolder::sweep(targets).at(targets.path())?;
         let copied = self.copy_published(plan, targets, progress);
         if copied.is_err() {
             // nothing is left where nothing was; a folder that somebody else has filled stays
@@ -385,26 +384,34 @@ impl Repository {
         live_targets: &Folder,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), RepositoryError> {
+        let at = live_targets.path();
         if plan.targets.is_empty() {
-            return Ok(());
+            return fs::create_dir_all(at).at(at);
         }
         let source = self.targets_folder().held();
-        let mut batch = live_targets.batch().at(live_targets.path())?;
-        let copy_one = |copy: &TargetCopy| -> Result<(PathBuf, String), RepositoryError> {
+        let copy_to = |copy: &TargetCopy, mut to: File| -> Result<(), RepositoryError> {
             let place = || source.file(&copy.name);
-            let from = source.open_file(&copy.name).at_place(place)?;
-            let (path, mut to) = batch.create().at(live_targets.path())?;
+            let mut from = Told { from: source.open_file(&copy.name).at_place(place)?, told: progress };
             let algorithms: Vec<Algorithm> = copy.file.hashes.known().collect();
-            let mut from = Told { from, told: progress };
             let (length, hashes) = copy_digested(&mut from, &mut to, &algorithms).at_place(place)?;
-            copy.check(length, &hashes)?;
-            Ok((path, copy.name.clone()))
+            copy.check(length, &hashes)
         };
-        let made: Vec<_> = plan.targets.par_iter().map(copy_one).collect::<Result<_, _>>()?;
-        for (path, name) in made {
-            batch.place(path, name);
+        if let Some(new) = NewFolder::begin(live_targets).at(at)? {
+            let copy_one = |copy: &TargetCopy| copy_to(copy, new.create(&copy.name).at(at)?);
+            plan.targets.par_iter().try_for_each(copy_one)?;
+            return new.commit().at(at);
         }
-        batch.commit().at(live_targets.path())
+        let mut batch = live_targets.batch().at(at)?;
+        let copy_one = |copy: &TargetCopy| -> Result<PathBuf, RepositoryError> {
+            let (path, to) = batch.create().at(at)?;
+            copy_to(copy, to)?;
+            Ok(path)
+        };
+        let made: Vec<PathBuf> = plan.targets.par_iter().map(copy_one).collect::<Result<_, _>>()?;
+        for (path, copy) in made.into_iter().zip(&plan.targets) {
+            batch.place(path, copy.name.as_str());
+        }
+        batch.commit().at(at)
     }
 }
 

@@ -19,7 +19,7 @@ use super::ReadFiles;
 /// Where new files wait, inside the folder they are for.
 pub(super) const STAGING: &str = ".tuf-tmp";
 /// Up to this many files are synchronised one by one; above it the whole file system is, once.
-const FEW: usize = 16;
+pub(super) const FEW: usize = 16;
 /// How many bytes of a listing are read at once.
 #[cfg(target_os = "linux")]
 const LISTED: usize = 128 << 10;
@@ -387,7 +387,7 @@ fn sync_folders(mut folders: Vec<PathBuf>) -> io::Result<()> {
 /// UTF-8 is left out.
 #[cfg(target_os = "linux")]
 fn each_entry(path: &Path, mut take: impl FnMut(&str, bool)) -> io::Result<()> {
-    use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, statat};
+    use rustix::fs::{RawDir, open, statat};
     let folder = open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut listed: Vec<u8> = Vec::with_capacity(LISTED);
     let mut entries = RawDir::new(&folder, listed.spare_capacity_mut());
@@ -458,6 +458,33 @@ mod tests {
         assert!(folder.file(STAGING).exists());
         drop(folder.batch().unwrap());
         assert!(!folder.file(STAGING).exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_held_open_is_looked_into_as_any_other() {
+        let (dir, folder) = folder();
+        let folder = Folder::new(folder.file("held"));
+        let absent = folder.held();
+        assert_eq!(absent.length("a").unwrap(), None);
+        fs::create_dir_all(folder.file("sub")).unwrap();
+        fs::write(folder.file("sub/a"), b"123").unwrap();
+        std::os::unix::fs::symlink("sub/a", folder.file("link")).unwrap();
+        for folder in [absent, folder.clone(), folder.held()] {
+            for (name, length) in
+                [("sub/a", Some(3)), ("link", Some(3)), ("sub", None), ("b", None), ("sub/a/b", None)]
+            {
+                assert_eq!(folder.length(name).unwrap(), length, "{name}");
+                assert_eq!(
+                    folder.read(name, 9).ok().flatten().map(|bytes| bytes.len() as u64),
+                    length,
+                    "{name}"
+                );
+            }
+        }
+        let held = folder.held();
+        fs::rename(folder.path(), dir.path().join("elsewhere")).unwrap();
+        assert_eq!(held.length("sub/a").unwrap(), Some(3));
+        assert_eq!(folder.length("sub/a").unwrap(), None);
     }
 
     #[test]
