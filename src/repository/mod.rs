@@ -37,6 +37,7 @@ mod presence;
 mod publication;
 mod publish;
 mod publish_bucket;
+mod publish_targets;
 mod published;
 mod refresh;
 mod scan;

@@ -9,7 +9,8 @@ use super::Repository;
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::layout::{Layout, METADATA, TARGETS, is_versioned, parse_versioned};
 use super::place::BucketPlace;
-use super::publish::{PublishPlan, TargetCopy};
+use super::publish::PublishPlan;
+use super::publish_targets::TargetCopy;
 use crate::metadata::{Hasher, RoleName, TargetFile};
 use crate::storage::{Caching, Created, Replaced, Storage, Upload, UploadError};
 
