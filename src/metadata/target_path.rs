@@ -80,7 +80,7 @@ impl TargetPath {
     /// Returns the path of the copy named by a hash, `dir/HASH.name` (specification 6.2.1).
     pub fn hash_named(&self, hash: &str) -> String {
         let (folder, name) = self.split();
-        format!("{folder}{hash}.{name}")
+        [folder, hash, ".", name].concat()
     }
 }
 

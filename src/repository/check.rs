@@ -14,12 +14,10 @@ use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS};
 use super::listing::is_covered;
 use super::policy::Policy;
 use super::presence::set_aside_elsewhere;
-use super::scan::digest_stored;
-use crate::metadata::{
-    Algorithm, MetaFile, Metadata, RoleName, Root, Signed, Snapshot, TargetFile, TargetMap, TargetPath,
-    Targets, time,
-};
-use crate::storage::{Folder, ReadFiles, Storage};
+use super::staged::Staged;
+use super::target_files::{all_listed, check_target_files};
+use crate::metadata::{MetaFile, Metadata, RoleName, Root, Signed, Snapshot, Targets, time};
+use crate::storage::{Folder, Storage};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 use crate::verify::{Delegator, Verified};
 
@@ -143,7 +141,7 @@ pub fn check(
     let folder = Folder::new(repository.join(options.side.folder()));
     let policy = Policy::read(repository)?;
     let first_root = policy.first_root();
-    let mut checked = check_metadata(&folder, options.side.folder(), first_root, options.expiry, now)?;
+    let mut checked = check_metadata(&folder, options.side.folder(), first_root, options.expiry, now, None)?;
     let mut report = checked.report;
     report.findings.extend(checked.strays);
     if options.side == Side::Staged && report.ok() {
@@ -151,7 +149,7 @@ pub fn check(
         report.findings.extend(check_succession(&folder, &live, checked.layout, &checked.files)?);
     }
     if options.targets != TargetBytes::Ignore {
-        let targets = Folder::new(repository.join(TARGETS));
+        let targets = Folder::new(repository.join(TARGETS)).held();
         if policy.targets_elsewhere() {
             report.findings.extend(set_aside_elsewhere(&targets, &mut checked.targets)?);
         }
@@ -177,16 +175,19 @@ pub(super) struct Checked {
 }
 
 /// Checks metadata as a client would that starts from the first root; `prefix` names the folder in findings,
-/// `first_root` the version of that root.
+/// `first_root` the version of that root. What `known` says is written was read from these files and is not read again;
+/// it is judged like the rest.
 pub(super) fn check_metadata(
-    files: &dyn ReadFiles,
+    files: &dyn Storage,
     prefix: &str,
     first_root: u64,
     expiry: Expiry,
     now: DateTime<Utc>,
+    known: Option<&Staged>,
 ) -> Result<Checked, RepositoryError> {
     let mut checker = Checker {
         files,
+        known,
         prefix,
         first_root,
         expiry,
@@ -206,8 +207,12 @@ pub(super) fn check_metadata(
     Ok(Checked { report: checker.report, strays: checker.strays, layout, targets, files })
 }
 
+/// How long the file of a role is, and what was judged of it.
+type Taken = (u64, Result<Verified<Targets>, TrustError>);
+
 struct Checker<'a> {
-    files: &'a dyn ReadFiles,
+    files: &'a dyn Storage,
+    known: Option<&'a Staged>,
     prefix: &'a str,
     first_root: u64,
     expiry: Expiry,
@@ -242,7 +247,7 @@ impl Checker<'_> {
         let Some(bytes) = self.required(&role, &name)? else { return Ok(Some(set)) };
         let snapshot = set.update_snapshot(&bytes, Origin::Remote).cloned();
         let Some(snapshot) = self.judged(&role, &name, snapshot) else { return Ok(Some(set)) };
-        self.measure(&role, &name, bytes.len(), timestamp.snapshot(), USUAL_BOUNDS.0);
+        self.measure(&role, &name, bytes.len() as u64, timestamp.snapshot(), USUAL_BOUNDS.0);
         self.names.push(name);
         self.delegations(&mut set, layout, &snapshot)?;
         Ok(Some(set))
@@ -325,9 +330,13 @@ impl Checker<'_> {
                 }
                 continue;
             }
-            let Some(bytes) = self.required(&role, &name)? else { continue };
-            self.measure(&role, &name, bytes.len(), listed.role(&role).as_ref(), USUAL_BOUNDS.1);
-            let taken = set.verify_targets(&bytes, &role, &delegator);
+            let file = listed.role(&role);
+            let file = file.as_ref();
+            let Some((length, taken)) = self.judge_targets(set, &role, &delegator, &name, file)? else {
+                self.error(&role, Some(&name), "missing".to_owned());
+                continue;
+            };
+            self.measure(&role, &name, length, file, USUAL_BOUNDS.1);
             let Some(targets) = self.taken(set, &role, name, taken) else { continue };
             reachable.insert(role.clone());
             let found = targets.delegations.as_ref().map(delegatees).unwrap_or_default();
@@ -379,11 +388,10 @@ impl Checker<'_> {
         delegators: &mut BTreeMap<RoleName, Vec<RoleName>>,
         reachable: &mut BTreeSet<RoleName>,
     ) -> Result<(), RepositoryError> {
-        type Taken = (usize, Result<Verified<Targets>, TrustError>);
         let judge = |(role, delegator): &(RoleName, RoleName)| -> Result<Option<Taken>, RepositoryError> {
-            let version = listed.role(role).map_or(0, |file| file.version);
-            let bytes = self.read(&layout.metadata_name(role, version))?;
-            Ok(bytes.map(|bytes| (bytes.len(), set.verify_targets(&bytes, role, delegator))))
+            let file = listed.role(role);
+            let name = layout.metadata_name(role, file.as_ref().map_or(0, |file| file.version));
+            self.judge_targets(set, role, delegator, &name, file.as_ref())
         };
         let judged: Vec<Option<Taken>> = bins.par_iter().map(judge).collect::<Result<_, _>>()?;
         for ((role, delegator), taken) in bins.into_iter().zip(judged) {
@@ -407,6 +415,32 @@ impl Checker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Judges the file of a role that lists targets; `None` where it is missing.
+    fn judge_targets(
+        &self,
+        set: &TrustedMetadataSet,
+        role: &RoleName,
+        delegator: &RoleName,
+        name: &str,
+        listed: Option<&MetaFile>,
+    ) -> Result<Option<Taken>, RepositoryError> {
+        if let Some(known) = self.known_targets(role, listed) {
+            let length = self.files.length(name).at(format!("{}/{name}", self.prefix))?;
+            let judged = |length| (length, set.verify_read_targets(known.clone(), role, delegator));
+            return Ok(length.map(judged));
+        }
+        let bytes = self.read(name)?;
+        Ok(bytes.map(|bytes| (bytes.len() as u64, set.verify_targets(&bytes, role, delegator))))
+    }
+
+    /// Returns what has been read of a role already, in the version that is listed. Where length or digests are listed, they
+    /// are those of the file.
+    fn known_targets(&self, role: &RoleName, listed: Option<&MetaFile>) -> Option<&Metadata<Targets>> {
+        let listed = listed.filter(|listed| listed.length.is_none() && listed.hashes.is_none())?;
+        let written = self.known?.targets(role)?.written.as_ref()?;
+        (written.signed().version == listed.version).then_some(written)
     }
 
     /// Returns the name of a role's file; notes a role that the snapshot does not list.
@@ -449,8 +483,8 @@ impl Checker<'_> {
     }
 
     /// Notes a file that is longer than what clients take unless its length is listed.
-    fn measure(&mut self, role: &RoleName, name: &str, length: usize, listed: Option<&MetaFile>, bound: u64) {
-        if length as u64 <= bound || listed.is_some_and(|listed| listed.length.is_some()) {
+    fn measure(&mut self, role: &RoleName, name: &str, length: u64, listed: Option<&MetaFile>, bound: u64) {
+        if length <= bound || listed.is_some_and(|listed| listed.length.is_some()) {
             return;
         }
         self.report.findings.push(Finding {
@@ -540,81 +574,4 @@ fn unreachable_targets(
     }
     let trusted = |path: &str| is_covered(role, path, &delegators, &delegations);
     targets.targets.keys().filter(|path| !trusted(path)).map(Cow::into_owned).collect()
-}
-
-/// A target that a role lists, by its place among the role's.
-pub(super) type ListedAt<'a> = (&'a RoleName, &'a TargetMap, usize);
-
-/// Returns all targets that roles list.
-pub(super) fn all_listed(roles: &BTreeMap<RoleName, Targets>) -> Vec<ListedAt<'_>> {
-    let mut all = Vec::new();
-    for (role, Targets { targets, .. }) in roles {
-        all.extend((0..targets.len()).map(|index| (role, targets, index)));
-    }
-    all
-}
-
-/// Looks at the files of targets that metadata lists.
-pub(super) fn check_target_files(
-    folder: &dyn Storage,
-    layout: Layout,
-    listed: &[ListedAt<'_>],
-    how: TargetBytes,
-) -> Result<Vec<Finding>, RepositoryError> {
-    let check = |(role, map, index): &ListedAt<'_>| -> Result<Vec<Finding>, RepositoryError> {
-        let Some((path, file)) = map.at(*index) else { return Ok(Vec::new()) };
-        check_target_file(folder, layout, role, &path, &file, how)
-    };
-    let findings: Vec<Vec<Finding>> = listed
-        .par_iter()
-        .map(check)
-        .filter(|found| !matches!(found, Ok(found) if found.is_empty()))
-        .collect::<Result<_, _>>()?;
-    Ok(findings.into_iter().flatten().collect())
-}
-
-fn check_target_file(
-    folder: &dyn Storage,
-    layout: Layout,
-    role: &RoleName,
-    path: &str,
-    file: &TargetFile,
-    how: TargetBytes,
-) -> Result<Vec<Finding>, RepositoryError> {
-    let finding = |name: Option<&str>, message: String| Finding {
-        severity: Severity::Error,
-        role: Some(role.clone()),
-        file: name.map(|name| format!("{TARGETS}/{name}")),
-        message,
-    };
-    let target = match TargetPath::parse(path) {
-        Ok(target) => target,
-        Err(error) => return Ok(vec![finding(None, error.to_string())]),
-    };
-    let names = layout.target_names(&target, file);
-    if names.is_empty() {
-        return Ok(vec![finding(None, format!("'{target}' is listed with unknown digest algorithms only"))]);
-    }
-    let mut findings = Vec::new();
-    for name in names {
-        match folder.length(&name).at(folder.place(&name))? {
-            None => findings.push(finding(Some(&name), "missing".to_owned())),
-            Some(length) if length != file.length => {
-                findings.push(finding(Some(&name), format!("is {length} bytes long, not {}", file.length)));
-            }
-            Some(_) if how == TargetBytes::Digest => {
-                let algorithms: Vec<Algorithm> = file.hashes.known().collect();
-                let found = digest_stored(folder, &name, &algorithms).at(folder.place(&name))?;
-                let Some((_, hashes)) = found else {
-                    findings.push(finding(Some(&name), "missing".to_owned()));
-                    continue;
-                };
-                if let Err(mismatch) = file.hashes.compare(&hashes) {
-                    findings.push(finding(Some(&name), mismatch.to_string()));
-                }
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(findings)
 }

@@ -411,10 +411,17 @@ pub enum InputError {
 pub(crate) trait AtPath<T> {
     /// Names the file that the operation was about.
     fn at(self, path: impl Into<PathBuf>) -> Result<T, RepositoryError>;
+
+    /// Names the file where it takes work to find its name and there are many.
+    fn at_place(self, place: impl FnOnce() -> PathBuf) -> Result<T, RepositoryError>;
 }
 
 impl<T> AtPath<T> for io::Result<T> {
     fn at(self, path: impl Into<PathBuf>) -> Result<T, RepositoryError> {
-        self.map_err(|source| RepositoryError::Io { path: path.into(), source })
+        self.at_place(|| path.into())
+    }
+
+    fn at_place(self, place: impl FnOnce() -> PathBuf) -> Result<T, RepositoryError> {
+        self.map_err(|source| RepositoryError::Io { path: place(), source })
     }
 }

@@ -37,12 +37,14 @@ mod presence;
 mod publication;
 mod publish;
 mod publish_bucket;
+mod publish_targets;
 mod published;
 mod refresh;
 mod scan;
 mod sign;
 mod staged;
 mod status;
+mod target_files;
 mod targets;
 #[cfg(test)]
 mod testing;
@@ -100,7 +102,7 @@ pub struct Repository {
     /// Drafts that are no metadata, with the reason; they are looked away from.
     unreadable: BTreeMap<RoleName, String>,
     keyring: OnceLock<Keyring>,
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 impl Repository {
@@ -116,7 +118,7 @@ impl Repository {
             staged: Staged::read(dir)?,
             unreadable: BTreeMap::new(),
             keyring: OnceLock::new(),
-            _lock: None,
+            lock: None,
         })
     }
 
@@ -139,7 +141,7 @@ impl Repository {
                         staged,
                         unreadable,
                         keyring,
-                        _lock: None,
+                        lock: None,
                     });
                 }
                 Err(RepositoryError::Refused { file, reason }) => {
@@ -162,7 +164,7 @@ impl Repository {
         wait: Duration,
     ) -> Result<Self, RepositoryError> {
         let lock = lock_staged(dir, wait)?;
-        Ok(Self { _lock: Some(lock), ..Self::open_damaged(dir, now)? })
+        Ok(Self { lock: Some(lock), ..Self::open_damaged(dir, now)? })
     }
 
     /// Reads a repository to change it: holds its lock for as long as the value lives. Waits up to `wait` for another
@@ -171,8 +173,16 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError::Locked`], and as [`Repository::open`].
     pub fn open_locked(dir: &Path, now: DateTime<Utc>, wait: Duration) -> Result<Self, RepositoryError> {
+        Self::lock(dir, now, wait)?.read()
+    }
+
+    /// Takes the lock of a repository, for what has more to read than the repository. Waits up to `wait` for another process.
+    ///
+    /// # Errors
+    /// As [`Repository::open_locked`].
+    pub fn lock(dir: &Path, now: DateTime<Utc>, wait: Duration) -> Result<Unread, RepositoryError> {
         let lock = lock_staged(dir, wait)?;
-        Ok(Self { _lock: Some(lock), ..Self::open(dir, now)? })
+        Ok(Unread { dir: dir.to_owned(), policy: Policy::read(dir)?, now, lock })
     }
 
     /// Reads a repository as [`Repository::open_locked`] does, and does something else at the same time that needs the lock
@@ -188,7 +198,7 @@ impl Repository {
     ) -> Result<(Self, T), RepositoryError> {
         let lock = lock_staged(dir, wait)?;
         let (opened, done) = rayon::join(|| Self::open(dir, now), beside);
-        Ok((Self { _lock: Some(lock), ..opened? }, done))
+        Ok((Self { lock: Some(lock), ..opened? }, done))
     }
 
     /// Returns the repository's folder.
@@ -333,6 +343,43 @@ impl Repository {
             folder.sweep().at(folder.path())?;
         }
         Ok(())
+    }
+}
+
+/// A repository that is locked to be changed, and of which only the policy has been read.
+#[derive(Debug)]
+pub struct Unread {
+    dir: PathBuf,
+    policy: Policy,
+    now: DateTime<Utc>,
+    lock: Lock,
+}
+
+impl Unread {
+    /// Returns the repository's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns the policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Reads the repository.
+    ///
+    /// # Errors
+    /// As [`Repository::open`].
+    pub fn read(self) -> Result<Repository, RepositoryError> {
+        Ok(Repository {
+            staged: Staged::read(&self.dir)?,
+            dir: self.dir,
+            policy: self.policy,
+            now: self.now,
+            unreadable: BTreeMap::new(),
+            keyring: OnceLock::new(),
+            lock: Some(self.lock),
+        })
     }
 }
 

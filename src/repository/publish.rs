@@ -2,28 +2,25 @@
 //! is ever deleted, and a run that was killed is finished by the next.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File};
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use rayon::prelude::*;
+use chrono::{DateTime, Utc};
 
-use super::Repository;
-use super::check::{
-    Expiry, Finding, ListedAt, Report, TargetBytes, all_listed, check_metadata, check_target_files,
-};
-use super::error::{AtPath, InputError, Refusal, RepositoryError};
+use super::check::{Checked, Expiry, Finding, Report, TargetBytes, check_metadata};
+use super::error::{AtPath, Refusal, RepositoryError};
 use super::gate::refuse_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned};
 use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
-use super::scan::{Told, copy_digested, digest_file, digest_stored};
+use super::publish_targets::{TargetCopy, plan_targets};
+use super::target_files::{ListedAt, all_listed, check_target_bytes, check_target_files};
 use super::write::put_metadata;
-use crate::metadata::{Algorithm, Hashes, RoleName, TargetFile, TargetMap, TargetPath, Targets};
-use crate::storage::{Folder, Lock, ReadFiles, Storage};
+use super::{Repository, Unread};
+use crate::metadata::{RoleName, Targets};
+use crate::storage::{Folder, Lock, NewFolder, ReadFiles, Storage};
 
 /// A planned publication.
 #[derive(Debug)]
@@ -37,17 +34,41 @@ pub struct PublishPlan {
     pub(super) layout: Layout,
     pub(super) metadata: Vec<(String, Vec<u8>)>,
     pub(super) targets: Vec<TargetCopy>,
-    place: Place,
+    pub(super) place: Place,
 }
 
 /// Where it is published, as it was found.
 #[derive(Debug)]
-enum Place {
+pub(super) enum Place {
     Folder { live: Folder, targets: Folder, lock: Option<Lock> },
     Bucket(BucketPlace),
 }
 
 impl Place {
+    /// Looks at a destination: takes the lock of a folder, lists a bucket.
+    fn look_at(
+        repository: &Path,
+        destination: &Destination,
+        wait: Duration,
+    ) -> Result<Self, RepositoryError> {
+        let base = match destination {
+            Destination::Own => repository,
+            Destination::Folder(folder) => folder,
+            Destination::Bucket(place) => {
+                let own = |folder| Folder::new(repository.join(folder));
+                let place = place.with_twins(vec![own(STAGED)], own(TARGETS));
+                for part in [&place.metadata, &place.targets] {
+                    part.survey().at(part.place(""))?;
+                }
+                return Ok(Self::Bucket(place));
+            }
+        };
+        let (live, targets) = (Folder::new(base.join(METADATA)), Folder::new(base.join(TARGETS)));
+        // another repository may publish here as well
+        let lock = if live.exists() { Some(super::lock(&live, wait)?) } else { None };
+        Ok(Self::Folder { live, targets, lock })
+    }
+
     fn metadata(&self) -> &dyn Storage {
         match self {
             Self::Folder { live, .. } => live,
@@ -55,32 +76,11 @@ impl Place {
         }
     }
 
-    fn targets(&self) -> &dyn Storage {
+    pub(super) fn targets(&self) -> &dyn Storage {
         match self {
             Self::Folder { targets, .. } => targets,
             Self::Bucket(place) => &place.targets,
         }
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct TargetCopy {
-    /// The role that lists it.
-    pub(super) role: Arc<str>,
-    pub(super) name: String,
-    pub(super) file: TargetFile,
-}
-
-impl TargetCopy {
-    /// Refuses bytes that are not those listed.
-    fn check(&self, length: u64, hashes: &Hashes) -> Result<(), RepositoryError> {
-        let reason = match self.file.hashes.compare(hashes) {
-            _ if length != self.file.length => format!("is {length} bytes long, not {}", self.file.length),
-            Err(mismatch) => mismatch.to_string(),
-            Ok(()) => return Ok(()),
-        };
-        let reason = Refusal::Finding(format!("{reason}, as '{}' lists it", self.role));
-        Err(RepositoryError::Refused { file: format!("{TARGETS}/{}", self.name), reason })
     }
 }
 
@@ -102,6 +102,54 @@ impl PublishPlan {
     }
 }
 
+impl Unread {
+    /// Reads the repository and plans its publication, as [`Repository::plan_publish`] does. What is live is looked at
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As [`Repository::open_locked`] and [`Repository::plan_publish`].
+    pub fn plan_publish(
+        self,
+        destination: &Destination,
+        expiry: Expiry,
+        wait: Duration,
+    ) -> Result<(Repository, PublishPlan), RepositoryError> {
+        let (dir, first_root, now) = (self.dir.clone(), self.policy.first_root(), self.now);
+        let read_and_check = || {
+            let repository = self.read()?;
+            let checked = repository.check_staged(expiry)?;
+            Ok::<_, RepositoryError>((repository, checked))
+        };
+        let (staged, live) =
+            rayon::join(read_and_check, || Live::look(&dir, first_root, now, destination, wait));
+        let (repository, checked) = staged?;
+        let plan = repository.plan_over(checked, live?, destination)?;
+        Ok((repository, plan))
+    }
+}
+
+/// What is live where it is published.
+struct Live {
+    place: Place,
+    /// What a client makes of it.
+    checked: Result<Checked, RepositoryError>,
+}
+
+impl Live {
+    /// Looks at a destination: takes the lock of a folder, lists a bucket, and follows the metadata.
+    fn look(
+        repository: &Path,
+        first_root: u64,
+        now: DateTime<Utc>,
+        destination: &Destination,
+        wait: Duration,
+    ) -> Result<Self, RepositoryError> {
+        let place = Place::look_at(repository, destination, wait)?;
+        let checked = check_metadata(place.metadata(), METADATA, first_root, Expiry::Allow, now, None);
+        Ok(Self { place, checked })
+    }
+}
+
 impl Repository {
     /// Checks what would be live and plans how it gets there. Holds the lock of the live folder; of a bucket, remembers what
     /// was read there.
@@ -114,21 +162,25 @@ impl Repository {
         expiry: Expiry,
         wait: Duration,
     ) -> Result<PublishPlan, RepositoryError> {
-        let place = self.look_at(destination, wait)?;
-        let live = place.metadata();
-        let staged = self.staged.folder();
-        if self.staged.timestamp.written.is_none() {
-            return Err(RepositoryError::NothingWritten { folder: staged.path().to_owned() });
-        }
-        // a client's whole work, on what is staged and on what is live: one core each where one role lists nearly all
         let first_root = self.policy.first_root();
-        let (checked, published) = rayon::join(
-            || check_metadata(staged, STAGED, first_root, expiry, self.now),
-            || check_metadata(live, METADATA, first_root, Expiry::Allow, self.now),
+        // a client's whole work, on what is staged and on what is live: one core each where one role lists nearly all
+        let (staged, live) = rayon::join(
+            || self.check_staged(expiry),
+            || Live::look(&self.dir, first_root, self.now, destination, wait),
         );
-        let mut checked = checked?;
+        self.plan_over(staged?, live?, destination)
+    }
+
+    /// Plans how what is staged and was checked takes the place of what is live.
+    fn plan_over(
+        &self,
+        (checked, files): (Checked, FoundFiles),
+        Live { place, checked: published }: Live,
+        destination: &Destination,
+    ) -> Result<PublishPlan, RepositoryError> {
+        let (live, staged) = (place.metadata(), self.staged.folder());
         refuse_errors(&checked.report)?;
-        refuse_errors(&Report { findings: std::mem::take(&mut checked.strays), ..Report::default() })?;
+        refuse_findings(checked.strays)?;
         let published = match live.read("root.json", MAX_METADATA).at(live.place("root.json"))? {
             // a first publication may have been cut short: without a timestamp no client has been served from there
             None if live.read("timestamp.json", MAX_METADATA).at(live.place("timestamp.json"))?.is_none() => {
@@ -144,23 +196,22 @@ impl Repository {
                 published?.targets
             }
         };
-        let elsewhere = match self.policy.targets_elsewhere() {
-            true => set_aside_elsewhere(&self.targets_folder(), &mut checked.targets)?,
-            false => None,
-        };
-        let (new, old) = new_and_old(&checked.targets, &published);
-        let checked_as = |listed: &[ListedAt<'_>], how: TargetBytes| -> Result<(), RepositoryError> {
-            let findings = check_target_files(&self.targets_folder(), checked.layout, listed, how)?;
-            refuse_errors(&Report { findings, ..Report::default() })
-        };
+        let files = files?;
+        refuse_findings(files.findings)?;
+        let listed = all_listed(&checked.targets);
+        let mut new = listed_anew(&checked.targets, &published);
         // what is copied within a file system is digested on the way, before it has its name
         let copies = matches!(destination, Destination::Folder(_));
-        checked_as(&new, if copies { TargetBytes::Present } else { TargetBytes::Digest })?;
-        checked_as(&old, TargetBytes::Present)?;
+        let check_bytes = |listed: &[ListedAt<'_>]| {
+            refuse_findings(check_target_bytes(&self.targets_folder().held(), checked.layout, listed)?)
+        };
+        if !copies {
+            check_bytes(&at_places(&listed, &new))?;
+        }
         let mut warnings = checked.report.findings;
-        warnings.extend(elsewhere);
+        warnings.extend(files.elsewhere);
         let mut plan = PublishPlan {
-            roles: checked.report.versions.clone(),
+            roles: checked.report.versions,
             kept: 0,
             warnings,
             layout: checked.layout,
@@ -170,42 +221,41 @@ impl Repository {
         };
         self.plan_metadata(&mut plan, checked.layout, &checked.files)?;
         if !matches!(destination, Destination::Own) {
-            plan_targets(&mut plan, checked.layout, &checked.targets)?;
-        }
-        if copies {
-            let copied: HashMap<&str, &TargetFile> =
-                plan.targets.iter().map(|copy| (&*copy.name, &copy.file)).collect();
-            let is_copied = |(_, map, index): &ListedAt<'_>| {
-                let (path, file) = map.at(*index)?;
-                let names = checked.layout.target_names(&TargetPath::parse(&path).ok()?, &file);
-                // in the plain layout another role may list the file with other digests
-                let same = |copy: &&TargetFile| copy.length == file.length && copy.hashes == file.hashes;
-                names.iter().all(|name| copied.get(name.as_str()).is_some_and(same)).then_some(())
-            };
-            let is_there = |listed: &&ListedAt<'_>| is_copied(listed).is_none();
-            let there: Vec<ListedAt<'_>> = new.par_iter().filter(is_there).copied().collect();
-            checked_as(&there, TargetBytes::Digest)?;
+            let is_copied = plan_targets(&mut plan, &listed)?;
+            if copies {
+                new.retain(|place| !is_copied[*place]);
+                check_bytes(&at_places(&listed, &new))?;
+            }
         }
         Ok(plan)
     }
 
-    /// Looks at a destination: takes the lock of a folder, lists a bucket.
-    fn look_at(&self, destination: &Destination, wait: Duration) -> Result<Place, RepositoryError> {
-        let base = match destination {
-            Destination::Own => self.dir.clone(),
-            Destination::Folder(folder) => folder.clone(),
-            Destination::Bucket(place) => {
-                let place = place.with_twins(vec![self.staged.folder().clone()], self.targets_folder());
-                for part in [&place.metadata, &place.targets] {
-                    part.survey().at(part.place(""))?;
-                }
-                return Ok(Place::Bucket(place));
-            }
+    /// Checks what is staged, and whether the files of the targets that it lists are there.
+    fn check_staged(&self, expiry: Expiry) -> Result<(Checked, FoundFiles), RepositoryError> {
+        if self.staged.timestamp.written.is_none() {
+            return Err(RepositoryError::NothingWritten { folder: self.staged.folder().path().to_owned() });
+        }
+        // what was read under the lock has not changed since
+        let known = self.lock.is_some().then_some(&self.staged);
+        let first_root = self.policy.first_root();
+        let mut checked = check_metadata(self.staged.folder(), STAGED, first_root, expiry, self.now, known)?;
+        if !checked.report.ok() || !checked.strays.is_empty() {
+            return Ok((checked, Ok(TargetFiles::default())));
+        }
+        let files = self.look_at_targets(&mut checked);
+        Ok((checked, files))
+    }
+
+    /// Looks at the files of the targets that are listed; leaves out those that are elsewhere.
+    fn look_at_targets(&self, checked: &mut Checked) -> FoundFiles {
+        let folder = self.targets_folder().held();
+        let elsewhere = match self.policy.targets_elsewhere() {
+            true => set_aside_elsewhere(&folder, &mut checked.targets)?,
+            false => None,
         };
-        let (live, targets) = (Folder::new(base.join(METADATA)), Folder::new(base.join(TARGETS)));
-        // another repository may publish here as well
-        let lock = if live.exists() { Some(super::lock(&live, wait)?) } else { None };
-        Ok(Place::Folder { live, targets, lock })
+        let listed = all_listed(&checked.targets);
+        let findings = check_target_files(&folder, checked.layout, &listed, TargetBytes::Present)?;
+        Ok(TargetFiles { elsewhere, findings })
     }
 
     /// Carries a planned publication out. `progress` is told the bytes of targets as they are copied.
@@ -227,9 +277,7 @@ impl Repository {
             .iter()
             .flat_map(|folder| folder.path().ancestors().take_while(is_absent).map(Path::to_owned))
             .collect();
-        for folder in [live, targets] {
-            fs::create_dir_all(folder.path()).at(folder.path())?;
-        }
+        fs::create_dir_all(live.path()).at(live.path())?;
         // a folder that was not there when this was planned could not be locked then: whoever came first has it now
         let first = lock.is_none() && live.path() != self.live_folder().path();
         let lock = if first { Some(super::lock(live, Duration::ZERO)?) } else { None };
@@ -240,6 +288,7 @@ impl Repository {
         for folder in [live, targets] {
             folder.sweep().at(folder.path())?;
         }
+        NewFolder::sweep(targets).at(targets.path())?;
         let copied = self.copy_published(plan, targets, progress);
         if copied.is_err() {
             // nothing is left where nothing was; a folder that somebody else has filled stays
@@ -286,116 +335,42 @@ impl Repository {
         let revoked = files.filter(|name| !known.contains(name));
         Ok(revoked.chain(names.iter().cloned()).collect())
     }
-
-    /// Checks the bytes that a planned publication to a folder would copy; without a dry run they are checked on the way.
-    ///
-    /// # Errors
-    /// [`RepositoryError::Refused`] for the first target that is not what is listed.
-    pub fn check_copies(&self, plan: &PublishPlan) -> Result<(), RepositoryError> {
-        if !matches!(plan.place, Place::Folder { .. }) {
-            return Ok(());
-        }
-        let source = self.targets_folder();
-        plan.targets.par_iter().try_for_each(|copy| {
-            let algorithms: Vec<Algorithm> = copy.file.hashes.known().collect();
-            let from = source.file(&copy.name);
-            let (length, hashes) = digest_file(&from, &algorithms).at(&from)?;
-            copy.check(length, &hashes)
-        })
-    }
-
-    fn copy_published(
-        &self,
-        plan: &PublishPlan,
-        live_targets: &Folder,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(), RepositoryError> {
-        if plan.targets.is_empty() {
-            return Ok(());
-        }
-        let source = self.targets_folder();
-        let mut batch = live_targets.batch().at(live_targets.path())?;
-        let copy_one = |copy: &TargetCopy| -> Result<(PathBuf, String), RepositoryError> {
-            let from = source.file(&copy.name);
-            let (path, mut to) = batch.create().at(live_targets.path())?;
-            let algorithms: Vec<Algorithm> = copy.file.hashes.known().collect();
-            let mut reader = Told { from: File::open(&from).at(&from)?, told: progress };
-            let (length, hashes) = copy_digested(&mut reader, &mut to, &algorithms).at(&from)?;
-            copy.check(length, &hashes)?;
-            Ok((path, copy.name.clone()))
-        };
-        let made: Vec<_> = plan.targets.par_iter().map(copy_one).collect::<Result<_, _>>()?;
-        for (path, name) in made {
-            batch.place(path, name);
-        }
-        batch.commit().at(live_targets.path())
-    }
 }
 
-/// Tells targets that are listed anew from those that are live already with the same bytes.
-fn new_and_old<'a>(
-    targets: &'a BTreeMap<RoleName, Targets>,
-    published: &BTreeMap<RoleName, Targets>,
-) -> (Vec<ListedAt<'a>>, Vec<ListedAt<'a>>) {
-    let none = TargetMap::new();
-    let (mut new, mut old) = (Vec::new(), Vec::new());
-    for (role, listed) in targets {
-        let listed = &listed.targets;
-        let live = published.get(role).map_or(&none, |live| &live.targets);
-        let mut differing = listed.differing(live).into_iter().peekable();
-        for index in 0..listed.len() {
-            let differs = differing.next_if_eq(&index).is_some() && !live.has_bytes_of(listed, index);
-            (if differs { &mut new } else { &mut old }).push((role, listed, index));
-        }
-    }
-    (new, old)
+/// What was found of the files of targets.
+#[derive(Debug, Default)]
+struct TargetFiles {
+    /// A word about those that are elsewhere.
+    elsewhere: Option<Finding>,
+    findings: Vec<Finding>,
 }
 
-/// Plans which target files are copied to another place.
-fn plan_targets(
-    plan: &mut PublishPlan,
-    layout: Layout,
-    roles: &BTreeMap<RoleName, Targets>,
-) -> Result<(), RepositoryError> {
-    let names: BTreeMap<&RoleName, Arc<str>> =
-        roles.keys().map(|role| (role, Arc::from(role.as_str()))).collect();
-    let live = plan.place.targets();
-    let in_bucket = matches!(plan.place, Place::Bucket(_));
-    // what is not there yet need not be looked for
-    let is_new = matches!(&plan.place, Place::Folder { targets, .. } if !targets.exists());
-    let look = |(role, map, index): &ListedAt<'_>| -> Result<Vec<(TargetCopy, bool)>, RepositoryError> {
-        let Some((path, file)) = map.at(*index) else { return Ok(Vec::new()) };
-        let path = TargetPath::parse(&path).map_err(InputError::from)?;
-        let mut looked = Vec::with_capacity(1);
-        for name in layout.target_names(&path, &file) {
-            let length = if is_new { None } else { live.length(&name).at(live.place(&name))? };
-            let same = length == Some(file.length)
-                && (layout == Layout::Consistent || same_bytes(live, &name, &file).at(live.place(&name))?);
-            if length.is_some() && !same && layout == Layout::Consistent && in_bucket {
-                let reason = format!("is in the bucket and not {} bytes long, as it is listed", file.length);
-                let file = format!("{TARGETS}/{name}");
-                return Err(RepositoryError::Refused { file, reason: Refusal::Finding(reason) });
+type FoundFiles = Result<TargetFiles, RepositoryError>;
+
+/// Returns the places, among all that is listed, of the targets that are not live already with the same bytes.
+fn listed_anew(targets: &BTreeMap<RoleName, Targets>, published: &BTreeMap<RoleName, Targets>) -> Vec<usize> {
+    let (mut new, mut before) = (Vec::new(), 0);
+    for (role, Targets { targets: listed, .. }) in targets {
+        match published.get(role).map(|live| &live.targets).filter(|live| !live.is_empty()) {
+            None => new.extend(before..before + listed.len()),
+            Some(live) => {
+                let differing = listed.differing(live).into_iter();
+                new.extend(
+                    differing.filter(|index| !live.has_bytes_of(listed, *index)).map(|index| before + index),
+                );
             }
-            let role = names.get(role).cloned().unwrap_or_default();
-            looked.push((TargetCopy { role, name, file: file.clone() }, same));
         }
-        Ok(looked)
-    };
-    let looked: Vec<Vec<_>> = all_listed(roles).par_iter().map(look).collect::<Result<_, _>>()?;
-    let mut looked: Vec<(TargetCopy, bool)> = looked.into_iter().flatten().collect();
-    // several roles may list one file
-    looked.par_sort_by(|a, b| a.0.name.cmp(&b.0.name));
-    looked.dedup_by(|later, first| later.0.name == first.0.name);
-    let kept = looked.iter().filter(|(_, same)| *same).count();
-    plan.targets.extend(looked.into_iter().filter(|(_, same)| !same).map(|(copy, _)| copy));
-    plan.kept += kept;
-    Ok(())
+        before += listed.len();
+    }
+    new
 }
 
-fn same_bytes(live: &dyn Storage, name: &str, file: &TargetFile) -> io::Result<bool> {
-    let algorithms: Vec<Algorithm> = file.hashes.known().collect();
-    let found = digest_stored(live, name, &algorithms)?;
-    Ok(found.is_some_and(|(_, hashes)| file.hashes.compare(&hashes).is_ok()))
+fn at_places<'a>(listed: &[ListedAt<'a>], places: &[usize]) -> Vec<ListedAt<'a>> {
+    places.iter().filter_map(|place| listed.get(*place)).copied().collect()
+}
+
+fn refuse_findings(findings: Vec<Finding>) -> Result<(), RepositoryError> {
+    refuse_errors(&Report { findings, ..Report::default() })
 }
 
 pub(super) fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {

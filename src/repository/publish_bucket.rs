@@ -9,7 +9,8 @@ use super::Repository;
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::layout::{Layout, METADATA, TARGETS, is_versioned, parse_versioned};
 use super::place::BucketPlace;
-use super::publish::{PublishPlan, TargetCopy};
+use super::publish::PublishPlan;
+use super::publish_targets::TargetCopy;
 use crate::metadata::{Hasher, RoleName, TargetFile};
 use crate::storage::{Caching, Created, Replaced, Storage, Upload, UploadError};
 
@@ -52,7 +53,7 @@ impl Repository {
     ) -> Result<(), RepositoryError> {
         let source = self.targets_folder();
         let files: BTreeMap<&str, &TargetFile> =
-            plan.targets.iter().map(|TargetCopy { name, file, .. }| (name.as_str(), file)).collect();
+            plan.targets.iter().map(|TargetCopy { name, file, .. }| (name.as_str(), &**file)).collect();
         let caching = match plan.layout {
             Layout::Consistent => Caching::Forever,
             Layout::Plain => Caching::Never,

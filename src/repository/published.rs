@@ -1,11 +1,12 @@
 //! A full client's check of a place where a repository is published.
 
 use super::Repository;
-use super::check::{Expiry, Report, TargetBytes, all_listed, check_metadata, check_target_files};
+use super::check::{Expiry, Report, TargetBytes, check_metadata};
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::{METADATA, TARGETS};
 use super::place::Destination;
 use super::presence::set_aside_elsewhere;
+use super::target_files::{all_listed, check_target_files};
 use crate::storage::{Folder, Storage};
 
 impl Repository {
@@ -16,10 +17,10 @@ impl Repository {
     /// in the report.
     pub fn check_published(&self, at: &Destination, how: TargetBytes) -> Result<Report, RepositoryError> {
         match at {
-            Destination::Own => self.check_storage(&self.live_folder(), &self.targets_folder(), how),
+            Destination::Own => self.check_storage(&self.live_folder(), &self.targets_folder().held(), how),
             Destination::Folder(base) => {
                 let part = |name: &str| Folder::new(base.join(name));
-                self.check_storage(&part(METADATA), &part(TARGETS), how)
+                self.check_storage(&part(METADATA), &part(TARGETS).held(), how)
             }
             Destination::Bucket(place) => {
                 for part in [&place.metadata, &place.targets] {
@@ -42,7 +43,7 @@ impl Repository {
             return Err(InputError::NoFile { path: place, reason }.into());
         }
         let first_root = self.policy.first_root();
-        let mut checked = check_metadata(metadata, METADATA, first_root, Expiry::Enforce, self.now)?;
+        let mut checked = check_metadata(metadata, METADATA, first_root, Expiry::Enforce, self.now, None)?;
         let mut report = checked.report;
         report.findings.extend(checked.strays);
         if how != TargetBytes::Ignore {

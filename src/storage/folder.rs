@@ -1,6 +1,6 @@
 //! A folder as one kind of storage.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -33,7 +33,7 @@ impl Storage for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Option<Box<dyn Read + Send>>> {
-        match File::open(self.file(name)) {
+        match self.open_file(name) {
             Err(error) if is_absent(&error) => Ok(None),
             file => Ok(Some(Box::new(file?))),
         }

@@ -6,18 +6,21 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::ReadFiles;
 
 /// Where new files wait, inside the folder they are for.
 pub(super) const STAGING: &str = ".tuf-tmp";
 /// Up to this many files are synchronised one by one; above it the whole file system is, once.
-const FEW: usize = 16;
+pub(super) const FEW: usize = 16;
 /// How many bytes of a listing are read at once.
 #[cfg(target_os = "linux")]
 const LISTED: usize = 128 << 10;
@@ -28,12 +31,23 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub struct Folder {
     path: PathBuf,
+    /// The folder itself, where it is held open.
+    handle: Option<Arc<OwnedFd>>,
 }
 
 impl Folder {
     /// Names a folder; it need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), handle: None }
+    }
+
+    /// Holds the folder open, so that its files are found without the way to it: where many are looked for. What is put in
+    /// its place later is not seen.
+    pub fn held(&self) -> Self {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // a folder that cannot be opened may still be walked through
+        let handle = rustix::fs::open(&self.path, flags, Mode::empty()).ok().map(Arc::new);
+        Self { path: self.path.clone(), handle }
     }
 
     /// Returns where the folder is.
@@ -84,12 +98,32 @@ impl Folder {
     /// # Errors
     /// Where the file cannot be looked at.
     pub fn length(&self, name: &str) -> io::Result<Option<u64>> {
-        match fs::metadata(self.file(name)) {
-            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
-            Ok(_) => Ok(None),
+        let found = match &self.handle {
+            Some(folder) => {
+                rustix::fs::statat(folder, name, AtFlags::empty()).map_err(io::Error::from).map(|found| {
+                    (
+                        FileType::from_raw_mode(found.st_mode).is_file(),
+                        u64::try_from(found.st_size).unwrap_or(0),
+                    )
+                })
+            }
+            None => fs::metadata(self.file(name)).map(|found| (found.is_file(), found.len())),
+        };
+        match found {
+            Ok((is_file, length)) => Ok(is_file.then_some(length)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Opens a file to be read.
+    ///
+    /// # Errors
+    /// Where there is none, or it cannot be opened.
+    pub fn open_file(&self, name: &str) -> io::Result<File> {
+        let Some(folder) = &self.handle else { return File::open(self.file(name)) };
+        let open = || rustix::fs::openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        Ok(rustix::io::retry_on_intr(open)?.into())
     }
 
     /// Removes files, then makes that durable. A file that is gone already is no failure.
@@ -168,7 +202,7 @@ impl Folder {
 
 impl ReadFiles for Folder {
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.file(name)) {
+        let file = match self.open_file(name) {
             Err(error) if is_absent(&error) => return Ok(None),
             file => file?,
         };
@@ -369,7 +403,7 @@ fn sync_folders(mut folders: Vec<PathBuf>) -> io::Result<()> {
 /// UTF-8 is left out.
 #[cfg(target_os = "linux")]
 fn each_entry(path: &Path, mut take: impl FnMut(&str, bool)) -> io::Result<()> {
-    use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, statat};
+    use rustix::fs::{RawDir, open, statat};
     let folder = open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut listed: Vec<u8> = Vec::with_capacity(LISTED);
     let mut entries = RawDir::new(&folder, listed.spare_capacity_mut());
@@ -440,6 +474,33 @@ mod tests {
         assert!(folder.file(STAGING).exists());
         drop(folder.batch().unwrap());
         assert!(!folder.file(STAGING).exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_held_open_is_looked_into_as_any_other() {
+        let (dir, folder) = folder();
+        let folder = Folder::new(folder.file("held"));
+        let absent = folder.held();
+        assert_eq!(absent.length("a").unwrap(), None);
+        fs::create_dir_all(folder.file("sub")).unwrap();
+        fs::write(folder.file("sub/a"), b"123").unwrap();
+        std::os::unix::fs::symlink("sub/a", folder.file("link")).unwrap();
+        for folder in [absent, folder.clone(), folder.held()] {
+            for (name, length) in
+                [("sub/a", Some(3)), ("link", Some(3)), ("sub", None), ("b", None), ("sub/a/b", None)]
+            {
+                assert_eq!(folder.length(name).unwrap(), length, "{name}");
+                assert_eq!(
+                    folder.read(name, 9).ok().flatten().map(|bytes| bytes.len() as u64),
+                    length,
+                    "{name}"
+                );
+            }
+        }
+        let held = folder.held();
+        fs::rename(folder.path(), dir.path().join("elsewhere")).unwrap();
+        assert_eq!(held.length("sub/a").unwrap(), Some(3));
+        assert_eq!(folder.length("sub/a").unwrap(), None);
     }
 
     #[test]

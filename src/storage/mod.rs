@@ -5,6 +5,7 @@ mod cause;
 mod connect;
 mod folder;
 mod local;
+mod new_folder;
 #[cfg(test)]
 pub(crate) mod testing;
 mod upload;
@@ -12,6 +13,7 @@ mod upload;
 pub use bucket::{Bucket, Caching, Created, Names, Replaced};
 pub use connect::{BucketUrl, BucketUrlError};
 pub use local::{Batch, Folder, Holder, Lock, LockError};
+pub use new_folder::NewFolder;
 pub use upload::{OpenUpload, Upload, UploadError};
 
 use std::io::{self, Read};

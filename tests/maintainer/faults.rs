@@ -379,6 +379,14 @@ fn a_fault_anywhere_in_publish_of_plain_names_is_made_good_by_the_next() {
 }
 
 #[test]
+fn a_fault_anywhere_in_publish_to_a_new_folder_leaves_nothing_that_is_half_done() {
+    let layout = Layout::Consistent;
+    // nobody is served from the folder yet
+    let args = ["publish", "--to", "www/new"];
+    Trial { world: &live(layout), args: &args, serving: &["metadata"], layout }.all();
+}
+
+#[test]
 fn a_fault_anywhere_in_publish_to_a_folder_costs_nothing() {
     let layout = Layout::Consistent;
     let world = live(layout);

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 use tuf::canonical;
 use tuf::crypto::Signer;
+use tuf::metadata::{Algorithm, Hasher};
 use tuf::repository::{DeadEnd, KeyChoice, Layout, Replace};
 
 use crate::cli::NOW;
@@ -260,6 +261,24 @@ fn refuses_a_missing_role() {
         fs::remove_file(world.path(file)).unwrap();
         refused_and_found(&world, &[], &Named { role, file, reason: "missing" });
     }
+}
+
+#[test]
+fn refuses_a_role_whose_file_is_not_the_one_that_the_snapshot_lists() {
+    let world = scene(Layout::Consistent);
+    let file = "metadata.staged/2.targets.json";
+    let mut bytes = fs::read(world.path(file)).unwrap();
+    let hashes = Hasher::digest([Algorithm::Sha256], &bytes);
+    forge(&world, "2.snapshot.json", &[2], |signed| {
+        signed["meta"]["targets.json"]["length"] = json!(bytes.len());
+        signed["meta"]["targets.json"]["hashes"] = json!({ "sha256": hashes.of(Algorithm::Sha256) });
+    });
+    run(&world, &["publish", "--dry-run"]).exits(0);
+    // the same metadata, laid out otherwise
+    assert_eq!(bytes.pop(), Some(b'\n'));
+    bytes.push(b' ');
+    fs::write(world.path(file), bytes).unwrap();
+    refused_and_found(&world, &[], &Named { role: "targets", file, reason: "sha256" });
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl<'a> Side<'a> {
             return if names.is_empty() { Ok(None) } else { Err(missing(prefix, "root.json")) };
         }
         // what is current must be whole: on a broken repository counts mean nothing
-        let checked = check_metadata(folder, prefix, first_root, Expiry::Allow, now)?;
+        let checked = check_metadata(folder, prefix, first_root, Expiry::Allow, now, None)?;
         refuse_errors(&checked.report)?;
         let layout = checked.layout;
         let counting = &*counts;

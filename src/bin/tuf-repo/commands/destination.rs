@@ -1,10 +1,10 @@
 //! Where a repository is published, as it is typed: a folder or a bucket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tuf::cli::failure::Failure;
 use tuf::cli::text::{one_line, quoted};
-use tuf::repository::{BucketPlace, Destination, Repository};
+use tuf::repository::{BucketPlace, Destination, Policy, Repository};
 use tuf::storage::{Bucket, BucketUrl};
 
 /// The place that a repository is published at.
@@ -31,8 +31,8 @@ pub struct DestinationArgs {
 
 impl DestinationArgs {
     /// Returns the place that was typed, if any.
-    pub fn typed(&self, repository: &Repository) -> Result<Option<Destination>, Failure> {
-        let endpoint = self.endpoint(repository);
+    pub fn typed(&self, policy: &Policy) -> Result<Option<Destination>, Failure> {
+        let endpoint = self.endpoint(policy);
         match (&self.to, self.metadata_to.as_deref().zip(self.targets_to.as_deref())) {
             (Some(to), _) => destination(to, endpoint).map(Some),
             (None, Some((metadata, targets))) => apart(metadata, targets, endpoint).map(Some),
@@ -46,33 +46,32 @@ impl DestinationArgs {
     }
 
     /// Tells whether it is the policy's place, typed or not.
-    pub fn is_policys(&self, repository: &Repository) -> bool {
-        let policy = repository.policy();
+    pub fn is_policys(&self, policy: &Policy) -> bool {
         let typed = (self.to.as_deref(), self.metadata_to.as_deref().zip(self.targets_to.as_deref()));
         (!self.is_typed() || typed == (policy.publish_to(), policy.publish_apart()))
-            && self.endpoint(repository) == policy.publish_endpoint()
+            && self.endpoint(policy) == policy.publish_endpoint()
     }
 
     /// Returns the place that was typed, else the policy's, else the repository's own. A folder in the policy is relative
-    /// to the policy's own folder.
-    pub fn or_policy(&self, repository: &Repository) -> Result<Destination, Failure> {
-        if let Some(typed) = self.typed(repository)? {
+    /// to the policy's own folder, the repository.
+    pub fn or_policy(&self, policy: &Policy, repository: &Path) -> Result<Destination, Failure> {
+        if let Some(typed) = self.typed(policy)? {
             return Ok(typed);
         }
-        let (policy, endpoint) = (repository.policy(), self.endpoint(repository));
+        let endpoint = self.endpoint(policy);
         if let Some((metadata, targets)) = policy.publish_apart() {
             return apart(metadata, targets, endpoint);
         }
         match policy.publish_to() {
             None => Ok(Destination::Own),
             Some(to) if BucketUrl::is_meant(to) => destination(to, endpoint),
-            Some(to) => Ok(Destination::Folder(repository.dir().join(to))),
+            Some(to) => Ok(Destination::Folder(repository.join(to))),
         }
     }
 
     /// Returns the server that was typed, else the policy's.
-    pub fn endpoint<'a>(&'a self, repository: &'a Repository) -> Option<&'a str> {
-        self.endpoint.as_deref().or_else(|| repository.policy().publish_endpoint())
+    pub fn endpoint<'a>(&'a self, policy: &'a Policy) -> Option<&'a str> {
+        self.endpoint.as_deref().or_else(|| policy.publish_endpoint())
     }
 }
 

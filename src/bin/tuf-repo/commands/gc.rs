@@ -56,7 +56,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     };
     let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or_default();
     // a publisher must not put what is collected at the same time
-    let at = args.destination.typed(&repository)?.unwrap_or(Destination::Own);
+    let at = args.destination.typed(repository.policy())?.unwrap_or(Destination::Own);
     let folder = match &at {
         Destination::Folder(folder) => Some(folder.as_path()),
         Destination::Own => Some(repository.dir()).filter(|dir| dir.join(METADATA).is_dir()),
@@ -137,7 +137,7 @@ fn reasons<S: Serializer>(deletions: &&Deletions, serializer: S) -> Result<S::Ok
 
 fn archive(to: &str, args: &Args, repository: &Repository) -> Result<Archive, Failure> {
     match BucketUrl::is_meant(to) {
-        true => Ok(Archive::Bucket(bucket(to, args.destination.endpoint(repository))?)),
+        true => Ok(Archive::Bucket(bucket(to, args.destination.endpoint(repository.policy()))?)),
         false => Ok(Archive::Folder(PathBuf::from(to))),
     }
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use tuf::cli::failure::Outcome;
-use tuf::repository::{Destination, Expiry};
+use tuf::repository::{Destination, Expiry, Repository};
 
 use super::common::{DryRun, progress_bytes};
 use super::destination::{DestinationArgs, shown};
-use super::edit::{open_locked, some};
+use super::edit::some;
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -28,11 +28,11 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let repository = open_locked(context)?;
-    let destination = args.destination.or_policy(&repository)?;
-    let expiry = if args.allow_expired { Expiry::Allow } else { Expiry::Enforce };
     let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(Duration::ZERO);
-    let plan = repository.plan_publish(&destination, expiry, wait).map_err(failure)?;
+    let unread = Repository::lock(&context.repo, context.now, wait).map_err(failure)?;
+    let destination = args.destination.or_policy(unread.policy(), unread.dir())?;
+    let expiry = if args.allow_expired { Expiry::Allow } else { Expiry::Enforce };
+    let (repository, plan) = unread.plan_publish(&destination, expiry, wait).map_err(failure)?;
     plan.warnings.iter().for_each(|finding| context.output.warn(&finding.message));
     // with everything live too: what a killed command left behind goes
     if !args.dry_run.dry_run {
@@ -40,7 +40,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         let bar = progress_bytes(context, plan.target_bytes(), &format!("{label} targets"));
         repository.execute_publish(&plan, &|bytes| bar.advance(bytes)).map_err(failure)?;
         drop(bar);
-        if args.destination.is_policys(&repository)
+        if args.destination.is_policys(repository.policy())
             && let Err(error) = repository.remember_published(&plan)
         {
             context.output.warn(&format!("everything is live, but status will not know: {error}"));

@@ -38,7 +38,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         }
         true => {
             let repository = open(context)?;
-            let at = args.destination.typed(&repository)?.unwrap_or(Destination::Own);
+            let at = args.destination.typed(repository.policy())?.unwrap_or(Destination::Own);
             let report = repository.check_published(&at, targets).map_err(failure)?;
             (shown(&at, &repository), report)
         }
