@@ -279,7 +279,7 @@ impl Model {
             Step::KilledWrite { keys, after } => return self.killed_write(keys, *after),
             Step::Refresh { keys } => world.refresh(&self.fitting(keys, &[])).map(drop),
             Step::Publish => return self.publish(),
-            Step::Gc { keep } => world.gc(*keep).map(drop),
+            Step::Gc { keep } => world.gc(*keep).map(|deleted| self.forget(&deleted)),
             Step::Wait { hours } => {
                 self.world.after(TimeDelta::hours(*hours));
                 Ok(())
@@ -376,6 +376,19 @@ impl Model {
             self.torn = true;
         }
         Err("killed".to_owned())
+    }
+
+    /// Forgets files that were collected and have no version in their names: nothing has ever led a client to one, so that
+    /// its version is free again.
+    fn forget(&mut self, collected: &[String]) {
+        for file in collected.iter().filter(|file| !file.starts_with(TARGETS)) {
+            let (side, name) = file.split_once('/').unwrap();
+            if self.newest.remove(file).is_some() {
+                let snapshot = fs::read(self.world.path(side).join("snapshot.json")).unwrap();
+                let snapshot: serde_json::Value = serde_json::from_slice(&snapshot).unwrap();
+                assert!(snapshot["signed"]["meta"].get(name).is_none(), "{file} was listed and collected");
+            }
+        }
     }
 
     /// Holds what is on disk against what has been seen and against every client.
@@ -533,4 +546,26 @@ proptest! {
         }
         model.recover();
     }
+}
+
+/// A `write` into plain names was killed, its bins were revoked and collected: they start anew, from version 1.
+#[test]
+fn bins_that_no_snapshot_ever_listed_start_anew_once_they_are_collected() {
+    let all = || (0..KEYS).collect::<Vec<_>>();
+    let bins = |key, classic| Step::DelegateBins { from: 0, keys: vec![key], threshold: 1, bits: 1, classic };
+    let history = [
+        Step::AddKey { role: 0, key: 0, delegator: 0 },
+        bins(4, false),
+        Step::KilledWrite { keys: all(), after: 2 },
+        Step::RevokeBins,
+        Step::Delegate { name: 0, from: 5, keys: vec![0], threshold: 1, paths: 0, flags: (false, false) },
+        Step::Write { partial: false, roles: vec![], keys: all() },
+        Step::Gc { keep: 0 },
+        bins(7, true),
+    ];
+    let mut model = Model::new(Layout::Plain);
+    for step in &history {
+        model.take(step);
+    }
+    model.recover();
 }
