@@ -11,6 +11,7 @@ use super::super::error::{AtPath, Refusal, RepositoryError};
 use super::super::layout::{Layout, MAX_METADATA, STAGED};
 use crate::metadata::{Metadata, ParseError, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::{Folder, ReadFiles};
+use crate::verify::Delegator;
 
 /// What is written.
 pub(super) struct Written {
@@ -46,6 +47,12 @@ impl Written {
         let snapshot: Metadata<Snapshot> =
             required(folder, &layout.metadata_name(&RoleName::snapshot(), version))?;
         written.follow(folder, layout, snapshot.signed())?;
+        // whoever edits asks for this, and meanwhile the names of the files are still being listed
+        if let Some(authority) =
+            written.root.as_ref().and_then(|root| root.signed().authority(&RoleName::snapshot()))
+        {
+            authority.check(snapshot.covered());
+        }
         written.snapshot = Some(snapshot);
         Ok(written)
     }
