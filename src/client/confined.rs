@@ -190,13 +190,14 @@ impl Folder {
             if !(name.starts_with(UNFINISHED.0) && name.ends_with(UNFINISHED.1)) {
                 continue;
             }
-            // what cannot be opened or is locked is not ours to remove
+            // what cannot be opened or is locked is not ours to remove; nor what has come to the name since
             if let Ok(Some(file)) = self.file(&name) {
-                if file.try_lock().is_ok() {
+                if file.try_lock().is_ok() && self.holds(&name, &file)? {
                     self.remove(&name)?;
                 }
             } else if let Ok(Some(folder)) = self.folder(&name)
                 && folder.try_lock().is_ok()
+                && self.holds(&name, &folder.0)?
             {
                 folder.remove_files()?;
                 self.remove_folder(&name)?;

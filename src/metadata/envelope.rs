@@ -300,6 +300,23 @@ impl FileText {
         }
     }
 
+    /// Tells whether some bytes are this file.
+    pub fn is(&self, bytes: &[u8]) -> bool {
+        struct Same<'a>(&'a [u8]);
+        impl Write for Same<'_> {
+            fn write(&mut self, more: &[u8]) -> io::Result<usize> {
+                self.0 = self.0.strip_prefix(more).ok_or(io::ErrorKind::InvalidData)?;
+                Ok(more.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut rest = Same(bytes);
+        self.write_to(&mut rest).is_ok() && rest.0.is_empty()
+    }
+
     /// Makes it while it is written.
     ///
     /// # Errors

@@ -205,6 +205,43 @@ mod tests {
     }
 
     #[test]
+    fn a_large_map_is_signed_and_edited_as_a_small_one_is() {
+        let file = |length: u64| {
+            let hashes = [(Algorithm::Sha256, format!("{length:064x}"))].into_iter().collect();
+            TargetFile { length, hashes, custom: None, extra: Extra::new() }
+        };
+        let signed = |targets: &Targets| {
+            let metadata = Metadata::unsigned(targets.clone()).unwrap();
+            let value: Value = serde_json::to_value(targets).unwrap();
+            assert_eq!(metadata.signed_bytes(), &canonical::from_value(&value).unwrap()[..]);
+            let again = Metadata::<Targets>::from_bytes(&metadata.to_bytes().unwrap()).unwrap();
+            assert!(again.signed() == metadata.signed() && metadata.signed() == targets);
+            metadata.into_signed()
+        };
+        let mut targets = Targets::new(chrono::DateTime::UNIX_EPOCH);
+        targets.targets =
+            TargetMap::of((0..20_000).map(|index| (format!("file-{index:05}"), file(index)))).unwrap();
+        let first = signed(&targets);
+        // what is written around the entries of one is not seen by another
+        let mut second = first.clone();
+        second.targets.insert("file-10000a", file(7)).unwrap();
+        second.version = 123_456;
+        let unsigned = second.targets.clone();
+        let second = signed(&second);
+        let mut third = second.clone();
+        third.targets.retain(|path| !path.ends_with('3'));
+        third.extra.insert("x".to_owned(), json!("y".repeat(10_000)));
+        let third = signed(&third);
+        assert_eq!(
+            (first.targets.len(), second.targets.len(), third.targets.len()),
+            (20_000, 20_001, 18_001)
+        );
+        assert!(unsigned == second.targets && first.targets == targets.targets);
+        assert_eq!(second.targets.differing(&first.targets), [10_001]);
+        assert_eq!(third.targets.get("file-19999"), Some(file(19_999)));
+    }
+
+    #[test]
     fn a_file_without_a_digest_is_not_listed() {
         let file = |hashes| TargetFile { length: 1, hashes, custom: None, extra: Extra::new() };
         let mut map = TargetMap::new();

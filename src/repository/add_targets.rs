@@ -16,6 +16,7 @@ use super::listing::{Custom, Entry, Lister, NewFile};
 use super::scan::{Told, copy_digested, digest_file};
 use super::staged::DraftPlan;
 use crate::metadata::{Algorithm, Extra, RoleName, TargetFile, write_plain_entry};
+use crate::storage::Folder;
 
 /// What happens to a target that is listed with other bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +165,7 @@ impl Repository {
                 let (role, path) = (request.role.clone(), path.to_owned());
                 return Err(InputError::NotTrusted { role, path });
             }
-            check_name_length(path, self.policy.hashes())
+            check_place_of(path, self.policy.hashes())
         };
         let refused = request.found.targets.par_iter().find_map_first(|target| check(target).err());
         refused.map_or(Ok(()), |refused| Err(refused.into()))
@@ -298,8 +299,12 @@ pub(super) fn same_file(place: &std::path::Path, file: &TargetFile) -> bool {
         .is_ok_and(|(length, hashes)| length == file.length && file.hashes.compare(&hashes).is_ok())
 }
 
-/// A hash-named copy must fit the file system's names as well.
-pub(super) fn check_name_length(path: &str, algorithms: &[Algorithm]) -> Result<(), InputError> {
+/// A target must not lie where new files wait, and a hash-named copy must fit the file system's names as well.
+pub(super) fn check_place_of(path: &str, algorithms: &[Algorithm]) -> Result<(), InputError> {
+    if Folder::is_swept(path) {
+        let reason = "files that are not complete wait there, and are swept".to_owned();
+        return Err(InputError::Clash { path: path.to_owned(), reason });
+    }
     let digest = if algorithms.contains(&Algorithm::Sha512) { 128 } else { 64 };
     let name = path.rsplit('/').next().unwrap_or(path);
     if name.len() + digest < 255 {

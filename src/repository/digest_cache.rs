@@ -47,7 +47,8 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Returns what a file is; `None` of times that are centuries away.
+    /// Returns what a file is; `None` of times that are centuries away, and of a time of change in whole seconds: file systems
+    /// whose times were made up, such as images, have those, and there another file may have the same.
     pub(super) fn of(stat: &Stat) -> Option<Self> {
         let nanoseconds =
             |seconds: i64, rest| seconds.checked_mul(1_000_000_000)?.checked_add(i64::try_from(rest).ok()?);
@@ -55,7 +56,8 @@ impl Stamp {
             length: u64::try_from(stat.st_size).ok()?,
             inode: stat.st_ino,
             modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec)?,
-            changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec)?,
+            changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec)
+                .filter(|time| time % 1_000_000_000 != 0)?,
         })
     }
 
@@ -263,6 +265,8 @@ impl DigestCache {
         let mut new: Vec<(Cow<'_, [u8]>, &Digested, Stamp)> = read.filter_map(stamped).collect();
         new.retain(|(path, ..)| path.len() <= usize::from(u16::MAX));
         new.sort_by(|a, b| a.0.cmp(&b.0));
+        // one file may become several targets
+        new.dedup_by(|later, first| later.0 == first.0);
         // without SHA-512, which few want
         let length: usize = new.iter().map(|(path, ..)| path.len() + 67).sum();
         let mut bytes = Vec::with_capacity(MAGIC.len() + self.bytes.len() + length);
@@ -473,6 +477,33 @@ mod tests {
         assert_eq!(digest(dir, &find(dir, &outside, Some("p")), &BOTH).1, 0);
         assert_eq!(digest(dir, &found(dir), &BOTH).1, 0);
         assert_eq!(DigestCache::read(dir).places.len(), 5);
+    }
+
+    #[test]
+    fn a_time_of_change_that_was_made_up_tells_nothing() {
+        let dir = scene();
+        let mut stat = rustix::fs::stat(dir.path().join("targets/one")).unwrap();
+        stat.st_ctime_nsec = 1;
+        assert!(Stamp::of(&stat).is_some());
+        // two images mounted one after the other may hold files of one length, inode and time
+        stat.st_ctime_nsec = 0;
+        assert!(Stamp::of(&stat).is_none());
+    }
+
+    #[test]
+    fn one_file_that_becomes_two_targets_has_one_entry() {
+        let (dir, other) = (scene(), tempfile::tempdir().unwrap());
+        let outside = other.path().join("d");
+        fs::create_dir_all(outside.join("sub")).unwrap();
+        for name in ["one", "sub/two"] {
+            fs::write(outside.join(name), name).unwrap();
+        }
+        let targets = dir.path().join("targets");
+        let (walk, symlinks) = (Walk::Recursive, Symlinks::Refuse);
+        let source = TargetSource { targets: &targets, base: None, prefix: Some("z"), walk, symlinks };
+        let find = || find_targets(&[outside.clone(), outside.join("sub")], &source).unwrap().targets;
+        assert_eq!((find().len(), digest(dir.path(), &find(), &BOTH).1), (3, 3));
+        assert_eq!(digest(dir.path(), &find(), &BOTH).1, 0);
     }
 
     #[test]

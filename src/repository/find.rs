@@ -152,6 +152,8 @@ struct Finder<'a> {
 struct Above {
     folder: PathBuf,
     above: Option<Arc<Above>>,
+    /// Whether a link may lead to it: one that was typed, or is followed.
+    linked: bool,
 }
 
 impl Above {
@@ -162,14 +164,15 @@ impl Above {
         name: &OsStr,
     ) -> Result<Option<(PathBuf, Arc<Self>)>, RepositoryError> {
         let mut folder = self.folder.join(name);
-        if folder.is_symlink() {
+        let linked = folder.is_symlink();
+        if linked {
             folder = fs::canonicalize(&path).at(&path)?;
             let mut all = std::iter::successors(Some(self), |above| above.above.as_ref());
             if all.any(|above| above.folder == folder) {
                 return Ok(None);
             }
         }
-        Ok(Some((path, Arc::new(Self { folder, above: Some(self.clone()) }))))
+        Ok(Some((path, Arc::new(Self { folder, above: Some(self.clone()), linked }))))
     }
 }
 
@@ -188,8 +191,9 @@ struct Entries {
 }
 
 impl<'a> Listing<'a> {
-    fn open(path: &'a Path) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fn open(path: &'a Path, linked: bool) -> io::Result<Self> {
+        let follow = if linked { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | follow;
         let folder = rustix::fs::open(path, flags, Mode::empty())?;
         let entries = Mutex::new(Dir::read_from(&folder)?);
         Ok(Self { path, folder, entries })
@@ -272,7 +276,8 @@ impl<'a> Finder<'a> {
     fn walk(&self) -> Result<Vec<FoundTarget>, RepositoryError> {
         let mut found = Vec::new();
         let canonical = fs::canonicalize(self.typed).at(self.typed)?;
-        let mut level = vec![(self.typed.to_owned(), Arc::new(Above { folder: canonical, above: None }))];
+        let mut level =
+            vec![(self.typed.to_owned(), Arc::new(Above { folder: canonical, above: None, linked: true }))];
         while !level.is_empty() {
             let taken = level.into_par_iter().map(|(folder, here)| self.folder(&folder, &here));
             let taken: Vec<Taken> = taken.collect::<Result<_, _>>()?;
@@ -288,7 +293,7 @@ impl<'a> Finder<'a> {
     /// Takes the files of a folder, on all cores where they are many; `here` is where it is.
     fn folder(&self, folder: &Path, here: &Arc<Above>) -> Result<Taken, RepositoryError> {
         let naming = self.naming(&here.folder)?;
-        let listing = Listing::open(folder).at(folder)?;
+        let listing = Listing::open(folder, here.linked).at(folder)?;
         let mut all = Taken::default();
         if self.take_some(&listing, here, &naming, &mut all)? == SOME_ENTRIES {
             let take = |_| {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Repository;
-use super::add_targets::{Added, Paths, Replace, check_name_length};
+use super::add_targets::{Added, Paths, Replace, check_place_of};
 use super::error::{InputError, RepositoryError};
 use super::listing::{Custom, Entry, Lister, NewFile};
 use crate::canonical::{self, Scanner};
@@ -69,8 +69,7 @@ impl Repository {
                 };
                 if let Some((path, length, digest)) = plain_line(line) {
                     TargetPath::check(path).map_err(|error| refused(error.to_string()))?;
-                    check_name_length(path, &[Algorithm::Sha256])
-                        .map_err(|error| refused(error.to_string()))?;
+                    check_place_of(path, &[Algorithm::Sha256]).map_err(|error| refused(error.to_string()))?;
                     let bin = checked(path)?;
                     kept[lister.part_of(bin, PARTS)].keep_plain(bin, number, path, length, &digest);
                 } else if let Some((path, file)) = parse(line).map_err(refused)? {
@@ -345,7 +344,7 @@ fn parse(line: &[u8]) -> Result<Option<(TargetPath, TargetFile)>, String> {
     let Line { path, length, hashes, custom } = serde_json::from_slice(line).map_err(told)?;
     let path = TargetPath::parse(&path).map_err(|error| error.to_string())?;
     let algorithms: Vec<Algorithm> = hashes.known().collect();
-    check_name_length(path.as_str(), &algorithms).map_err(|error| error.to_string())?;
+    check_place_of(path.as_str(), &algorithms).map_err(|error| error.to_string())?;
     if algorithms.is_empty() {
         return Err(format!("'{path}' has neither a sha256 nor a sha512 hash"));
     }

@@ -12,7 +12,9 @@ use chrono::{DateTime, Utc};
 use super::check::{Checked, Expiry, Finding, Report, TargetBytes, check_metadata};
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::gate::refuse_succession;
-use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned};
+use super::layout::{
+    Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned, parse_plain, parse_versioned,
+};
 use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
 use super::publish_targets::{TargetCopy, plan_targets};
@@ -319,8 +321,27 @@ impl Repository {
                         reason: Refusal::OtherBytes,
                     });
                 }
-                _ => plan.metadata.push((name, bytes)),
+                _ => {
+                    self.refuse_changed(layout, &name, &bytes)?;
+                    plan.metadata.push((name, bytes));
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses a file that no longer says what was read of it, and judged.
+    fn refuse_changed(&self, layout: Layout, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
+        let parsed = parse_versioned(name).filter(|_| is_versioned(layout, name));
+        let role = parsed.as_ref().map(|(_, role)| role.clone()).or_else(|| parse_plain(name));
+        let Some(state) = role.and_then(|role| self.staged.role(&role)) else { return Ok(()) };
+        let is_read = match (state.written_version(), parsed) {
+            (Some(read), Some((version, _))) => read == version,
+            (read, _) => read.is_some(),
+        };
+        if is_read && !state.is_written(bytes) {
+            let reason = Refusal::Finding("changed while it was read".to_owned());
+            return Err(RepositoryError::Refused { file: format!("{STAGED}/{name}"), reason });
         }
         Ok(())
     }
@@ -390,7 +411,7 @@ pub(super) fn refuse_errors(report: &Report) -> Result<(), RepositoryError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{keys, open, repository, scratch, start};
+    use super::super::testing::{keys, open, repository, scratch, start, write};
     use super::*;
 
     #[test]
@@ -410,6 +431,36 @@ mod tests {
             super::super::lock(&Folder::new(to.path().join("new").join(METADATA)), Duration::ZERO),
             Err(RepositoryError::Locked { .. })
         ));
+    }
+
+    #[test]
+    fn a_role_that_changes_while_it_is_read_is_refused() {
+        let (dir, keys) = (scratch(), keys());
+        repository(dir.path(), &keys);
+        let mut edited = open(dir.path(), start());
+        edited.expire(&RoleName::targets(), start() + chrono::TimeDelta::days(700)).unwrap();
+        write(&mut edited, &keys);
+        let name =
+            format!("metadata.staged/{}.targets.json", edited.staged().listed_version(&RoleName::targets()));
+        drop(edited);
+        let repository = open(dir.path(), start());
+        let text = fs::read_to_string(dir.path().join(&name)).unwrap();
+        let put = |text: &str| {
+            fs::write(dir.path().join(&name), text).unwrap();
+            repository
+                .plan_publish(&Destination::Own, Expiry::Enforce, Duration::ZERO)
+                .map(|plan| plan.put().len())
+        };
+        // laid out in another way it says the same
+        let one_line = text.replace("\n", "");
+        assert_eq!((put(&text).unwrap(), put(&one_line).unwrap()), (3, 3));
+        for changed in [
+            text.replace("\"sig\": \"", "\"sig\": \"00"),
+            text.replacen("\"version\": ", "\"version\": 1", 1),
+        ] {
+            let error = put(&changed).unwrap_err().to_string();
+            assert!(error.contains(&name) && error.contains("changed while it was read"), "{error}");
+        }
     }
 
     #[test]

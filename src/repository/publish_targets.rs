@@ -65,6 +65,10 @@ pub(super) fn plan_targets(
         let path = TargetPath::parse(&path).map_err(InputError::from)?;
         let mut wanted = Vec::with_capacity(1);
         for name in layout.target_names(&path, &file) {
+            if held.is_some() && Folder::is_swept(&name) {
+                let reason = "files that are not complete wait there, and are swept".to_owned();
+                return Err(InputError::Clash { path: path.to_string(), reason }.into());
+            }
             let length = if is_new { None } else { live.length(&name).at_place(|| live.place(&name))? };
             let same = length == Some(file.length)
                 && (layout == Layout::Consistent || same_bytes(live, &name, &file).at(live.place(&name))?);
@@ -150,7 +154,7 @@ impl Repository {
             let (length, hashes) = copy_digested(&mut from, &mut to, &algorithms).at_place(place)?;
             copy.check(length, &hashes)
         };
-        if let Some(new) = NewFolder::begin(live_targets).at(at)? {
+        if let Some(new) = NewFolder::begin(live_targets).at_place(|| NewFolder::aside(live_targets))? {
             let copy_one = |copy: &TargetCopy| copy_to(copy, new.create(&copy.name).at(at)?);
             plan.targets.par_iter().try_for_each(copy_one)?;
             return new.commit().at(at);

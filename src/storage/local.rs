@@ -55,6 +55,11 @@ impl Folder {
         &self.path
     }
 
+    /// Tells whether a name is in the hidden folder where new files wait, which is swept.
+    pub fn is_swept(name: &str) -> bool {
+        name.split('/').next() == Some(STAGING)
+    }
+
     /// Returns the path of a file by its name.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

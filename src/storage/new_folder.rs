@@ -33,9 +33,15 @@ impl NewFolder {
             there => return there.map(|_| None),
         }
         Self::sweep(folder)?;
-        let staging = staging(folder);
+        let staging = Self::aside(folder);
         fs::create_dir(&staging)?;
         Ok(Some(Self { place, staging, files: AtomicUsize::new(0) }))
+    }
+
+    /// Returns where a folder is filled: beside it, under a name that no batch in the folder above has.
+    pub fn aside(folder: &Folder) -> PathBuf {
+        let name = folder.path().file_name().unwrap_or_default().to_string_lossy();
+        folder.path().with_file_name(format!("{STAGING}-{name}"))
     }
 
     /// Removes what a killed process left behind.
@@ -43,7 +49,7 @@ impl NewFolder {
     /// # Errors
     /// Where that cannot be removed.
     pub fn sweep(folder: &Folder) -> io::Result<()> {
-        match fs::remove_dir_all(staging(folder)) {
+        match fs::remove_dir_all(Self::aside(folder)) {
             Err(error) if !is_absent(&error) => Err(error),
             _ => Ok(()),
         }
@@ -91,12 +97,6 @@ impl Drop for NewFolder {
         // nothing to report to: what stays is hidden and swept by the next
         let _ = fs::remove_dir_all(&self.staging);
     }
-}
-
-/// Returns where a folder is filled: beside it, under a name that no batch in the folder above has.
-fn staging(folder: &Folder) -> PathBuf {
-    let name = folder.path().file_name().unwrap_or_default().to_string_lossy();
-    folder.path().with_file_name(format!("{STAGING}-{name}"))
 }
 
 /// Makes a folder durable with all that is in it.
@@ -160,7 +160,7 @@ mod tests {
         fs::write(folder.file("theirs"), b"").unwrap();
         assert!(new.commit().is_err());
         assert_eq!(folder.names().unwrap(), ["theirs"]);
-        assert!(!staging(&folder).exists());
+        assert!(!NewFolder::aside(&folder).exists());
     }
 
     #[test]

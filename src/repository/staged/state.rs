@@ -193,6 +193,8 @@ pub trait AnyRole {
     fn draft_bytes(&self) -> Option<Covered<'_>>;
     /// Returns the bytes that were signed and the signatures of the written metadata.
     fn written_bytes(&self) -> Option<Covered<'_>>;
+    /// Tells whether a file says what was read of the written metadata, signatures included.
+    fn is_written(&self, file: &[u8]) -> bool;
     /// Adds signatures to the draft, replacing those by the same key ids; signatures stay sorted by key id.
     fn add_signatures(&mut self, signatures: Vec<Signature>);
     /// Returns the draft as the file it will be when it is written.
@@ -258,6 +260,16 @@ impl<T: Signed> AnyRole for RoleState<T> {
 
     fn written_bytes(&self) -> Option<Covered<'_>> {
         self.written.as_ref().map(Metadata::covered)
+    }
+
+    fn is_written(&self, file: &[u8]) -> bool {
+        let Some(written) = &self.written else { return false };
+        // what others have made may be laid out in another way
+        let says_the_same = |file: Metadata<T>| {
+            file.signed_bytes() == written.signed_bytes() && file.signatures == written.signatures
+        };
+        written.file(None).is_ok_and(|made| made.is(file))
+            || Metadata::from_bytes(file).is_ok_and(says_the_same)
     }
 
     fn add_signatures(&mut self, signatures: Vec<Signature>) {
