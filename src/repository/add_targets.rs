@@ -387,4 +387,27 @@ mod tests {
         assert_eq!(add(None, Replace::Allow).unwrap(), (0, 1, 5, true));
         assert_eq!(add(None, Replace::Refuse).unwrap(), (0, 0, 6, false));
     }
+
+    #[test]
+    fn a_target_does_not_lie_where_unfinished_files_are_swept() {
+        let dir = scratch();
+        repository(dir.path(), &keys());
+        let targets = dir.path().join(TARGETS);
+        let file = targets.join(".tuf-tmp/one");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, b"one").unwrap();
+        let outside = dir.path().join("two");
+        fs::write(&outside, b"two").unwrap();
+        let mut opened = open(dir.path(), start());
+        for (place, prefix) in [(&file, None), (&outside, Some(".tuf-tmp/deeper"))] {
+            let (walk, symlinks) = (Walk::Flat, Symlinks::Refuse);
+            let source = TargetSource { targets: &targets, base: None, prefix, walk, symlinks };
+            let found = find_targets(std::slice::from_ref(place), &source).unwrap();
+            let (role, replace, paths) = (&RoleName::targets(), Replace::Allow, Paths::Counted);
+            let request = AddTargets { role, found: &found, custom: None, replace, paths, progress: &|_| () };
+            let error = opened.add_targets(&request).unwrap_err().to_string();
+            assert!(error.contains(".tuf-tmp/") && error.contains("are swept"), "{error}");
+        }
+        assert_eq!(fs::read(&file).unwrap(), b"one");
+    }
 }
