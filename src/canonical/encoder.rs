@@ -1,18 +1,24 @@
 //! Reads JSON text and writes canonical text, in one pass.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
-use super::{CanonicalError, MAX_DEPTH, Member, plain_run};
+use super::{CanonicalError, MAX_DEPTH, Member, Scanner, plain_run};
 
 /// Eight spaces.
 const SPACES: u64 = 0x2020_2020_2020_2020;
 
-/// One member of an object while it is written: where its key and the whole of it stand in the output.
-struct Entry {
-    key: Range<usize>,
-    whole: Range<usize>,
-    /// Nothing in the key is escaped.
+/// A key of an object: where it stands in the output, without its quotes.
+struct Key {
+    place: Range<usize>,
+    /// Nothing in it is escaped.
     plain: bool,
+}
+
+/// One member of an object: its key, and where the whole of it stands in the output.
+struct Entry {
+    key: Key,
+    whole: Range<usize>,
 }
 
 /// Where reading and writing have come to. Canonical text is never longer than what it is of, so that it is written over
@@ -23,8 +29,6 @@ pub(super) struct Encoder<'a, 'm> {
     at: usize,
     /// Where writing has come to; never beyond `at`.
     end: usize,
-    /// The members of all objects that are open, innermost last.
-    entries: Vec<Entry>,
     /// The members of the outermost object whose places are asked for.
     wanted: &'m mut [Member<'a>],
 }
@@ -41,7 +45,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
         depth: usize,
         wanted: &'m mut [Member<'a>],
     ) -> Result<Vec<u8>, CanonicalError> {
-        let mut encoder = Self { text: text.into_bytes(), at: 0, end: 0, entries: Vec::new(), wanted };
+        let mut encoder = Self { text: text.into_bytes(), at: 0, end: 0, wanted };
         encoder.value(depth)?;
         encoder.white_space();
         if encoder.at != encoder.text.len() {
@@ -147,9 +151,10 @@ impl<'a, 'm> Encoder<'a, 'm> {
     }
 
     fn object(&mut self, depth: usize) -> Result<(), CanonicalError> {
-        let mine = self.entries.len();
         self.mark();
         let start = self.end;
+        let mut last: Option<Key> = None;
+        let mut sorted = true;
         self.white_space();
         if self.peek() != Some(b'}') {
             loop {
@@ -159,66 +164,104 @@ impl<'a, 'm> Encoder<'a, 'm> {
                 }
                 let from = self.end;
                 let plain = self.string()?;
-                let key = from + 1..self.end - 1;
+                let key = Key { place: from + 1..self.end - 1, plain };
                 self.white_space();
                 if self.peek() != Some(b':') {
                     return Err(self.expected("':'"));
                 }
                 self.mark();
                 self.value(depth + 1)?;
-                self.entries.push(Entry { key, whole: from..self.end, plain });
+                if depth == 0 {
+                    self.note(&key, self.end);
+                }
+                if sorted && let Some(last) = &last {
+                    match self.order(last, &key) {
+                        Ordering::Less => {}
+                        Ordering::Equal => return Err(self.twice(&key)),
+                        Ordering::Greater => sorted = false,
+                    }
+                }
+                last = Some(key);
                 self.white_space();
                 match self.peek() {
-                    Some(b',') => {
-                        self.mark();
-                    }
+                    Some(b',') => self.mark(),
                     Some(b'}') => break,
                     _ => return Err(self.expected("',' or '}'")),
                 }
             }
         }
-        self.sort_members(mine, start)?;
-        if depth == 0 {
-            for member in self.wanted.iter_mut() {
-                let is_it = |entry: &&Entry| self.text[entry.key.clone()] == *member.name.as_bytes();
-                let entry = self.entries[mine..].iter().find(is_it);
-                // after the key its quote and the colon
-                member.place = entry.map(|entry| entry.key.end + 2..entry.whole.end);
-            }
+        if !sorted {
+            self.sort_members(start, depth)?;
         }
-        self.entries.truncate(mine);
         self.mark();
         Ok(())
     }
 
-    /// Puts the members written since `start` into the order of their keys; their entries say where they stand then.
-    fn sort_members(&mut self, mine: usize, start: usize) -> Result<(), CanonicalError> {
-        let out = &self.text[..self.end];
-        let order = |a: &Entry, b: &Entry| {
-            let (key, other) = (&out[a.key.clone()], &out[b.key.clone()]);
-            if a.plain && b.plain { key.cmp(other) } else { meant(key).cmp(meant(other)) }
-        };
-        let members = &mut self.entries[mine..];
-        let sorted = members.is_sorted_by(|a, b| order(a, b).is_lt());
-        if !sorted {
-            members.sort_by(order);
-            if let Some(twice) = members.windows(2).find(|pair| order(&pair[0], &pair[1]).is_eq()) {
-                let key = String::from_utf8_lossy(&out[twice[0].key.clone()]).escape_debug().to_string();
-                return Err(CanonicalError::DuplicateKey { key });
+    /// Notes where the value of a member of the outermost object stands if it is wanted; it ends at `end`.
+    fn note(&mut self, key: &Key, end: usize) {
+        let name = &self.text[key.place.clone()];
+        if let Some(member) = self.wanted.iter_mut().find(|member| member.name.as_bytes() == name) {
+            // after the key its quote and the colon
+            member.place = Some(key.place.end + 2..end);
+        }
+    }
+
+    /// Compares two keys by what they mean.
+    fn order(&self, a: &Key, b: &Key) -> Ordering {
+        let (key, other) = (&self.text[a.place.clone()], &self.text[b.place.clone()]);
+        if a.plain && b.plain { key.cmp(other) } else { meant(key).cmp(meant(other)) }
+    }
+
+    fn twice(&self, key: &Key) -> CanonicalError {
+        let key = String::from_utf8_lossy(&self.text[key.place.clone()]).escape_debug().to_string();
+        CanonicalError::DuplicateKey { key }
+    }
+
+    /// Puts the members written since `start` into the order of their keys. Nearly all objects come sorted, so that only here
+    /// it is found out where their members stand.
+    fn sort_members(&mut self, start: usize, depth: usize) -> Result<(), CanonicalError> {
+        let mut members = self.members(start);
+        members.sort_by(|a, b| self.order(&a.key, &b.key));
+        if let Some(pair) = members.windows(2).find(|pair| self.order(&pair[0].key, &pair[1].key).is_eq()) {
+            return Err(self.twice(&pair[0].key));
+        }
+        let mut text = Vec::with_capacity(self.end - start);
+        for (index, member) in members.iter_mut().enumerate() {
+            if index > 0 {
+                text.push(b',');
             }
-            let mut text = Vec::with_capacity(out.len() - start);
-            for (index, member) in members.iter_mut().enumerate() {
-                if index > 0 {
-                    text.push(b',');
-                }
-                let to = start + text.len();
-                text.extend_from_slice(&out[member.whole.clone()]);
-                let Entry { key, whole, .. } = member;
-                (*key, *whole) = (to + 1..to + 1 + key.len(), to..to + whole.len());
+            let to = start + text.len();
+            text.extend_from_slice(&self.text[member.whole.clone()]);
+            member.key.place = to + 1..to + 1 + member.key.place.len();
+            member.whole = to..to + member.whole.len();
+        }
+        self.text[start..self.end].copy_from_slice(&text);
+        if depth == 0 {
+            for member in &members {
+                self.note(&member.key, member.whole.end);
             }
-            self.text[start..self.end].copy_from_slice(&text);
         }
         Ok(())
+    }
+
+    /// Finds the members that have been written since `start`.
+    fn members(&self, start: usize) -> Vec<Entry> {
+        let mut members = Vec::new();
+        let mut scanner = Scanner::new(&self.text[..self.end], start);
+        loop {
+            let from = scanner.at();
+            let Some(place) = scanner.string() else { break };
+            scanner.skip(b":");
+            if scanner.value().is_none() {
+                break;
+            }
+            let plain = !self.text[place.clone()].contains(&b'\\');
+            members.push(Entry { key: Key { place, plain }, whole: from..scanner.at() });
+            if !scanner.skip(b",") {
+                break;
+            }
+        }
+        members
     }
 
     fn integer(&mut self) -> Result<(), CanonicalError> {

@@ -340,7 +340,53 @@ mod tests {
         })
     }
 
+    /// Writes JSON with the members of every object in another order, some keys escaped.
+    fn disordered(value: &Value, turn: usize, to: &mut String) {
+        match value {
+            Value::Array(all) => {
+                to.push('[');
+                for (index, value) in all.iter().enumerate() {
+                    to.push_str(if index > 0 { " , " } else { " " });
+                    disordered(value, turn + 1, to);
+                }
+                to.push(']');
+            }
+            Value::Object(all) => {
+                let mut members: Vec<(&String, &Value)> = all.iter().collect();
+                let places = members.len().max(1);
+                match turn % 3 {
+                    0 => members.reverse(),
+                    1 => members.rotate_left(turn % places),
+                    _ => {}
+                }
+                to.push('{');
+                for (index, (key, value)) in members.into_iter().enumerate() {
+                    to.push_str(if index > 0 { ",\n" } else { "" });
+                    match key.chars().next().filter(|first| turn.is_multiple_of(2) && first.is_ascii()) {
+                        Some(first) => {
+                            let rest = Value::from(&key[1..]).to_string();
+                            to.push_str(&format!("\"\\u{:04x}{}", first as u32, &rest[1..]));
+                        }
+                        None => to.push_str(&Value::from(key.as_str()).to_string()),
+                    }
+                    to.push_str(": ");
+                    disordered(value, turn + index, to);
+                }
+                to.push('}');
+            }
+            value => to.push_str(&value.to_string()),
+        }
+    }
+
     proptest! {
+        #[test]
+        fn the_order_of_members_does_not_matter(value in any_json(), turn in 0..12_usize) {
+            let mut text = String::new();
+            disordered(&value, turn, &mut text);
+            prop_assert_eq!(&serde_json::from_str::<Value>(&text).unwrap(), &value);
+            prop_assert_eq!(from_json(text.as_bytes()).unwrap(), from_value(&value).unwrap());
+        }
+
         #[test]
         fn canonical_form_is_a_fixed_point_and_keeps_the_value(value in any_json()) {
             let first = from_value(&value).unwrap();

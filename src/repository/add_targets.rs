@@ -27,8 +27,9 @@ pub enum Replace {
     Allow,
 }
 
-/// How many files that follow one another are looked at by one core.
-const SOME_FILES: usize = 1024;
+/// At most so many files that follow one another are looked at by one core, and a share of all where they are few: each may
+/// be large.
+const SOME_FILES: usize = 64;
 
 /// A file with its digests, ready to be listed.
 struct NewTarget<'a> {
@@ -207,7 +208,8 @@ impl Repository {
             (request.progress)(known.bytes);
             Ok(new)
         };
-        let new: Vec<_> = targets.par_chunks(SOME_FILES).map(look).collect::<Result<_, RepositoryError>>()?;
+        let some = (targets.len() / (4 * rayon::current_num_threads())).clamp(1, SOME_FILES);
+        let new: Vec<_> = targets.par_chunks(some).map(look).collect::<Result<_, RepositoryError>>()?;
         let new: Vec<NewTarget<'a>> = new.into_iter().flatten().collect();
         let read = new.iter().filter(|target| target.digested.read);
         let digests = known.renewed(read.map(|target| (target.found, &*target.digested)));
