@@ -337,12 +337,12 @@ impl TrustedMetadataSet {
     /// As [`Self::update_targets`].
     pub fn verify_targets(
         &self,
-        bytes: &[u8],
+        bytes: impl Into<Vec<u8>>,
         role: &RoleName,
         delegator: &RoleName,
     ) -> Result<Verified<Targets>, TrustError> {
-        let listed = self.listed(role)?;
-        check_bytes(role, Some(&listed), bytes)?;
+        let (listed, bytes) = (self.listed(role)?, bytes.into());
+        check_bytes(role, Some(&listed), &bytes)?;
         self.judge(parse(role, bytes)?, listed.version, role, delegator)
     }
 
@@ -468,8 +468,8 @@ fn unexpired<T: Signed>(role: &RoleName, signed: &T, now: DateTime<Utc>) -> Resu
     Err(TrustError::Expired { role: role.clone(), version: signed.version(), expires })
 }
 
-fn parse<T: Signed>(role: &RoleName, bytes: &[u8]) -> Result<Metadata<T>, TrustError> {
-    Metadata::from_bytes(bytes).map_err(|reason| TrustError::Invalid { role: role.clone(), reason })
+fn parse<T: Signed>(role: &RoleName, bytes: impl Into<Vec<u8>>) -> Result<Metadata<T>, TrustError> {
+    Metadata::from_file(bytes.into()).map_err(|reason| TrustError::Invalid { role: role.clone(), reason })
 }
 
 fn check_bytes(role: &RoleName, listed: Option<&MetaFile>, bytes: &[u8]) -> Result<(), TrustError> {

@@ -432,7 +432,7 @@ impl Checker<'_> {
             return Ok(length.map(judged));
         }
         let bytes = self.read(name)?;
-        Ok(bytes.map(|bytes| (bytes.len() as u64, set.verify_targets(&bytes, role, delegator))))
+        Ok(bytes.map(|bytes| (bytes.len() as u64, set.verify_targets(bytes, role, delegator))))
     }
 
     /// Returns what has been read of a role already, in the version that is listed. Where length or digests are listed, they

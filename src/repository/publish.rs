@@ -18,6 +18,7 @@ use super::layout::{
 use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
 use super::publish_targets::{TargetCopy, plan_targets};
+use super::staged::AnyRole;
 use super::target_files::{ListedAt, all_listed, check_target_bytes, check_target_files};
 use super::write::put_metadata;
 use super::{Repository, Unread};
@@ -176,7 +177,7 @@ impl Repository {
     /// Plans how what is staged and was checked takes the place of what is live.
     fn plan_over(
         &self,
-        (checked, files): (Checked, FoundFiles),
+        (checked, files): (Checked, Result<FoundFiles, RepositoryError>),
         Live { place, checked: published }: Live,
         destination: &Destination,
     ) -> Result<PublishPlan, RepositoryError> {
@@ -221,7 +222,7 @@ impl Repository {
             targets: Vec::new(),
             place,
         };
-        self.plan_metadata(&mut plan, checked.layout, &checked.files)?;
+        self.plan_metadata(&mut plan, checked.layout, &checked.files, files.metadata)?;
         if !matches!(destination, Destination::Own) {
             let is_copied = plan_targets(&mut plan, &listed)?;
             if copies {
@@ -233,7 +234,10 @@ impl Repository {
     }
 
     /// Checks what is staged, and whether the files of the targets that it lists are there.
-    fn check_staged(&self, expiry: Expiry) -> Result<(Checked, FoundFiles), RepositoryError> {
+    fn check_staged(
+        &self,
+        expiry: Expiry,
+    ) -> Result<(Checked, Result<FoundFiles, RepositoryError>), RepositoryError> {
         if self.staged.timestamp.written.is_none() {
             return Err(RepositoryError::NothingWritten { folder: self.staged.folder().path().to_owned() });
         }
@@ -242,14 +246,34 @@ impl Repository {
         let first_root = self.policy.first_root();
         let mut checked = check_metadata(self.staged.folder(), STAGED, first_root, expiry, self.now, known)?;
         if !checked.report.ok() || !checked.strays.is_empty() {
-            return Ok((checked, Ok(TargetFiles::default())));
+            return Ok((checked, Ok(FoundFiles::default())));
         }
-        let files = self.look_at_targets(&mut checked);
-        Ok((checked, files))
+        let (layout, names) = (checked.layout, checked.files.clone());
+        let (targets, metadata) =
+            rayon::join(|| self.look_at_targets(&mut checked), || self.read_judged(layout, &names));
+        let found = targets.and_then(|targets| Ok(FoundFiles { metadata: metadata?, ..targets }));
+        Ok((checked, found))
+    }
+
+    /// Reads the files of the roles that have been read and judged, and refuses one that says something else by now.
+    fn read_judged(
+        &self,
+        layout: Layout,
+        names: &[String],
+    ) -> Result<BTreeMap<String, Vec<u8>>, RepositoryError> {
+        let staged = self.staged.folder();
+        let mut judged = BTreeMap::new();
+        for name in names.iter().filter(|name| self.judged_role(layout, name).is_some()) {
+            if let Some(bytes) = staged.read(name, MAX_METADATA).at(staged.file(name))? {
+                self.refuse_changed(layout, name, &bytes)?;
+                judged.insert(name.clone(), bytes);
+            }
+        }
+        Ok(judged)
     }
 
     /// Looks at the files of the targets that are listed; leaves out those that are elsewhere.
-    fn look_at_targets(&self, checked: &mut Checked) -> FoundFiles {
+    fn look_at_targets(&self, checked: &mut Checked) -> Result<FoundFiles, RepositoryError> {
         let folder = self.targets_folder().held();
         let elsewhere = match self.policy.targets_elsewhere() {
             true => set_aside_elsewhere(&folder, &mut checked.targets)?,
@@ -257,7 +281,7 @@ impl Repository {
         };
         let listed = all_listed(&checked.targets);
         let findings = check_target_files(&folder, checked.layout, &listed, TargetBytes::Present)?;
-        Ok(TargetFiles { elsewhere, findings })
+        Ok(FoundFiles { elsewhere, findings, ..FoundFiles::default() })
     }
 
     /// Carries a planned publication out. `progress` is told the bytes of targets as they are copied.
@@ -307,10 +331,15 @@ impl Repository {
         plan: &mut PublishPlan,
         layout: Layout,
         names: &[String],
+        mut judged: BTreeMap<String, Vec<u8>>,
     ) -> Result<(), RepositoryError> {
         let staged = self.staged.folder();
         for name in self.with_revoked(layout, names)? {
-            let Some(bytes) = staged.read(&name, MAX_METADATA).at(staged.file(&name))? else { continue };
+            let read = match judged.remove(&name) {
+                Some(bytes) => Some(bytes),
+                None => staged.read(&name, MAX_METADATA).at(staged.file(&name))?,
+            };
+            let Some(bytes) = read else { continue };
             let live = plan.place.metadata();
             let present = live.read(&name, MAX_METADATA).at(live.place(&name))?;
             match present {
@@ -321,25 +350,24 @@ impl Repository {
                         reason: Refusal::OtherBytes,
                     });
                 }
-                _ => {
-                    self.refuse_changed(layout, &name, &bytes)?;
-                    plan.metadata.push((name, bytes));
-                }
+                _ => plan.metadata.push((name, bytes)),
             }
         }
         Ok(())
     }
 
+    /// Returns the role whose written metadata was read from a file; `None` of hash bins, which are read one at a time.
+    fn judged_role(&self, layout: Layout, name: &str) -> Option<&dyn AnyRole> {
+        let parsed = parse_versioned(name).filter(|_| is_versioned(layout, name));
+        let role = parsed.as_ref().map(|(_, role)| role.clone()).or_else(|| parse_plain(name))?;
+        let state = self.staged.role(&role)?;
+        let read = state.written_version()?;
+        parsed.is_none_or(|(version, _)| version == read).then_some(state)
+    }
+
     /// Refuses a file that no longer says what was read of it, and judged.
     fn refuse_changed(&self, layout: Layout, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
-        let parsed = parse_versioned(name).filter(|_| is_versioned(layout, name));
-        let role = parsed.as_ref().map(|(_, role)| role.clone()).or_else(|| parse_plain(name));
-        let Some(state) = role.and_then(|role| self.staged.role(&role)) else { return Ok(()) };
-        let is_read = match (state.written_version(), parsed) {
-            (Some(read), Some((version, _))) => read == version,
-            (read, _) => read.is_some(),
-        };
-        if is_read && !state.is_written(bytes) {
+        if self.judged_role(layout, name).is_some_and(|role| !role.is_written(bytes)) {
             let reason = Refusal::Finding("changed while it was read".to_owned());
             return Err(RepositoryError::Refused { file: format!("{STAGED}/{name}"), reason });
         }
@@ -358,15 +386,16 @@ impl Repository {
     }
 }
 
-/// What was found of the files of targets.
+/// What was found beside the metadata that was read.
 #[derive(Debug, Default)]
-struct TargetFiles {
-    /// A word about those that are elsewhere.
+struct FoundFiles {
+    /// A word about targets that are elsewhere.
     elsewhere: Option<Finding>,
+    /// What is wrong with the files of targets.
     findings: Vec<Finding>,
+    /// The metadata files that say what was judged, by name.
+    metadata: BTreeMap<String, Vec<u8>>,
 }
-
-type FoundFiles = Result<TargetFiles, RepositoryError>;
 
 /// Returns the places, among all that is listed, of the targets that are not live already with the same bytes.
 fn listed_anew(targets: &BTreeMap<RoleName, Targets>, published: &BTreeMap<RoleName, Targets>) -> Vec<usize> {

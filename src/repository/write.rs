@@ -450,7 +450,7 @@ impl Repository {
             let name = name(&set, role);
             let judged = match drafted(role) {
                 Some(metadata) => set.verify_read_targets(metadata, role, delegator),
-                None => set.verify_targets(&read(&name)?, role, delegator),
+                None => set.verify_targets(read(&name)?, role, delegator),
             };
             let targets = judged.map_err(|error| refused(&name, error))?;
             set.keep_targets(role, targets);
@@ -473,7 +473,7 @@ impl Repository {
             }
             let bytes = read(&name)?;
             graph.delegators(role).iter().try_for_each(|delegator| {
-                trusted(&name, set.verify_targets(&bytes, role, delegator).map(drop))
+                trusted(&name, set.verify_targets(&bytes[..], role, delegator).map(drop))
             })
         })
     }
