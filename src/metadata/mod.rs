@@ -23,7 +23,7 @@ pub use meta_map::MetaMap;
 pub use role_name::{RoleName, RoleNameError, TOP_LEVEL};
 pub use roles::{RoleKeys, Root, Signed, Snapshot, Timestamp};
 pub use target_map::TargetMap;
-pub(crate) use target_map::write_plain_entry;
+pub(crate) use target_map::{PlainFile, write_plain_entry};
 pub use target_path::{TargetPath, TargetPathError, path_hash, pattern_matches};
 pub use targets::{DelegatedRole, Delegations, SuccinctRoles, TargetFile, Targets};
 pub(crate) use text_map::Incoming;

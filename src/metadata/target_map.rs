@@ -18,6 +18,40 @@ impl TargetMap {
     }
 }
 
+/// A file of which nothing is listed but its length and one SHA-256, as it stands in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PlainFile<'a> {
+    pub(crate) path: &'a str,
+    /// In lower-case hexadecimal.
+    pub(crate) sha256: &'a str,
+    pub(crate) length: u64,
+}
+
+impl TargetMap {
+    /// Returns what is listed at a place in the order of paths, without a copy; `None` where more is listed, or less, or
+    /// anything is escaped.
+    pub(crate) fn plain_at(&self, index: usize) -> Option<PlainFile<'_>> {
+        if index >= self.len() {
+            return None;
+        }
+        let text = self.entry(index);
+        let mut scanner = Scanner::new(text, 0);
+        let path = scanner.plain_string()?;
+        let (mut found, mut others) = (None, 0);
+        let length = scanner.skip(b":").then(|| {
+            usual(&mut scanner, |name, digest| match &text[name] {
+                b"sha256" if found.is_none() => found = Some(digest),
+                _ => others += 1,
+            })
+        })??;
+        let part = |place: Range<usize>| std::str::from_utf8(&text[place]).ok();
+        let (path, sha256) = (part(path)?, part(found.filter(|_| others == 0)?)?);
+        let is_digest =
+            sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_digest.then_some(PlainFile { path, sha256, length })
+    }
+}
+
 impl Listed for TargetFile {
     const NOUN: &'static str = "target";
     const MEMBER: &'static str = "targets";

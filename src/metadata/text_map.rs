@@ -179,7 +179,7 @@ impl<V: Listed> TextMap<V> {
     }
 
     /// Returns the text of an entry: its name in quotes, a colon, the value.
-    fn entry(&self, index: usize) -> &[u8] {
+    pub(super) fn entry(&self, index: usize) -> &[u8] {
         &self.text[self.places[index] as usize..self.places[index + 1] as usize - 1]
     }
 
