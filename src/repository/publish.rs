@@ -334,12 +334,21 @@ impl Repository {
         mut judged: BTreeMap<String, Vec<u8>>,
     ) -> Result<(), RepositoryError> {
         let staged = self.staged.folder();
-        for name in self.with_revoked(layout, names)? {
+        let all = self.with_revoked(layout, names)?;
+        let revoked = all.len() - names.len();
+        for (index, name) in all.into_iter().enumerate() {
             let read = match judged.remove(&name) {
                 Some(bytes) => Some(bytes),
                 None => staged.read(&name, MAX_METADATA).at(staged.file(&name))?,
             };
-            let Some(bytes) = read else { continue };
+            let Some(bytes) = read else {
+                // the file of a revoked role may be gone; one that was judged was there a moment ago
+                if index < revoked {
+                    continue;
+                }
+                let file = format!("{STAGED}/{name}");
+                return Err(RepositoryError::Refused { file, reason: Refusal::Missing });
+            };
             let live = plan.place.metadata();
             let present = live.read(&name, MAX_METADATA).at(live.place(&name))?;
             match present {
