@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 
 use serde_json::Value;
@@ -35,7 +36,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     fn command(&self, world: &World) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tuf-repo"));
+        let mut command = interruptible(env!("CARGO_BIN_EXE_tuf-repo"));
         // between fork and exec the child of another test holds the lock of this process
         command.args(self.args).args(["--time", NOW, "--wait", "20s"]).current_dir(world.dir());
         command.env_remove("TUF_REPO").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -119,8 +120,28 @@ impl Trial<'_> {
     }
 }
 
-/// Presses ^C, as a terminal does it, and waits for the end.
+/// Starts a program that interrupts end: what runs in the background of a shell, as CI may, has them ignored, and so have the
+/// programs that it starts.
+fn interruptible(program: &str) -> Command {
+    static CAN_RESET: OnceLock<bool> = OnceLock::new();
+    let reset = "--default-signal=INT";
+    let can_reset = CAN_RESET.get_or_init(|| {
+        let tried = Command::new("env").args([reset, "true"]).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    });
+    if !can_reset {
+        return Command::new(program);
+    }
+    let mut command = Command::new("env");
+    command.args([reset, program]);
+    command
+}
+
+/// Presses ^C, as a terminal does it, and waits for the end. A child that has been waited for is not there any more.
 fn interrupt(mut child: Child) -> ExitStatus {
+    if let Some(status) = child.try_wait().unwrap() {
+        return status;
+    }
     let sent = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
     assert!(sent.success());
     child.wait().unwrap()
