@@ -138,9 +138,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
                 self.value(depth + 1)?;
                 self.white_space();
                 match self.peek() {
-                    Some(b',') => {
-                        self.mark();
-                    }
+                    Some(b',') => self.mark(),
                     Some(b']') => break,
                     _ => return Err(self.expected("',' or ']'")),
                 }

@@ -53,9 +53,10 @@ pub trait Signed: Serialize + for<'de> Deserialize<'de> + Clone + PartialEq {
     }
 }
 
-/// Implements [`Signed`] over the fields `version`, `expires` and `spec_version`.
+/// Implements [`Signed`] over the fields `version`, `expires` and `spec_version`. What is listed in a [`super::TextMap`], where
+/// one is named, stays in the text.
 macro_rules! signed {
-    ($kind:ident, $type:literal, $check:expr $(, $more:item)*) => {
+    ($kind:ident, $type:literal, $check:expr $(, listing $map:ident)?) => {
         impl Signed for $kind {
             const TYPE: &'static str = $type;
 
@@ -83,7 +84,21 @@ macro_rules! signed {
                 ($check)(self)
             }
 
-            $($more)*
+            $(
+                fn read(canonical: &Bytes) -> Result<Self, serde_json::Error> {
+                    let Some(($map, rest)) = $crate::metadata::TextMap::taken_from(canonical)? else {
+                        return serde_json::from_slice(&canonical::as_json(canonical));
+                    };
+                    Ok(Self { $map, ..serde_json::from_slice(&canonical::as_json(&rest))? })
+                }
+
+                fn into_canonical(mut self) -> Result<(Self, Bytes), CanonicalError> {
+                    let listed = std::mem::take(&mut self.$map);
+                    let (whole, listed) = listed.put_into(&canonical::from_value_within(&self, SIGNED_DEPTH)?)?;
+                    self.$map = listed;
+                    Ok((self, whole))
+                }
+            )?
         }
     };
 }
@@ -316,17 +331,5 @@ signed!(
         true => Ok(()),
         false => Err("'targets.json' is missing in 'meta'".to_owned()),
     },
-    // the files stay in the text
-    fn read(canonical: &Bytes) -> Result<Self, serde_json::Error> {
-        let Some((files, head)) = MetaMap::taken_from(canonical)? else {
-            return serde_json::from_slice(&canonical::as_json(canonical));
-        };
-        Ok(Self { meta: files, ..serde_json::from_slice(&canonical::as_json(&head))? })
-    },
-    fn into_canonical(mut self) -> Result<(Self, Bytes), CanonicalError> {
-        let files = std::mem::take(&mut self.meta);
-        let (whole, files) = files.put_into(&canonical::from_value_within(&self, SIGNED_DEPTH)?)?;
-        self.meta = files;
-        Ok((self, whole))
-    }
+    listing meta
 );

@@ -80,19 +80,7 @@ signed!(
     Targets,
     "targets",
     |targets: &Targets| targets.delegations.as_ref().map_or(Ok(()), Delegations::check),
-    // the files stay in the text
-    fn read(canonical: &Bytes) -> Result<Self, serde_json::Error> {
-        let Some((files, head)) = TargetMap::taken_from(canonical)? else {
-            return serde_json::from_slice(&canonical::as_json(canonical));
-        };
-        Ok(Self { targets: files, ..serde_json::from_slice(&canonical::as_json(&head))? })
-    },
-    fn into_canonical(mut self) -> Result<(Self, Bytes), CanonicalError> {
-        let files = std::mem::take(&mut self.targets);
-        let (whole, files) = files.put_into(&canonical::from_value_within(&self, SIGNED_DEPTH)?)?;
-        self.targets = files;
-        Ok((self, whole))
-    }
+    listing targets
 );
 
 /// A role's delegations: the keys, and the roles in order of priority or the hash bins.

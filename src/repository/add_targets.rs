@@ -15,6 +15,7 @@ use super::layout::TARGETS;
 use super::listing::{Custom, Entry, Lister, NewFile};
 use super::scan::{Told, copy_digested, digest_file};
 use super::staged::DraftPlan;
+use super::target_files::SWEPT;
 use crate::metadata::{Algorithm, Extra, RoleName, TargetFile, write_plain_entry};
 use crate::storage::Folder;
 
@@ -304,8 +305,7 @@ pub(super) fn same_file(place: &std::path::Path, file: &TargetFile) -> bool {
 /// A target must not lie where new files wait, and a hash-named copy must fit the file system's names as well.
 pub(super) fn check_place_of(path: &str, algorithms: &[Algorithm]) -> Result<(), InputError> {
     if Folder::is_swept(path) {
-        let reason = "files that are not complete wait there, and are swept".to_owned();
-        return Err(InputError::Clash { path: path.to_owned(), reason });
+        return Err(InputError::Clash { path: path.to_owned(), reason: SWEPT.to_owned() });
     }
     let digest = if algorithms.contains(&Algorithm::Sha512) { 128 } else { 64 };
     let name = path.rsplit('/').next().unwrap_or(path);

@@ -196,9 +196,9 @@ impl Repository {
         wait: Duration,
         beside: impl FnOnce() -> T + Send,
     ) -> Result<(Self, T), RepositoryError> {
-        let lock = lock_staged(dir, wait)?;
-        let (opened, done) = rayon::join(|| Self::open(dir, now), beside);
-        Ok((Self { lock: Some(lock), ..opened? }, done))
+        let unread = Self::lock(dir, now, wait)?;
+        let (opened, done) = rayon::join(|| unread.read(), beside);
+        Ok((opened?, done))
     }
 
     /// Returns the repository's folder.

@@ -65,10 +65,6 @@ pub(super) fn plan_targets(
         let path = TargetPath::parse(&path).map_err(InputError::from)?;
         let mut wanted = Vec::with_capacity(1);
         for name in layout.target_names(&path, &file) {
-            if held.is_some() && Folder::is_swept(&name) {
-                let reason = "files that are not complete wait there, and are swept".to_owned();
-                return Err(InputError::Clash { path: path.to_string(), reason }.into());
-            }
             let length = if is_new { None } else { live.length(&name).at_place(|| live.place(&name))? };
             let same = length == Some(file.length)
                 && (layout == Layout::Consistent || same_bytes(live, &name, &file).at(live.place(&name))?);

@@ -9,7 +9,10 @@ use super::error::{AtPath, RepositoryError};
 use super::layout::{Layout, TARGETS};
 use super::scan::digest_stored;
 use crate::metadata::{Algorithm, PlainFile, RoleName, TargetFile, TargetMap, TargetPath, Targets};
-use crate::storage::Storage;
+use crate::storage::{Folder, Storage};
+
+/// Why a target cannot lie where [`Folder::is_swept`] says so.
+pub(super) const SWEPT: &str = "files that are not complete wait there, and are swept";
 
 /// A target that a role lists, by its place among the role's.
 pub(super) type ListedAt<'a> = (&'a RoleName, &'a TargetMap, usize);
@@ -38,9 +41,9 @@ pub(super) fn check_target_files(
     }
     // nearly all are listed plainly and are there
     let is_there = |name: &mut String, (_, map, index): &ListedAt<'_>| {
-        let Some(file) = map.plain_at(*index).filter(|file| TargetPath::check(file.path).is_ok()) else {
-            return false;
-        };
+        let may_be =
+            |file: &PlainFile<'_>| TargetPath::check(file.path).is_ok() && !Folder::is_swept(file.path);
+        let Some(file) = map.plain_at(*index).filter(may_be) else { return false };
         name.clear();
         plain_name(layout, &file, name);
         matches!(folder.length(name), Ok(Some(length)) if length == file.length)
@@ -92,6 +95,9 @@ fn look_at_all(
             Ok(target) => target,
             Err(error) => return Ok(vec![finding(None, error.to_string())]),
         };
+        if Folder::is_swept(target.as_str()) {
+            return Ok(vec![finding(Some(target.as_str()), format!("cannot be there: {SWEPT}"))]);
+        }
         let names = layout.target_names(&target, &file);
         if names.is_empty() {
             return Ok(vec![finding(
@@ -183,5 +189,25 @@ mod tests {
         let text = format!("{{\"a\":{{\"hashes\":{{\"sha256\":\"{upper}\"}},\"length\":3}}}}");
         let map: TargetMap = serde_json::from_str(&text).unwrap();
         assert!(map.plain_at(0).is_none_or(|file| file.sha256 == digest));
+    }
+
+    #[test]
+    fn a_target_that_lies_where_unfinished_files_are_swept_is_found() {
+        let dir = super::super::testing::scratch();
+        std::fs::create_dir(dir.path().join(".tuf-tmp")).unwrap();
+        let hashes: Hashes = [(Algorithm::Sha256, "0a".repeat(32))].into_iter().collect();
+        let file = TargetFile { length: 1, hashes, custom: None, extra: Extra::new() };
+        let map = TargetMap::of([(".tuf-tmp/x", file)]).unwrap();
+        for name in ["x".to_owned(), format!("{}.x", "0a".repeat(32))] {
+            std::fs::write(dir.path().join(".tuf-tmp").join(name), b"1").unwrap();
+        }
+        let role = RoleName::targets();
+        for layout in [Layout::Plain, Layout::Consistent] {
+            let listed = [(&role, &map, 0)];
+            let found =
+                check_target_files(&Folder::new(dir.path()), layout, &listed, TargetBytes::Present).unwrap();
+            assert_eq!(found[0].file.as_deref(), Some("targets/.tuf-tmp/x"));
+            assert!(found[0].message.contains("are swept"), "{found:?}");
+        }
     }
 }
