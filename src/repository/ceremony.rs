@@ -282,6 +282,8 @@ impl Repository {
         for other in super::sign::signing_order(&self.staged.graph()).iter().filter(|other| *other != role) {
             self.staged.restore(other, &before);
         }
+        // what is signed elsewhere must still be here then
+        self.staged.known_role(role)?.keep_draft();
         let view = self.staged.effective();
         let graph = view.graph();
         let nothing = || InputError::NothingToSign { role: role.clone() };

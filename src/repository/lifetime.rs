@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::Repository;
+use super::bins::BinSet;
 use super::error::{InputError, RepositoryError};
 use super::layout::Layout;
-use super::staged::Pins;
+use super::staged::{AnyRole, Pins, Saved};
 use crate::metadata::{MetaFile, MetaMap, RoleName, Root, Snapshot, Targets, Timestamp, time};
 
 /// The highest version that can be chosen by hand: what a double-precision number holds exactly, for clients that
@@ -78,16 +79,22 @@ impl Repository {
             self.start_unreadable_over(role, layout)?;
         }
         let before = self.staged.graph();
+        let new_bins: Vec<&BinSet> =
+            before.bins.iter().map(|set| &set.bins).filter(|bins| self.staged.are_new(bins)).collect();
         let all = super::sign::signing_order(&before);
         for role in
             all.iter().filter(|role| wanted(role) && !dropped.contains(role)).cloned().collect::<Vec<_>>()
         {
             let state = self.staged.known_role(&role)?;
-            if state.draft_version().is_none() {
+            if state.draft_saved().is_none_or(|saved| saved == Saved::Implied) {
                 continue;
             }
             state.drop_draft();
-            if state.written_version().is_none() {
+            let is_written = state.written_version().is_some();
+            if !is_written && new_bins.iter().any(|bins| bins.contains(&role)) {
+                let expires = self.expiry(&role)?;
+                self.staged.start_bin_over(role.clone(), expires)?;
+            } else if !is_written {
                 self.start_over(&role, layout)?;
             }
             dropped.push(role);
@@ -104,8 +111,10 @@ impl Repository {
                 dropped.push(role);
             }
         }
-        let drafted =
-            |role: &RoleName| self.staged.role(role).is_some_and(|state| state.draft_version().is_some());
+        let drafted = |role: &RoleName| {
+            let saved = self.staged.role(role).and_then(AnyRole::draft_saved);
+            saved.is_some_and(|saved| saved != Saved::Implied)
+        };
         let mut orphans: Vec<RoleName> = all
             .into_iter()
             .filter(|role| role.lists_targets() && !graph.contains(role) && drafted(role))

@@ -111,11 +111,12 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError`] where there is none or its files are no metadata.
     pub fn open(dir: &Path, now: DateTime<Utc>) -> Result<Self, RepositoryError> {
+        let policy = Policy::read(dir)?;
         Ok(Self {
+            staged: Staged::read(dir, &policy, now)?,
             dir: dir.to_owned(),
-            policy: Policy::read(dir)?,
+            policy,
             now,
-            staged: Staged::read(dir)?,
             unreadable: BTreeMap::new(),
             keyring: OnceLock::new(),
             lock: None,
@@ -129,20 +130,13 @@ impl Repository {
     /// As [`Repository::open`].
     pub fn open_damaged(dir: &Path, now: DateTime<Utc>) -> Result<Self, RepositoryError> {
         let mut unreadable = BTreeMap::new();
+        let policy = Policy::read(dir)?;
         loop {
             let aside: BTreeSet<String> = unreadable.keys().map(draft_name).collect();
-            match Staged::read_besides(dir, &aside) {
+            match Staged::read_besides(dir, &policy, now, &aside) {
                 Ok(staged) => {
-                    let (policy, keyring) = (Policy::read(dir)?, OnceLock::new());
-                    return Ok(Self {
-                        dir: dir.to_owned(),
-                        policy,
-                        now,
-                        staged,
-                        unreadable,
-                        keyring,
-                        lock: None,
-                    });
+                    let (dir, keyring) = (dir.to_owned(), OnceLock::new());
+                    return Ok(Self { dir, policy, now, staged, unreadable, keyring, lock: None });
                 }
                 Err(RepositoryError::Refused { file, reason }) => {
                     let role = draft_of(&file).filter(|role| !unreadable.contains_key(role));
@@ -372,7 +366,7 @@ impl Unread {
     /// As [`Repository::open`].
     pub fn read(self) -> Result<Repository, RepositoryError> {
         Ok(Repository {
-            staged: Staged::read(&self.dir)?,
+            staged: Staged::read(&self.dir, &self.policy, self.now)?,
             dir: self.dir,
             policy: self.policy,
             now: self.now,

@@ -177,15 +177,15 @@ impl Repository {
             if as_drafted && self.staged.layout() == Layout::Consistent {
                 self.staged.promote(&written.roles);
             } else {
-                self.staged = Staged::read(&self.dir)?;
+                self.staged = Staged::read(&self.dir, &self.policy, self.now)?;
             }
             return Ok(());
         }
         // of the drafts that stay some may say something else now
-        self.staged = Staged::read(&self.dir)?;
+        self.staged = Staged::read(&self.dir, &self.policy, self.now)?;
         let plan = self.plan_edit()?;
         self.staged.save(&plan)?;
-        self.staged = Staged::read(&self.dir)?;
+        self.staged = Staged::read(&self.dir, &self.policy, self.now)?;
         Ok(())
     }
 

@@ -20,6 +20,7 @@ mod gate;
 mod interrupted;
 mod leftovers;
 mod model;
+mod new_bins;
 mod rotations;
 #[path = "../support/mod.rs"]
 mod support;

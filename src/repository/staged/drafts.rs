@@ -51,6 +51,7 @@ impl Staged {
             .iter()
             .chain(self.targets.keys())
             .filter_map(|role| Some((role, self.role(role)?.draft_saved()?)))
+            .filter(|(_, saved)| *saved != Saved::Implied)
             .collect();
         let look = |(role, saved): (&RoleName, Saved)| -> Result<(String, bool), RepositoryError> {
             let name = draft_name(role);
@@ -58,7 +59,7 @@ impl Staged {
                 _ if !self.on_disk.contains(&name) => false,
                 Saved::Whole => true,
                 Saved::WithoutSignatures => false,
-                Saved::No => self.is_file_of(&name, role)?,
+                Saved::No | Saved::Implied => self.is_file_of(&name, role)?,
             };
             Ok((name, same))
         };

@@ -18,7 +18,9 @@ use rayon::prelude::*;
 
 use super::bins::{BinSet, Delegatee, delegatees};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
+use super::follow::expiry;
 use super::layout::{DRAFTS, Layout, MAX_METADATA, STAGED};
+use super::policy::Policy;
 use super::view::{Graph, View};
 use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::{Folder, ReadFiles};
@@ -77,12 +79,18 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Reads the state of the repository in a folder.
+    /// Reads the state of the repository in a folder. New hash bins in which nothing is listed yet have no files: they expire
+    /// as the policy says, counted from now.
     ///
     /// # Errors
-    /// [`InputError::NotARepository`], [`RepositoryError::Refused`] for files that are no metadata or missing.
-    pub fn read(repository: &std::path::Path) -> Result<Self, RepositoryError> {
-        Self::read_besides(repository, &BTreeSet::new())
+    /// [`InputError::NotARepository`], [`InputError::FarExpiry`], [`RepositoryError::Refused`] for files that are no metadata
+    /// or missing.
+    pub fn read(
+        repository: &std::path::Path,
+        policy: &Policy,
+        now: DateTime<Utc>,
+    ) -> Result<Self, RepositoryError> {
+        Self::read_besides(repository, policy, now, &BTreeSet::new())
     }
 
     /// Reads the state as [`Staged::read`] does, as if some drafts, by file name, were not there. Their files are left.
@@ -91,6 +99,8 @@ impl Staged {
     /// As [`Staged::read`].
     pub fn read_besides(
         repository: &std::path::Path,
+        policy: &Policy,
+        now: DateTime<Utc>,
         besides: &BTreeSet<String>,
     ) -> Result<Self, RepositoryError> {
         let folder = Folder::new(repository.join(STAGED));
@@ -121,17 +131,21 @@ impl Staged {
         staged.snapshot.floor = staged.snapshot.floor.max(spent);
         let spent = staged.spent_version(&RoleName::timestamp())?;
         staged.timestamp.draft = staged.read_draft(&RoleName::timestamp(), &staged.timestamp, spent)?;
-        staged.read_targets(written.targets, read)?;
+        let new = staged.read_targets(written.targets, read)?;
+        for bins in new {
+            let prefix = RoleName::new(bins.prefix()).map_err(InputError::from)?;
+            staged.make_bins(&bins, expiry(policy, &prefix, now)?)?;
+        }
         Ok(staged)
     }
 
     /// Reads the drafts of all roles that list targets and can be reached, from the top down: a draft may delegate to
-    /// roles that are drafts themselves.
+    /// roles that are drafts themselves. Returns the sets of hash bins that only drafts delegate to.
     fn read_targets(
         &mut self,
         mut written: BTreeMap<RoleName, Metadata<Targets>>,
         mut read: HashMap<String, ReadDraft<Targets>>,
-    ) -> Result<(), RepositoryError> {
+    ) -> Result<Vec<BinSet>, RepositoryError> {
         let mut pending = vec![RoleName::targets()];
         let mut seen = BTreeSet::new();
         let mut bins: Vec<BinSet> = Vec::new();
@@ -161,7 +175,14 @@ impl Staged {
             .filter(|role| bins.iter().any(|bins| bins.contains(role)))
             .collect();
         self.read_bins_named(drafted)?;
-        self.settle()
+        self.settle()?;
+        bins.retain(|bins| self.are_new(bins));
+        Ok(bins)
+    }
+
+    /// Tells whether only drafts delegate to a set of hash bins: those of which there is nothing else are then implied.
+    pub(super) fn are_new(&self, bins: &BinSet) -> bool {
+        !self.written_bins.contains(bins)
     }
 
     /// Reads a role that lists targets; `None` where there is nothing of it.
@@ -429,9 +450,23 @@ impl Staged {
         expires: DateTime<Utc>,
     ) -> Result<(), RepositoryError> {
         if self.role(role).is_none() && !self.is_written_bin(role) {
-            let state = self.new_targets_role(role, expires)?;
+            let state = self.new_targets_role(role, expires, Saved::No)?;
             self.targets.insert(role.clone(), Arc::new(state));
         }
+        Ok(())
+    }
+
+    /// Has nothing listed in a hash bin of a new set.
+    ///
+    /// # Errors
+    /// As [`Staged::add_targets_role`].
+    pub(super) fn start_bin_over(
+        &mut self,
+        role: RoleName,
+        expires: DateTime<Utc>,
+    ) -> Result<(), RepositoryError> {
+        let state = self.new_targets_role(&role, expires, Saved::Implied)?;
+        self.targets.insert(role, Arc::new(state));
         Ok(())
     }
 
@@ -440,13 +475,20 @@ impl Staged {
     /// # Errors
     /// As [`Staged::add_targets_role`].
     pub fn add_bins(&mut self, bins: &BinSet, expires: DateTime<Utc>) -> Result<(), RepositoryError> {
-        if !self.written_bins.contains(bins) {
+        if self.are_new(bins) {
             self.sort_out(bins, expires)?;
         }
+        self.make_bins(bins, expires)
+    }
+
+    /// Makes the hash bins of a set known of which there is nothing yet. Where what is written does not delegate to the set,
+    /// their drafts follow from that and need no files.
+    fn make_bins(&mut self, bins: &BinSet, expires: DateTime<Utc>) -> Result<(), RepositoryError> {
+        let saved = if self.are_new(bins) { Saved::Implied } else { Saved::No };
         let new: Vec<RoleName> =
             bins.all().filter(|role| self.role(role).is_none() && !self.is_written_bin(role)).collect();
         let made = new.into_par_iter().map(|role| {
-            let state = self.new_targets_role(&role, expires)?;
+            let state = self.new_targets_role(&role, expires, saved)?;
             Ok((role, Arc::new(state)))
         });
         let made: Vec<_> = made.collect::<Result<_, RepositoryError>>()?;
@@ -473,13 +515,15 @@ impl Staged {
         &self,
         role: &RoleName,
         expires: DateTime<Utc>,
+        saved: Saved,
     ) -> Result<RoleState<Targets>, RepositoryError> {
         let mut state = RoleState::new(None);
         state.floor = self.listed_version(role).max(self.spent_version(role)?);
         let mut targets = Targets::new(expires);
         targets.version = state.floor + 1;
-        let drafted = state.set_draft(targets, Pins::default());
-        drafted.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+        let metadata = Metadata::unsigned(targets)
+            .map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+        state.draft = Some(Draft { metadata, pins: Pins::default(), saved });
         Ok(state)
     }
 

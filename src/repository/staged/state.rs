@@ -52,6 +52,8 @@ pub enum Saved {
     WithoutSignatures,
     /// Something else, or there is no file.
     No,
+    /// There is no file, and need be none: that of a new hash bin in which nothing is listed yet.
+    Implied,
 }
 
 /// An edit that is not yet complete.
@@ -80,9 +82,11 @@ impl<T: Signed> Draft<T> {
             return;
         }
         add_signatures(&mut self.metadata.signatures, signatures);
-        if self.saved == Saved::Whole {
-            self.saved = Saved::WithoutSignatures;
-        }
+        self.saved = match self.saved {
+            Saved::Whole => Saved::WithoutSignatures,
+            Saved::Implied => Saved::No,
+            saved => saved,
+        };
     }
 
     /// Sets by hand what is not to be derived again.
@@ -211,6 +215,8 @@ pub trait AnyRole {
     fn pins(&self) -> Pins;
     /// Drops the draft.
     fn drop_draft(&mut self);
+    /// Has a draft that is implied saved: it is to stay as it is, to the byte. Tells whether it was implied.
+    fn keep_draft(&mut self) -> bool;
     /// Makes a draft of the written metadata with the next version, to be signed again, unless there is one. Tells
     /// whether there is a draft now.
     ///
@@ -297,6 +303,11 @@ impl<T: Signed> AnyRole for RoleState<T> {
         self.draft = None;
     }
 
+    fn keep_draft(&mut self) -> bool {
+        let implied = self.draft.as_mut().filter(|draft| draft.saved == Saved::Implied);
+        implied.map(|draft| draft.saved = Saved::No).is_some()
+    }
+
     fn bump(
         &mut self,
         expires: DateTime<Utc>,
@@ -328,7 +339,7 @@ impl<T: Signed> AnyRole for RoleState<T> {
         let mut signed = effective.clone();
         signed.set_expires(expires);
         if signed == *effective {
-            return Ok(false);
+            return Ok(self.keep_draft());
         }
         let pins = Pins { expires: true, ..self.pins() };
         if self.written.as_ref().is_some_and(|written| !pins.version && repeats(&signed, written.signed())) {
