@@ -30,6 +30,7 @@ pub use password::Password;
 pub use private_key::{KeyType, PrivateKey};
 pub use public_key::{public_key_from_pem, public_key_to_pem, respelled, rsa_bits};
 pub use signer::{Occasion, SignError, Signer};
+pub(crate) use verify::verify_made;
 pub use verify::{SignatureError, verify_signature};
 
 /// The shortest RSA modulus that is accepted anywhere, in bits.

@@ -1,6 +1,6 @@
 //! One signature, one key, some bytes: does it hold?
 
-use ed25519_dalek::Signature as Ed25519Signature;
+use ed25519_dalek::{Signature as Ed25519Signature, verify_batch};
 use p256::ecdsa::DerSignature as P256Signature;
 use p384::ecdsa::DerSignature as P384Signature;
 use rsa::{Pkcs1v15Sign, Pss, RsaPublicKey};
@@ -68,6 +68,23 @@ pub fn verify_signature(key: &Key, message: &[u8], signature: &[u8]) -> Result<(
     if valid { Ok(()) } else { Err(SignatureError::Invalid) }
 }
 
+/// Tells whether all of many signatures by one Ed25519 key, each over a message of its own, are valid; `false` says nothing
+/// where there is no such key. For signatures that were made here: many are verified together for less than half of what
+/// each alone costs, but a signature whose point has a part of small order, which only who has the private key could make,
+/// may pass where [`verify_signature`] refuses it.
+pub(crate) fn verify_made(key: &Key, made: &[(&[u8], &[u8])]) -> bool {
+    let is_ed25519 =
+        Scheme::named(&key.scheme) == Some(Scheme::Ed25519) && Scheme::Ed25519.suits(&key.keytype);
+    let Some(read) = read_keys::read(key).ok().filter(|_| is_ed25519) else { return false };
+    let PublicKey::Ed25519(public) = &read.public else { return false };
+    let signatures: Result<Vec<_>, _> =
+        made.iter().map(|(_, signature)| Ed25519Signature::from_slice(signature)).collect();
+    let messages: Vec<&[u8]> = made.iter().map(|(message, _)| *message).collect();
+    let keys = vec![*public; made.len()];
+    !public.is_weak()
+        && signatures.is_ok_and(|signatures| verify_batch(&messages, &signatures, &keys).is_ok())
+}
+
 /// Verifies with the salt length that the signature has: 32 bytes from most signers, all that fit from others.
 fn verify_pss(key: &RsaPublicKey, message: &[u8], signature: &[u8]) -> bool {
     let any_salt = Pss { blinded: true, digest: Sha256::new(), salt_len: None };
@@ -80,6 +97,7 @@ mod tests {
 
     use super::super::test_vectors::*;
     use super::*;
+    use crate::crypto::{KeyType, PrivateKey, Signer};
 
     /// Every scheme with a key and a signature over [`MESSAGE`] that another implementation made.
     fn foreign_signatures() -> Vec<(Key, Vec<u8>)> {
@@ -175,6 +193,37 @@ mod tests {
         for scheme in ["rsassa-pss-sha256", "rsa-pkcs1v15-sha256"] {
             let key = Key::new("rsa", scheme, RSA_PUBLIC);
             assert_eq!(verify_signature(&key, b"", &[0xff; 256]), Err(SignatureError::Invalid));
+        }
+    }
+
+    #[test]
+    fn signatures_that_were_made_here_are_verified_together() {
+        let signer = PrivateKey::from_pem(ED25519_PRIVATE.as_bytes(), None).unwrap();
+        let key = signer.public_key();
+        let messages: Vec<Vec<u8>> = (0..300_usize).map(|index| vec![7; index]).collect();
+        let made: Vec<Vec<u8>> =
+            messages.iter().map(|message| signer.sign("ed25519", message).unwrap()).collect();
+        let pairs = |made: &[Vec<u8>]| -> Vec<(Vec<u8>, Vec<u8>)> {
+            messages.iter().cloned().zip(made.iter().cloned()).collect()
+        };
+        let verify = |key: &Key, pairs: &[(Vec<u8>, Vec<u8>)]| {
+            let pairs: Vec<(&[u8], &[u8])> =
+                pairs.iter().map(|(message, made)| (message.as_slice(), made.as_slice())).collect();
+            verify_made(key, &pairs)
+        };
+        assert!(verify(key, &pairs(&made)));
+        let (mut swapped, mut changed, mut short) = (made.clone(), made.clone(), made.clone());
+        swapped.swap(3, 4);
+        changed[299][40] ^= 1;
+        short[0].pop();
+        for wrong in [swapped, changed, short] {
+            assert!(!verify(key, &pairs(&wrong)));
+        }
+        // another key, one that everything verifies under, and one of another kind
+        let weak = Key::new("ed25519", "ed25519", "00".repeat(32));
+        let other = PrivateKey::generate(KeyType::Ed25519).unwrap();
+        for wrong in [other.public_key(), &weak, &Key::new("rsa", "rsassa-pss-sha256", RSA_PUBLIC)] {
+            assert!(!verify(wrong, &pairs(&made)));
         }
     }
 

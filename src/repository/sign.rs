@@ -7,10 +7,11 @@ use rayon::prelude::*;
 use super::Repository;
 use super::error::{InputError, RepositoryError};
 use super::follow::{Extent, follow};
-use super::staged::Staged;
+use super::staged::{AnyRole, Staged};
 use super::view::{DelegatedBins, Graph, View};
 use crate::crypto::{Occasion, SignError, Signer, fingerprint, verify_signature};
 use crate::metadata::{Key, KeyId, RoleName, Signature};
+use crate::verify::{Made, note_made};
 
 /// When new signatures are verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,23 +208,23 @@ pub(super) fn sign_drafts(
             None => ids_for(&view, &graph, role, key.signer.public_key()),
         }
     };
-    let sign = |role: &RoleName| -> Result<Option<(u64, Vec<Signature>)>, RepositoryError> {
+    let sign = |role: &RoleName| -> Result<Option<NewSignatures<'_>>, RepositoryError> {
         let Some(state) = staged.role(role).filter(|_| wanted(role)) else { return Ok(None) };
         let Some((covered, version)) = state.draft_bytes().zip(state.draft_version()) else {
             return Ok(None);
         };
         let (bytes, signatures) = (covered.bytes, covered.signatures);
-        let mut new = Vec::new();
+        let mut new: Vec<(Signature, &Key)> = Vec::new();
         for (at, key) in keys.iter().enumerate() {
             for (id, public) in ids(role, at, key) {
                 let present =
                     |signature: &Signature| signature.keyid == id && is_valid(public, bytes, signature);
-                if !signatures.iter().chain(&new).any(present) {
-                    new.push(key.sign(role, &id, public, bytes, verified)?);
+                if !signatures.iter().chain(new.iter().map(|(made, _)| made)).any(present) {
+                    new.push((key.sign(role, &id, public, bytes, verified)?, public));
                 }
             }
         }
-        Ok(Some((version, new)))
+        Ok(Some(NewSignatures { version, new }))
     };
     let order = signing_order(&graph);
     // keys in memory sign on all cores; what is a device, an agent or a program is asked one thing at a time
@@ -231,6 +232,18 @@ pub(super) fn sign_drafts(
         true => order.par_iter().map(sign).collect::<Result<_, _>>()?,
         false => order.iter().map(sign).collect::<Result<_, _>>()?,
     };
+    if verified == Verified::Later {
+        note_made(order.iter().zip(&made).flat_map(|(role, made)| {
+            let covered = staged.role(role).and_then(AnyRole::draft_bytes);
+            let new = made.iter().flat_map(|made| &made.new);
+            new.filter_map(move |(signature, key)| Some(Made { covered: covered?, key, signature }))
+        }));
+    }
+    // without the keys, which belong to what is changed now
+    let made: Vec<Option<(u64, Vec<Signature>)>> = made
+        .into_iter()
+        .map(|made| made.map(|made| (made.version, made.new.into_iter().map(|(new, _)| new).collect())))
+        .collect();
     for (role, made) in order.into_iter().zip(made) {
         let Some((version, signatures)) = made.filter(|(_, new)| !new.is_empty()) else { continue };
         let ids = signatures.iter().map(|signature| signature.keyid.clone()).collect();
@@ -239,6 +252,12 @@ pub(super) fn sign_drafts(
         state.add_signatures(signatures);
     }
     Ok(report)
+}
+
+/// The signatures that were made for a version of a role, each with its key as metadata states it.
+struct NewSignatures<'k> {
+    version: u64,
+    new: Vec<(Signature, &'k Key)>,
 }
 
 /// Returns the ids under which a role's authorities list a key, with the key as they state it.
