@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use super::common::CommonObject;
 use super::{CanonicalError, MAX_DEPTH, Member, Scanner, plain_run};
 
 /// Eight spaces.
@@ -111,7 +112,10 @@ impl<'a, 'm> Encoder<'a, 'm> {
         }
         self.white_space();
         match self.peek() {
-            Some(b'{') => self.object(depth),
+            Some(b'{') => match self.common_object(depth) {
+                true => Ok(()),
+                false => self.object(depth),
+            },
             Some(b'[') => self.array(depth),
             Some(b'"') => self.string().map(drop),
             Some(b'-' | b'0'..=b'9') => self.integer(),
@@ -120,6 +124,22 @@ impl<'a, 'm> Encoder<'a, 'm> {
             Some(b'n') => self.literal(b"null"),
             _ => Err(self.expected("a value")),
         }
+    }
+
+    /// Reads and writes the commonest object of all. Tells whether it stands here.
+    fn common_object(&mut self, depth: usize) -> bool {
+        // members of the outermost object may be asked for, and what is within the object is two levels deeper
+        if depth == 0 || depth + 2 > MAX_DEPTH {
+            return false;
+        }
+        if let Some(length) = CommonObject::canonical(&self.text[self.at..]) {
+            self.keep(length);
+            return true;
+        }
+        let Some(found) = CommonObject::laid_out(&self.text[self.at..]) else { return false };
+        self.end = found.write(&mut self.text, self.at, self.end);
+        self.at += found.end;
+        true
     }
 
     fn literal(&mut self, word: &'static [u8]) -> Result<(), CanonicalError> {

@@ -7,6 +7,7 @@
 //!
 //! The encoder reads JSON text and writes canonical text in one pass, without a tree in between.
 
+mod common;
 mod encoder;
 mod layout;
 mod scan;

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::common::CommonObject;
 use super::plain_run;
 
 /// A place in canonical text.
@@ -67,6 +68,14 @@ impl<'a> Scanner<'a> {
         let found = self.at + 1..self.at + 1 + length;
         self.at = found.end + 1;
         Some(found)
+    }
+
+    /// Goes behind the commonest object of all: a file with one SHA-256 and its length. Tells whether it stands here.
+    #[inline]
+    pub fn common_object(&mut self) -> bool {
+        let found = self.text.get(self.at..).and_then(CommonObject::canonical);
+        self.at += found.unwrap_or(0);
+        found.is_some()
     }
 
     /// Goes behind a number without a sign.

@@ -257,7 +257,7 @@ impl<T: Signed> Metadata<T> {
 }
 
 /// From so many bytes on a file that is read by this program alone is not laid out.
-const LONG: usize = 1 << 20;
+const LONG: usize = 4 << 10;
 
 /// How a file stands on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

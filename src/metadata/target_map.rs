@@ -57,7 +57,7 @@ impl Listed for TargetFile {
     const MEMBER: &'static str = "targets";
 
     fn skip_usual(scanner: &mut Scanner<'_>) -> bool {
-        usual(scanner, |_, _| ()).is_some()
+        scanner.common_object() || usual(scanner, |_, _| ()).is_some()
     }
 
     fn read_usual(value: &[u8]) -> Option<Self> {
