@@ -52,6 +52,14 @@ impl Lister {
         }
     }
 
+    /// Returns how many of some parts any bin belongs to.
+    pub(super) fn parts(&self, parts: usize) -> usize {
+        match self {
+            Self::Role(_) => 1,
+            Self::Bins { set, .. } => usize::try_from(set.number()).unwrap_or(parts).min(parts),
+        }
+    }
+
     /// Returns the role of an index.
     ///
     /// # Errors
@@ -326,14 +334,35 @@ pub(super) fn trusts(delegations: &Delegations, role: &RoleName, path: &str) -> 
 
 /// Refuses a target `dir` beside a target `dir/file`: a client's disk cannot hold both.
 fn check_folders(listed: &TargetMap, new: &Incoming<Cow<'_, str>>) -> Result<(), InputError> {
+    let clash = |path: &str, other: &str| {
+        let reason = format!("'{other}' is one, and a file cannot be a folder");
+        Err(InputError::Clash { path: path.to_owned(), reason })
+    };
     let mut names: Vec<&str> = new.names().collect();
-    names.sort_unstable();
-    let (mut below, mut looked_at) = (String::new(), None);
-    for path in new.names() {
-        let clash = |other: &str| {
-            let reason = format!("'{other}' is one, and a file cannot be a folder");
-            Err(InputError::Clash { path: path.to_string(), reason })
-        };
+    // they nearly always are
+    if !names.is_sorted() {
+        names.sort_unstable();
+    }
+    let mut below = String::new();
+    let is_below =
+        |path: &str, folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    for (index, folder) in names.iter().enumerate() {
+        let mut rest = &names[index + 1..];
+        // what starts with the same letters and is not in a folder of that name may stand before what is
+        if rest.first().is_some_and(|next| next.starts_with(folder) && !is_below(next, folder)) {
+            below.clear();
+            below.extend([folder, "/"]);
+            rest = &rest[rest.partition_point(|name| *name < below.as_str())..];
+        }
+        if let Some(path) = rest.first().filter(|path| is_below(path, folder)) {
+            return clash(path, folder);
+        }
+    }
+    if listed.is_empty() {
+        return Ok(());
+    }
+    let mut looked_at = None;
+    for path in names {
         let mut end = path.len();
         while let Some(slash) = path[..end].rfind('/') {
             let folder = &path[..slash];
@@ -344,17 +373,52 @@ fn check_folders(listed: &TargetMap, new: &Incoming<Cow<'_, str>>) -> Result<(),
                 }
                 looked_at = Some(folder);
             }
-            if names.binary_search(&folder).is_ok() || listed.contains_key(folder) {
-                return clash(folder);
+            if listed.contains_key(folder) {
+                return clash(path, folder);
             }
             end = slash;
         }
         below.clear();
-        below.push_str(path);
-        below.push('/');
+        below.extend([path, "/"]);
         if let Some(other) = listed.first_from(&below).filter(|other| other.starts_with(&below)) {
-            return clash(&other);
+            return clash(path, &other);
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Adds names in the order in which they are given.
+    fn incoming(names: &[String]) -> Incoming<Cow<'_, str>> {
+        let mut new = Incoming::default();
+        let mut digests = Computed::default();
+        digests.insert(Algorithm::Sha256, &[7; 32]);
+        names.iter().for_each(|name| new.push_plain(Cow::Borrowed(name.as_str()), 1, &digests));
+        new
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_that_would_be_a_folder_is_found_wherever_it_stands(
+            old in prop::collection::hash_set("[ab]([-/b][ab]){0,3}", 0..3),
+            new in prop::collection::hash_set("[ab]([-/b][ab]){0,3}", 0..7),
+        ) {
+            let old: Vec<String> = old.into_iter().collect();
+            let is_below = |path: &str, folder: &str| path.starts_with(&format!("{folder}/"));
+            let new: Vec<String> = new.into_iter().collect();
+            let all = || old.iter().chain(&new);
+            let old_clash = old.iter().any(|path| old.iter().any(|other| is_below(path, other)));
+            prop_assume!(!old_clash);
+            let mut listed = TargetMap::new();
+            listed.take(incoming(&old)).unwrap();
+            let found = check_folders(&listed, &incoming(&new));
+            let expected = all().any(|path| all().any(|other| is_below(path, other)));
+            prop_assert_eq!(found.is_err(), expected, "{:?}", found);
+        }
+    }
 }

@@ -58,7 +58,7 @@ impl Repository {
     /// without [`Replace::Allow`].
     pub fn add_manifest(&mut self, manifest: Manifest<'_>) -> Result<Added, RepositoryError> {
         let lister = self.lister(manifest.role)?;
-        let mut kept = parts();
+        let mut kept = parts(0, PARTS);
         {
             let trusted = self.trusts_by(&lister);
             let keep = |number: u64, line: &[u8], kept: &mut Parts| -> Result<(), InputError> {
@@ -78,7 +78,8 @@ impl Repository {
                 }
                 Ok(())
             };
-            read_lines(manifest.lines, manifest.progress, &keep, &mut kept)?;
+            let used = lister.parts(PARTS);
+            read_lines(manifest.lines, manifest.progress, used, &keep, &mut kept)?;
         }
         let rules = (manifest.replace, Custom::KeepUnlessNew, manifest.paths);
         let mut added = Added::default();
@@ -123,8 +124,9 @@ const PARTS: usize = 16;
 /// What is kept of the lines, by the parts that their bins belong to.
 type Parts = [Kept; PARTS];
 
-fn parts() -> Parts {
-    std::array::from_fn(|_| Kept::default())
+/// Makes room for what is kept of some bytes of lines, among as many parts as are used.
+fn parts(bytes: usize, used: usize) -> Parts {
+    std::array::from_fn(|_| Kept { room: bytes / used.max(1), ..Kept::default() })
 }
 
 /// What is kept of some lines: their bytes piece by piece, and for each the index of its bin and where it starts.
@@ -134,11 +136,16 @@ struct Kept {
     /// The piece that is being filled.
     bytes: Vec<u8>,
     places: Vec<(u32, u64)>,
+    /// How many bytes are likely to come.
+    room: usize,
 }
 
 /// How many bits of a place tell where in its piece a line starts; a piece is read from a little more than [`PIECE`] bytes
 /// or one line of [`LONGEST_LINE`].
 const PLACE_BITS: u32 = 40;
+
+/// Lines are mostly longer than this, in bytes.
+const SHORT_LINE: usize = 128;
 
 /// Behind the path of a kept line: a length and the bytes of a SHA-256, which is what most lines have.
 const DIGEST: u8 = 1;
@@ -170,6 +177,10 @@ impl Kept {
     }
 
     fn start(&mut self, bin: u32, number: u64, path: &str, kind: u8) {
+        if self.places.is_empty() {
+            self.bytes.reserve(self.room);
+            self.places.reserve(self.room / SHORT_LINE);
+        }
         self.places.push((bin, self.bytes.len() as u64));
         self.bytes.extend_from_slice(&number.to_le_bytes());
         self.bytes.extend_from_slice(&(path.len() as u32).to_le_bytes());
@@ -210,10 +221,11 @@ fn decode(pieces: &[Vec<u8>], place: u64) -> Option<(u64, &str, NewFile)> {
 
 type KeepLine<'k> = dyn Fn(u64, &[u8], &mut Parts) -> Result<(), InputError> + Sync + 'k;
 
-/// Reads all lines, checks them on all cores, and keeps them in their order.
+/// Reads all lines, checks them on all cores, and keeps them in their order, in as many parts as are used.
 fn read_lines(
     lines: &mut dyn BufRead,
     progress: &dyn Fn(u64),
+    used: usize,
     keep: &KeepLine<'_>,
     kept: &mut Parts,
 ) -> Result<(), RepositoryError> {
@@ -224,7 +236,7 @@ fn read_lines(
         progress(block.len() as u64);
         let pieces = pieces(&block, &mut number);
         let piece = |(first, lines): &(u64, &[u8])| -> Result<Parts, InputError> {
-            let mut kept = parts();
+            let mut kept = parts(lines.len(), used);
             for (number, line) in (*first..).zip(lines.split_inclusive(|byte| *byte == b'\n')) {
                 if line.len() as u64 > LONGEST_LINE {
                     let reason = format!("is longer than {LONGEST_LINE} bytes");
