@@ -1,6 +1,6 @@
 //! What a maintainer wants to know at a glance: what is dirty and why, what is missing, what expires, what to type next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
@@ -225,20 +225,37 @@ impl Repository {
             status
         };
         let roles: Vec<RoleStatus> = order.into_par_iter().map(look).collect();
-        let published =
-            roles.iter().all(|role| role.written == role.live) && self.bins_are_live(&graph, &live);
+        let published = self.is_published(&graph, &live);
         let consistent_snapshot = view.root().is_some_and(|root| root.consistent_snapshot);
         let bins = graph.bins.iter().map(|set| set.bins.clone()).collect();
         let steps = self.next_steps(published)?;
         Ok(Status { roles, bins, consistent_snapshot, published, steps })
     }
 
-    /// Tells whether clients see the hash bins that have not been read.
-    fn bins_are_live(&self, graph: &Graph, live: &Live) -> bool {
-        graph.bins.iter().all(|set| {
-            let bins = self.staged.listed_bins(&set.bins);
+    /// Returns the dirty roles and the steps that lead on, as [`Repository::status`] does, without a look at the keys of every
+    /// role: of hash bins there may be tens of thousands.
+    ///
+    /// # Errors
+    /// As [`Repository::status`].
+    pub fn prospects(&self) -> Result<(Vec<RoleName>, Vec<Step>), RepositoryError> {
+        let view = self.staged.effective();
+        let graph = view.graph();
+        let reasons = dirty(&view, &self.staged);
+        let mut is_dirty: BTreeSet<&RoleName> = reasons.iter().map(|(role, _)| role).collect();
+        is_dirty.extend(self.unreadable.keys());
+        let steps = self.next_steps(self.is_published(&graph, &self.live_versions()?))?;
+        Ok((signing_order(&graph).iter().filter(|role| is_dirty.contains(role)).cloned().collect(), steps))
+    }
+
+    /// Tells whether clients see all that is written, hash bins that have not been read among it.
+    fn is_published(&self, graph: &Graph, live: &Live) -> bool {
+        let written = |role: &RoleName| self.staged.role(role).and_then(|state| state.written_version());
+        let bins_are_live = |bins: &BinSet| {
+            let bins = self.staged.listed_bins(bins);
             bins.iter().all(|bin| live.version(bin) == Some(self.staged.listed_version(bin)))
-        })
+        };
+        signing_order(graph).iter().all(|role| written(role) == live.version(role))
+            && graph.bins.iter().all(|set| bins_are_live(&set.bins))
     }
 
     /// Returns the folder of metadata that clients see: that of the policy's destination, where it is a folder.

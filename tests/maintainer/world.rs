@@ -121,7 +121,10 @@ pub fn copy_folder(from: &Path, to: &Path) {
 /// Makes a temporary folder, in memory where the machine has such a place: these tests are many small files.
 /// What a repository says of itself after `write` is what one says that reads the files.
 fn same_as_read(after: &Repository, read: &Repository) {
-    assert_eq!(after.status().unwrap(), read.status().unwrap());
+    let status = after.status().unwrap();
+    assert_eq!(status, read.status().unwrap());
+    let dirty = status.dirty().into_iter().cloned().collect();
+    assert_eq!(after.prospects().unwrap(), (dirty, status.steps));
     for role in read.staged().graph().order {
         let parts = |repository: &Repository| {
             let state = repository.staged().targets(&role).unwrap();
@@ -207,6 +210,9 @@ impl World {
         let result = edit(&mut repository)?;
         let plan = repository.plan_edit()?;
         repository.save_edit(&plan)?;
+        let status = repository.status()?;
+        let dirty = status.dirty().into_iter().cloned().collect();
+        assert_eq!(repository.prospects()?, (dirty, status.steps));
         Ok(result)
     }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tuf::cli::failure::Failure;
-use tuf::metadata::RoleName;
 use tuf::repository::{DRAFTS, DraftPlan, Repository, STAGED};
 
 use super::common::DryRun;
@@ -71,9 +70,8 @@ pub fn finish_planned(
     if !dry_run.dry_run {
         save(&repository, plan)?;
     }
-    let status = repository.status().map_err(failure)?;
-    let dirty: Vec<&str> = status.dirty().into_iter().map(RoleName::as_str).collect();
-    let next = next::commands(&status, context);
+    let (dirty, steps) = repository.prospects().map_err(failure)?;
+    let next = next::commands(&steps, context);
     let drafts = |names: Vec<&String>| {
         names.into_iter().map(|name| format!("{STAGED}/{DRAFTS}/{name}")).collect::<Vec<_>>()
     };
@@ -90,9 +88,15 @@ pub fn finish_planned(
         object.extend(more);
     }
     let assent = match plan.put.iter().any(|(name, _)| name == "root.json") {
-        true => status.old_root_words().map(|words| format!(" ({words})")).unwrap_or_default(),
+        true => {
+            let words = repository.status().map_err(failure)?.old_root_words();
+            words.map(|words| format!(" ({words})")).unwrap_or_default()
+        }
         false => String::new(),
     };
+    // the process ends here, and the lock with it; to take apart what was read of many hash bins would cost as much as to
+    // put together a good part of it
+    std::mem::forget(repository);
     context.output.talk(&sentence(&format!("{what}{assent}"), plan.is_empty(), dry_run, &next));
     context.output.result(String::new, json)
 }

@@ -64,7 +64,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         Execution::Real => {
             let status =
                 Repository::open(dir, context.now).and_then(|made| made.status()).map_err(failure)?;
-            ("Made", next::commands_in(dir, &status, context))
+            ("Made", next::commands_in(dir, &status.steps, context))
         }
     };
     let first = next.first().map(|next| format!(" Next: {next}")).unwrap_or_default();

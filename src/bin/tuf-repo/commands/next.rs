@@ -5,18 +5,18 @@ use std::path::Path;
 use tuf::cli::terminal::Interaction;
 use tuf::cli::text::shell_word;
 use tuf::metadata::RoleName;
-use tuf::repository::{KeyToUse, Status, Step, duration};
+use tuf::repository::{KeyToUse, Step, duration};
 
 use crate::context::Context;
 
-/// Returns the commands that lead on from a state.
-pub fn commands(status: &Status, context: &Context) -> Vec<String> {
-    commands_in(&context.repo, status, context)
+/// Returns the commands of steps.
+pub fn commands(steps: &[Step], context: &Context) -> Vec<String> {
+    commands_in(&context.repo, steps, context)
 }
 
-/// Returns the commands that lead on from the state of another repository than the context's.
-pub fn commands_in(repo: &Path, status: &Status, context: &Context) -> Vec<String> {
-    status.steps.iter().map(|step| command(step, &program(repo), context)).collect()
+/// Returns the commands of steps in another repository than the context's.
+pub fn commands_in(repo: &Path, steps: &[Step], context: &Context) -> Vec<String> {
+    steps.iter().map(|step| command(step, &program(repo), context)).collect()
 }
 
 /// Returns the name of the program with the repository, where that must be typed: as it was.

@@ -42,7 +42,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         status.roles.iter().map(|role| (role.role.to_string(), role_json(role))).collect();
     let json = json!({
         "dirty": status.dirty(),
-        "next": next::commands(&status, context),
+        "next": next::commands(&status.steps, context),
         "consistent_snapshot": status.consistent_snapshot,
         "published": status.published,
         "expiring": expiring,
@@ -65,7 +65,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
             words.push(format!("expired or expiring: {}", names(expiring)));
         }
         let refresh = || format!("{} refresh --within {}", next::program(&context.repo), within(&args));
-        let next = next::commands(&status, context).into_iter().next().unwrap_or_else(refresh);
+        let next = next::commands(&status.steps, context).into_iter().next().unwrap_or_else(refresh);
         return Err(Failure::attention(words.join("; ")).with_hint(next));
     }
     Ok(())
@@ -215,7 +215,7 @@ fn plain(status: &Status, context: &Context) -> String {
         }
         text.push('\n');
     }
-    let next = next::commands(status, context);
+    let next = next::commands(&status.steps, context);
     if !next.is_empty() {
         text.push('\n');
         next.iter().for_each(|command| text.push_str(&format!("Next: {command}\n")));
@@ -231,7 +231,7 @@ fn markdown(status: &Status, context: &Context) -> String {
     for row in rows(status, context) {
         text.push_str(&format!("| {} |\n", row.iter().map(escaped).collect::<Vec<_>>().join(" | ")));
     }
-    next::commands(status, context)
+    next::commands(&status.steps, context)
         .iter()
         .for_each(|command| text.push_str(&format!("\nNext: `{command}`\n")));
     text

@@ -71,7 +71,7 @@ pub fn execute(
         false => repository.status().map_err(failure)?,
     };
     drop(repository);
-    let next = next::commands(&status, context);
+    let next = next::commands(&status.steps, context);
     let names: Vec<String> =
         written.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
     let verb = if dry_run.dry_run { "Dry run, nothing changed: would write" } else { "Wrote" };
