@@ -102,18 +102,34 @@ pub(super) fn variable(name: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
 /// Reads a file that may hold a secret, up to one byte more than the limit.
 pub(super) fn read_file_bounded(path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
     }
-    read_bounded(file, limit)
+    // a pipe has no length, and what is zeroised costs by the byte
+    let length = if metadata.is_file() { metadata.len() } else { u64::MAX };
+    read_some(file, usize::try_from(length).unwrap_or(limit), limit)
 }
 
 fn read_bounded(from: impl Read, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    // The final size at once: a buffer that grows leaves copies of a secret behind.
-    let mut bytes = Zeroizing::new(vec![0; limit + 1]);
-    let mut from = from;
+    read_some(from, limit, limit)
+}
+
+/// Reads what is probably so many bytes long.
+fn read_some(mut from: impl Read, length: usize, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    // The final size at once: a buffer that grows by itself leaves copies of a secret behind.
+    let mut bytes = Zeroizing::new(vec![0; length.min(limit) + 1]);
     let mut filled = 0;
-    while filled < bytes.len() {
+    loop {
+        if filled == bytes.len() {
+            if filled > limit {
+                break;
+            }
+            // a file that has grown
+            let mut all = Zeroizing::new(vec![0; limit + 1]);
+            all[..filled].copy_from_slice(&bytes);
+            bytes = all;
+        }
         match from.read(&mut bytes[filled..]) {
             Ok(0) => break,
             Ok(count) => filled += count,
@@ -140,6 +156,16 @@ mod tests {
         std::fs::write(file.path(), text).unwrap();
         let passwords = read_passwords(&[PasswordSource::file(file.path().to_owned())])?;
         Ok(passwords.iter().map(|password| password.as_str().to_owned()).collect())
+    }
+
+    #[test]
+    fn a_file_is_read_whole_though_it_is_longer_than_it_said() {
+        let text = [7; 100];
+        for length in [0, 1, 99, 100, 101, 1000, usize::MAX] {
+            assert_eq!(read_some(&text[..], length, 200).unwrap().as_slice(), text, "{length}");
+            assert_eq!(read_some(&text[..], length, 99).unwrap().len(), 100, "{length}");
+            assert_eq!(read_some(&text[..], length, 50).unwrap().len(), 51, "{length}");
+        }
     }
 
     #[test]
