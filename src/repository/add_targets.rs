@@ -229,6 +229,17 @@ impl Repository {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), RepositoryError> {
         self.sweep()?;
+        if !added.copies.is_empty() {
+            self.copy_in(added, progress)?;
+        }
+        self.staged.save(plan)?;
+        match &added.digests {
+            Some(digests) => digest_cache::save(&self.dir, digests),
+            None => Ok(()),
+        }
+    }
+
+    fn copy_in(&self, added: &Added, progress: &(dyn Fn(u64) + Sync)) -> Result<(), RepositoryError> {
         let folder = self.targets_folder();
         let mut batch = folder.batch().at(folder.path())?;
         let missing = |(found, file): &&(FoundTarget, TargetFile)| {
@@ -260,12 +271,7 @@ impl Repository {
         for (path, name) in copied {
             batch.place(path, name);
         }
-        batch.commit().at(folder.path())?;
-        self.staged.save(plan)?;
-        match &added.digests {
-            Some(digests) => digest_cache::save(&self.dir, digests),
-            None => Ok(()),
-        }
+        batch.commit().at(folder.path())
     }
 
     /// Refuses to copy over a file with other bytes.
