@@ -363,6 +363,45 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn signatures_made_together_are_noted_and_one_that_is_wrong_is_not() {
+        let (one, other) = (key(), key());
+        let all: Vec<Metadata<Root>> = (0..FEW_SIGNATURES as u64)
+            .map(|index| {
+                let mut root = Root::new(true, later());
+                root.version = index + 1;
+                signed(root, &[&one])
+            })
+            .collect();
+        fn made<'a>(all: &'a [Metadata<Root>], key: &'a Key) -> impl Iterator<Item = Made<'a>> {
+            all.iter().map(move |metadata| Made {
+                covered: metadata.covered(),
+                key,
+                signature: &metadata.signatures[0],
+            })
+        }
+        let noted = |all: &[Metadata<Root>]| {
+            let proof =
+                |metadata: &Metadata<Root>| proof_of(one.public_key(), &metadata.signatures[0]).unwrap().1;
+            all.iter().filter(|metadata| metadata.covered().proofs.contains(&proof(metadata))).count()
+        };
+        note_made(made(&all[1..], one.public_key()));
+        assert_eq!(noted(&all), 0, "few are left to be verified alone");
+        note_made(made(&all, other.public_key()));
+        assert_eq!(noted(&all), 0, "by another key");
+        let mut wrong = all.clone();
+        wrong[3].signatures = all[4].signatures.clone();
+        note_made(made(&wrong, one.public_key()));
+        assert_eq!(noted(&wrong), 0);
+        let id = one.public_key().id();
+        let keys = vec![(&id, Some(one.public_key()))];
+        let authority = Authority { role: RoleName::root(), threshold: 1, keys };
+        assert!(!authority.check(wrong[3].covered()).is_verified());
+        assert!(authority.check(wrong[4].covered()).is_verified());
+        note_made(made(&all, one.public_key()));
+        assert_eq!(noted(&all), all.len());
+    }
+
+    #[test]
     fn a_foreign_key_id_is_a_name_not_a_sum() {
         let one = key();
         let mut root = Root::new(true, later());

@@ -476,6 +476,6 @@ impl Repository {
         imported.taken.extend(keyids.map(|keyid| (role.clone(), version, keyid)));
         let pins = Pins { version: true, expires: true, ..Pins::default() };
         state.draft = Some(super::staged::Draft { metadata, pins, saved: super::staged::Saved::No });
-        Ok(())
+        self.staged.imply_new_bins(&self.policy, self.now)
     }
 }

@@ -53,7 +53,7 @@ pub struct Delegation {
 
 impl Repository {
     /// Delegates to a role, and drafts the role's own metadata at once where it has none: a repository is never without
-    /// the file of a role that it names.
+    /// the metadata of a role that it names. That of new hash bins follows from the delegation, and needs no files.
     ///
     /// # Errors
     /// [`InputError`] where the delegation is there, leads back to itself, trusts nothing, or cannot be met.

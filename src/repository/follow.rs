@@ -166,7 +166,7 @@ pub fn follow(
         Wanted { keys_changed, differs: meta_is_stale(&view, staged, &graph), meta: wanted }
     };
     let follows = snapshot.differs || snapshot.keys_changed || staged.snapshot.written.is_none();
-    let expires = expiry(policy, &RoleName::snapshot(), now)?;
+    let expires = policy.expiry(&RoleName::snapshot(), now)?;
     let base = staged.snapshot.effective().cloned().unwrap_or_else(|| Snapshot::new(MetaMap::new(), expires));
     let changed = apply(
         &mut staged.snapshot,
@@ -195,7 +195,7 @@ pub fn follow(
         let differs = written.map_or(staged.timestamp.draft.is_none(), |written| written.meta != meta);
         Wanted { keys_changed: keys_changed(&view, staged, &RoleName::timestamp(), &graph), differs, meta }
     };
-    let expires = expiry(policy, &RoleName::timestamp(), now)?;
+    let expires = policy.expiry(&RoleName::timestamp(), now)?;
     let base = staged
         .timestamp
         .effective()
@@ -220,15 +220,6 @@ fn view<'a>(staged: &'a Staged, taken: Option<&BTreeSet<RoleName>>) -> View<'a> 
         None => View::of_all(staged),
         Some(roles) => View::of(staged, roles.clone()),
     }
-}
-
-/// Returns the expiry of metadata of a role that is made now.
-///
-/// # Errors
-/// [`InputError::FarExpiry`].
-pub fn expiry(policy: &Policy, role: &RoleName, now: DateTime<Utc>) -> Result<DateTime<Utc>, InputError> {
-    let sum = now.checked_add_signed(policy.lifetime(role));
-    sum.filter(|time| chrono::Datelike::year(time) <= 9999).ok_or_else(|| InputError::FarExpiry(role.clone()))
 }
 
 /// Drops drafts that were made only for new signatures, where the written ones suffice again.
@@ -263,7 +254,7 @@ fn take_free_versions(
         }
     }
     for role in again {
-        let expires = expiry(policy, &role, now)?;
+        let expires = policy.expiry(&role, now)?;
         if let Some(state) = staged.role_mut(&role) {
             let next = state.next_version();
             state
@@ -290,7 +281,7 @@ fn sign_again(
         graph.order.iter().filter(undrafted).filter(changed).cloned().collect()
     };
     for role in again {
-        let expires = expiry(policy, &role, now)?;
+        let expires = policy.expiry(&role, now)?;
         if let Some(state) = staged.role_mut(&role) {
             state
                 .bump(expires, None, Pins::default())

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::error::{AtPath, InputError, RepositoryError};
-use super::follow::expiry;
 use super::layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS};
 use super::policy::{ADOPTED, Policy, TEMPLATE};
 use super::staged::draft_name;
@@ -111,10 +110,10 @@ fn first_drafts(
     let meta = MetaMap::of([(targets.metapath(), MetaFile::new(1))]);
     let meta = meta.map_err(|reason| InputError::Canonical { what: snapshot.to_string(), reason })?;
     Ok(vec![
-        draft(&root, Root::new(layout == Layout::Consistent, expiry(policy, &root, now)?))?,
-        draft(&targets, Targets::new(expiry(policy, &targets, now)?))?,
-        draft(&snapshot, Snapshot::new(meta, expiry(policy, &snapshot, now)?))?,
-        draft(&timestamp, Timestamp::new(MetaFile::new(1), expiry(policy, &timestamp, now)?))?,
+        draft(&root, Root::new(layout == Layout::Consistent, policy.expiry(&root, now)?))?,
+        draft(&targets, Targets::new(policy.expiry(&targets, now)?))?,
+        draft(&snapshot, Snapshot::new(meta, policy.expiry(&snapshot, now)?))?,
+        draft(&timestamp, Timestamp::new(MetaFile::new(1), policy.expiry(&timestamp, now)?))?,
     ])
 }
 

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 
 use super::Repository;
-use super::bins::BinSet;
 use super::error::{InputError, RepositoryError};
 use super::layout::Layout;
 use super::staged::{AnyRole, Pins, Saved};
@@ -79,8 +78,7 @@ impl Repository {
             self.start_unreadable_over(role, layout)?;
         }
         let before = self.staged.graph();
-        let new_bins: Vec<&BinSet> =
-            before.bins.iter().map(|set| &set.bins).filter(|bins| self.staged.are_new(bins)).collect();
+        let new_bins = self.staged.new_bins(&before);
         let all = super::sign::signing_order(&before);
         for role in
             all.iter().filter(|role| wanted(role) && !dropped.contains(role)).cloned().collect::<Vec<_>>()
@@ -91,8 +89,9 @@ impl Repository {
             }
             state.drop_draft();
             let is_written = state.written_version().is_some();
-            if !is_written && new_bins.iter().any(|bins| bins.contains(&role)) {
-                let expires = self.expiry(&role)?;
+            if let Some(bins) = new_bins.iter().find(|bins| !is_written && bins.contains(&role)) {
+                let prefix = RoleName::new(bins.prefix()).map_err(InputError::from)?;
+                let expires = self.expiry(&prefix)?;
                 self.staged.start_bin_over(role.clone(), expires)?;
             } else if !is_written {
                 self.start_over(&role, layout)?;

@@ -321,7 +321,7 @@ impl Repository {
 
     /// Returns the expiry of metadata of a role that is made now.
     fn expiry(&self, role: &RoleName) -> Result<DateTime<Utc>, InputError> {
-        follow::expiry(&self.policy, role, self.now)
+        self.policy.expiry(role, self.now)
     }
 
     fn sweep(&self) -> Result<(), RepositoryError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
 use super::error::{AtPath, InputError, RepositoryError};
@@ -170,6 +170,16 @@ impl Policy {
             "snapshot" => TimeDelta::weeks(1),
             _ => TimeDelta::days(1),
         })
+    }
+
+    /// Returns the expiry of metadata of a role that is made now.
+    ///
+    /// # Errors
+    /// [`InputError::FarExpiry`].
+    pub fn expiry(&self, role: &RoleName, now: DateTime<Utc>) -> Result<DateTime<Utc>, InputError> {
+        let sum = now.checked_add_signed(self.lifetime(role));
+        let sum = sum.filter(|time| chrono::Datelike::year(time) <= 9999);
+        sum.ok_or_else(|| InputError::FarExpiry(role.clone()))
     }
 
     /// Returns the name of the entry for a role: its own, or for a hash bin that of its prefix where it has none itself.

@@ -228,16 +228,13 @@ pub(super) fn sign_drafts(
     };
     let order = signing_order(&graph);
     // keys in memory sign on all cores; what is a device, an agent or a program is asked one thing at a time
-    let made: Vec<_> = match keys.iter().all(|key| key.signer.is_concurrent()) {
+    let in_memory = keys.iter().all(|key| key.signer.is_concurrent());
+    let made: Vec<_> = match in_memory {
         true => order.par_iter().map(sign).collect::<Result<_, _>>()?,
         false => order.iter().map(sign).collect::<Result<_, _>>()?,
     };
-    if verified == Verified::Later {
-        note_made(order.iter().zip(&made).flat_map(|(role, made)| {
-            let covered = staged.role(role).and_then(AnyRole::draft_bytes);
-            let new = made.iter().flat_map(|made| &made.new);
-            new.filter_map(move |(signature, key)| Some(Made { covered: covered?, key, signature }))
-        }));
+    if verified == Verified::Later && in_memory {
+        note(staged, &order, &made);
     }
     // without the keys, which belong to what is changed now
     let made: Vec<Option<(u64, Vec<Signature>)>> = made
@@ -252,6 +249,15 @@ pub(super) fn sign_drafts(
         state.add_signatures(signatures);
     }
     Ok(report)
+}
+
+/// Notes which of the signatures that were made are valid, as far as many by one key can be verified together.
+fn note(staged: &Staged, order: &[RoleName], made: &[Option<NewSignatures<'_>>]) {
+    note_made(order.iter().zip(made).flat_map(|(role, made)| {
+        let covered = staged.role(role).and_then(AnyRole::draft_bytes);
+        let new = made.iter().flat_map(|made| &made.new);
+        new.filter_map(move |(signature, key)| Some(Made { covered: covered?, key, signature }))
+    }));
 }
 
 /// The signatures that were made for a version of a role, each with its key as metadata states it.

@@ -25,8 +25,8 @@ pub struct View<'a> {
     taken: Taken,
 }
 
-/// The roles that list targets and can be reached by delegation. Of hash bins those that have been read are among them;
-/// the others are as they are written, and are known by their sets.
+/// The roles that list targets and can be reached by delegation. Of hash bins those that have been read are among them, and new
+/// ones, which have no files yet; the others are as they are written, and are known by their sets.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     /// The roles in pre-order, `targets` first.

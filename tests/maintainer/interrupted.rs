@@ -206,6 +206,30 @@ fn written() -> World {
     world
 }
 
+/// A repository that is live, in `www` too, with 512 new hash bins that nobody has written.
+fn with_new_bins() -> World {
+    let world = with_bins();
+    let bins = Delegation {
+        name: role("fresh"),
+        from: role("targets"),
+        keys: vec![public(4).clone()],
+        threshold: 1,
+        trust: Trust::Bins { number: 512, kind: BinKind::Classic },
+        terminating: false,
+        before: None,
+    };
+    world.edit(|repository| repository.delegate(bins)).unwrap();
+    world
+}
+
+#[test]
+fn a_first_write_of_new_bins_that_is_interrupted_is_finished_by_the_next() {
+    let world = with_new_bins();
+    for hidden in ["metadata.staged/.drafts", "metadata.staged"] {
+        Trial { world: &world, args: &WRITE, input: "" }.at(hidden);
+    }
+}
+
 #[test]
 fn a_manifest_that_is_interrupted_changes_nothing() {
     let world = with_bins();

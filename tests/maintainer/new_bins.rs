@@ -3,21 +3,26 @@
 use std::fs;
 
 use chrono::{TimeDelta, Utc};
-use tuf::metadata::RoleName;
+use tuf::crypto::Signer;
+use tuf::metadata::{Delegations, Extra, Metadata, RoleName, Signature, SuccinctRoles, Targets};
 use tuf::repository::bins::BinSet;
 use tuf::repository::{
     BinKind, Delegation, Imported, Layout, Replace, Repository, RepositoryError, Side, Trust,
 };
 
 use crate::client::new_client;
-use crate::world::{World, delegation, public, role, signing};
+use crate::world::{World, delegation, keys, public, role, signing};
 
 /// A repository with 16 new bins of key 4, which nobody has written yet.
 fn with_new_bins(layout: Layout) -> World {
+    with_new_bins_of(layout, BinKind::Succinct)
+}
+
+fn with_new_bins_of(layout: Layout, kind: BinKind) -> World {
     let world = World::written(layout);
     world
         .edit(|repository| {
-            let trust = Trust::Bins { number: 16, kind: BinKind::Succinct };
+            let trust = Trust::Bins { number: 16, kind };
             repository.delegate(Delegation { trust, ..delegation("targets", "bin", 4, &[]) })
         })
         .unwrap();
@@ -43,8 +48,12 @@ fn expiry(repository: &Repository, name: &str) -> chrono::DateTime<Utc> {
 
 #[test]
 fn new_bins_are_dirty_drafts_without_files_and_are_written_with_the_rest() {
-    for layout in [Layout::Consistent, Layout::Plain] {
-        let mut world = with_new_bins(layout);
+    let layouts = [Layout::Consistent, Layout::Plain];
+    let all = [BinKind::Succinct, BinKind::Classic]
+        .into_iter()
+        .flat_map(|kind| layouts.map(|layout| (kind, layout)));
+    for (kind, layout) in all {
+        let mut world = with_new_bins_of(layout, kind);
         assert_eq!(drafts(&world), ["targets.json"]);
         assert_eq!(world.dirty().len(), 1 + 16 + 2);
         assert_eq!(world.versions("bin-7"), (None, Some(1)));
@@ -145,6 +154,89 @@ fn a_bin_whose_draft_cannot_be_read_starts_over_empty() {
     assert_eq!(drafts(&world), ["targets.json"]);
     world.write(&[1, 2, 3, 4]).unwrap();
     assert_eq!(world.versions("bin-3"), (Some(1), None));
+}
+
+#[test]
+fn a_date_set_by_hand_stays_though_it_is_the_one_that_was_implied() {
+    let mut world = with_new_bins(Layout::Consistent);
+    world.put("file", b"file");
+    let bin = bins().name(bins().index_for("file"));
+    let then = world.now + TimeDelta::weeks(13);
+    assert!(world.edit(|repository| repository.expire(&role(&bin), then)).unwrap());
+    assert!(!world.edit(|repository| repository.expire(&role(&bin), then)).unwrap());
+    world.after(TimeDelta::days(10));
+    world.add("bin", &["file"], Replace::Refuse).unwrap();
+    world.write(&[1, 2, 3, 4]).unwrap();
+    assert_eq!(expiry(&world.open_whole(), &bin), then);
+}
+
+#[test]
+fn classic_bins_among_which_another_delegation_is_put_stay_roles() {
+    let world = with_new_bins_of(Layout::Consistent, BinKind::Classic);
+    let among =
+        Delegation { before: Some(role("bin-8")), ..delegation("targets", "special", 5, &["special/*"]) };
+    world.edit(|repository| repository.delegate(among)).unwrap();
+    assert_eq!(drafts(&world).len(), 16 + 2);
+    assert_eq!(world.dirty().len(), 1 + 16 + 1 + 2);
+    world.write(&[1, 2, 3, 4, 5]).unwrap();
+    new_client(&world.dir(), Side::Staged, Layout::Consistent).unwrap();
+    world.publish().unwrap();
+}
+
+#[test]
+fn bins_that_nobody_would_make_are_left_alone_in_metadata_from_elsewhere() {
+    for (bits, prefix, implied) in
+        [(4, "usual", true), (32, "many", false), (20, "many", false), (4, "", false)]
+    {
+        let world = World::written(Layout::Consistent);
+        world.delegate("targets", "project", 4, &["*"]).unwrap();
+        let mut theirs = Targets::new(world.now + TimeDelta::weeks(13));
+        let mut delegations = Delegations::new();
+        let id = public(5).id();
+        delegations.keys.insert(id.clone(), public(5).clone());
+        delegations.roles = None;
+        delegations.succinct_roles = Some(SuccinctRoles {
+            keyids: vec![id],
+            threshold: 1,
+            bit_length: bits,
+            name_prefix: prefix.to_owned(),
+            extra: Extra::new(),
+        });
+        theirs.delegations = Some(delegations);
+        let mut metadata = Metadata::unsigned(theirs).unwrap();
+        let made = keys()[4].sign("ed25519", metadata.signed_bytes()).unwrap();
+        metadata.signatures = vec![Signature::new(public(4).id(), &made)];
+        let bytes = metadata.to_bytes().unwrap();
+        let mut imported = Imported::default();
+        world.edit(|repository| repository.import_metadata(&role("project"), &bytes, &mut imported)).unwrap();
+        assert_eq!(world.dirty().iter().any(|name| name.starts_with("usual-")), implied, "{bits} {prefix}");
+        // and nothing stands in the way of another decision
+        let dropped = world.edit(|repository| repository.discard(&[])).unwrap();
+        assert!(dropped.contains(&role("project")), "{bits} {prefix}");
+        assert_eq!(world.dirty(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_is_listed_in_a_bin_that_was_a_role_of_its_own_is_not_lost() {
+    let world = World::written(Layout::Consistent);
+    let name = bins().name(bins().index_for("file"));
+    world.delegate("targets", &name, 5, &["*"]).unwrap();
+    world.write(&[1, 2, 3, 5]).unwrap();
+    world.edit(|repository| repository.revoke(&role(&name), None).map(drop)).unwrap();
+    let trust = Trust::Bins { number: 16, kind: BinKind::Succinct };
+    world
+        .edit(|repository| repository.delegate(Delegation { trust, ..delegation("targets", "bin", 4, &[]) }))
+        .unwrap();
+    world.put("file", b"file");
+    world.add("bin", &["file"], Replace::Refuse).unwrap();
+    // any other edit
+    world
+        .edit(|repository| repository.expire(&RoleName::targets(), world.now + TimeDelta::days(30)))
+        .unwrap();
+    world.write(&[1, 2, 3, 4]).unwrap();
+    world.publish().unwrap();
+    assert_eq!(world.open_whole().list(&[]).unwrap().len(), 1);
 }
 
 #[test]

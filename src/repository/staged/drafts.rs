@@ -46,12 +46,14 @@ impl Staged {
     pub fn plan_drafts(&self) -> Result<DraftPlan, RepositoryError> {
         let mut plan = DraftPlan::default();
         let mut wanted = BTreeSet::new();
+        // a bin is implied only for as long as what delegates to it is a set of bins
+        let new = self.new_bins(&self.graph());
         let tops = [RoleName::root(), RoleName::snapshot(), RoleName::timestamp()];
         let drafted: Vec<(&RoleName, Saved)> = tops
             .iter()
             .chain(self.targets.keys())
             .filter_map(|role| Some((role, self.role(role)?.draft_saved()?)))
-            .filter(|(_, saved)| *saved != Saved::Implied)
+            .filter(|(role, saved)| *saved != Saved::Implied || !new.iter().any(|bins| bins.contains(role)))
             .collect();
         let look = |(role, saved): (&RoleName, Saved)| -> Result<(String, bool), RepositoryError> {
             let name = draft_name(role);

@@ -2,7 +2,8 @@
 //!
 //! Everything is derived from the files; there is no other state. Reading changes nothing: a draft that a killed
 //! `write` had finished, or whose delegation is gone, is left out here and removed by the next plan. Hash bins are read
-//! only where they have a draft, where a draft changes who may sign them, or where somebody asks.
+//! only where they have a draft, where a draft changes who may sign them, or where somebody asks; new ones of which there is
+//! no file are made up from the delegation.
 
 mod drafts;
 mod spent;
@@ -16,9 +17,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
-use super::bins::{BinSet, Delegatee, delegatees};
+use super::bins::{BinSet, Delegatee, MOST_BINS, delegatees};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
-use super::follow::expiry;
 use super::layout::{DRAFTS, Layout, MAX_METADATA, STAGED};
 use super::policy::Policy;
 use super::view::{Graph, View};
@@ -68,7 +68,7 @@ pub struct Staged {
     pub timestamp: RoleState<Timestamp>,
     /// The snapshot role.
     pub snapshot: RoleState<Snapshot>,
-    /// The roles that list targets and have been read.
+    /// The roles that list targets and have been read, and new hash bins, of which there is nothing to read yet.
     targets: BTreeMap<RoleName, Arc<RoleState<Targets>>>,
     /// The hash bins that what is written delegates to.
     written_bins: Vec<BinSet>,
@@ -131,21 +131,48 @@ impl Staged {
         staged.snapshot.floor = staged.snapshot.floor.max(spent);
         let spent = staged.spent_version(&RoleName::timestamp())?;
         staged.timestamp.draft = staged.read_draft(&RoleName::timestamp(), &staged.timestamp, spent)?;
-        let new = staged.read_targets(written.targets, read)?;
-        for bins in new {
-            let prefix = RoleName::new(bins.prefix()).map_err(InputError::from)?;
-            staged.make_bins(&bins, expiry(policy, &prefix, now)?)?;
-        }
+        staged.read_targets(written.targets, read)?;
+        staged.imply_new_bins(policy, now)?;
         Ok(staged)
     }
 
+    /// Makes known the hash bins that only drafts delegate to, as far as nothing is known of them.
+    ///
+    /// # Errors
+    /// As [`Staged::read`].
+    pub(super) fn imply_new_bins(
+        &mut self,
+        policy: &Policy,
+        now: DateTime<Utc>,
+    ) -> Result<(), RepositoryError> {
+        for bins in self.new_bins(&self.graph()) {
+            // without a name that a role can have they would not have been found to be new
+            let Ok(prefix) = RoleName::new(bins.prefix()) else { continue };
+            self.make_bins(&bins, policy.expiry(&prefix, now)?)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the sets of hash bins that only drafts delegate to: bins of them of which there is nothing else are implied.
+    /// Sets that no `delegate` makes, in metadata from elsewhere, are left alone.
+    pub(super) fn new_bins(&self, graph: &Graph) -> Vec<BinSet> {
+        let is_usual = |bins: &&BinSet| {
+            let last = bins.number() - 1;
+            bins.number() <= MOST_BINS
+                && RoleName::parse(bins.prefix()).is_ok()
+                && RoleName::parse(&bins.name(last)).is_ok()
+        };
+        let sets = graph.bins.iter().map(|set| &set.bins);
+        sets.filter(|bins| !self.written_bins.contains(bins)).filter(is_usual).cloned().collect()
+    }
+
     /// Reads the drafts of all roles that list targets and can be reached, from the top down: a draft may delegate to
-    /// roles that are drafts themselves. Returns the sets of hash bins that only drafts delegate to.
+    /// roles that are drafts themselves.
     fn read_targets(
         &mut self,
         mut written: BTreeMap<RoleName, Metadata<Targets>>,
         mut read: HashMap<String, ReadDraft<Targets>>,
-    ) -> Result<Vec<BinSet>, RepositoryError> {
+    ) -> Result<(), RepositoryError> {
         let mut pending = vec![RoleName::targets()];
         let mut seen = BTreeSet::new();
         let mut bins: Vec<BinSet> = Vec::new();
@@ -164,25 +191,26 @@ impl Staged {
             }
             self.targets.insert(role, Arc::new(state));
         }
-        // a written role that a draft revokes stays known: the draft may be discarded
-        for (role, metadata) in written {
-            self.targets.insert(role, Arc::new(RoleState::new(Some(metadata))));
-        }
         let drafted: Vec<RoleName> = self
             .on_disk
             .iter()
             .filter_map(|name| RoleName::from_encoded(name.strip_suffix(".json")?))
             .filter(|role| bins.iter().any(|bins| bins.contains(role)))
             .collect();
+        // a role that was no hash bin when it was written may be one in a draft
+        for role in &drafted {
+            if let Some(metadata) = written.remove(role)
+                && let Some(state) = self.read_role(role, Some(metadata), None)?
+            {
+                self.targets.insert(role.clone(), Arc::new(state));
+            }
+        }
+        // a written role that a draft revokes stays known: the draft may be discarded
+        for (role, metadata) in written {
+            self.targets.insert(role, Arc::new(RoleState::new(Some(metadata))));
+        }
         self.read_bins_named(drafted)?;
-        self.settle()?;
-        bins.retain(|bins| self.are_new(bins));
-        Ok(bins)
-    }
-
-    /// Tells whether only drafts delegate to a set of hash bins: those of which there is nothing else are then implied.
-    pub(super) fn are_new(&self, bins: &BinSet) -> bool {
-        !self.written_bins.contains(bins)
+        self.settle()
     }
 
     /// Reads a role that lists targets; `None` where there is nothing of it.
@@ -475,7 +503,7 @@ impl Staged {
     /// # Errors
     /// As [`Staged::add_targets_role`].
     pub fn add_bins(&mut self, bins: &BinSet, expires: DateTime<Utc>) -> Result<(), RepositoryError> {
-        if self.are_new(bins) {
+        if !self.written_bins.contains(bins) {
             self.sort_out(bins, expires)?;
         }
         self.make_bins(bins, expires)
@@ -484,7 +512,7 @@ impl Staged {
     /// Makes the hash bins of a set known of which there is nothing yet. Where what is written does not delegate to the set,
     /// their drafts follow from that and need no files.
     fn make_bins(&mut self, bins: &BinSet, expires: DateTime<Utc>) -> Result<(), RepositoryError> {
-        let saved = if self.are_new(bins) { Saved::Implied } else { Saved::No };
+        let saved = if self.written_bins.contains(bins) { Saved::No } else { Saved::Implied };
         let new: Vec<RoleName> =
             bins.all().filter(|role| self.role(role).is_none() && !self.is_written_bin(role)).collect();
         let made = new.into_par_iter().map(|role| {

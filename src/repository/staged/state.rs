@@ -215,8 +215,8 @@ pub trait AnyRole {
     fn pins(&self) -> Pins;
     /// Drops the draft.
     fn drop_draft(&mut self);
-    /// Has a draft that is implied saved: it is to stay as it is, to the byte. Tells whether it was implied.
-    fn keep_draft(&mut self) -> bool;
+    /// Has a draft that is implied saved: it is to stay as it is, to the byte.
+    fn keep_draft(&mut self);
     /// Makes a draft of the written metadata with the next version, to be signed again, unless there is one. Tells
     /// whether there is a draft now.
     ///
@@ -303,9 +303,10 @@ impl<T: Signed> AnyRole for RoleState<T> {
         self.draft = None;
     }
 
-    fn keep_draft(&mut self) -> bool {
-        let implied = self.draft.as_mut().filter(|draft| draft.saved == Saved::Implied);
-        implied.map(|draft| draft.saved = Saved::No).is_some()
+    fn keep_draft(&mut self) {
+        if let Some(draft) = self.draft.as_mut().filter(|draft| draft.saved == Saved::Implied) {
+            draft.saved = Saved::No;
+        }
     }
 
     fn bump(
@@ -339,7 +340,9 @@ impl<T: Signed> AnyRole for RoleState<T> {
         let mut signed = effective.clone();
         signed.set_expires(expires);
         if signed == *effective {
-            return Ok(self.keep_draft());
+            // what a draft expires on by chance is kept from now on
+            let chance = self.draft.as_mut().filter(|draft| !draft.pins.expires);
+            return Ok(chance.map(|draft| draft.pin(Pins { expires: true, ..draft.pins })).is_some());
         }
         let pins = Pins { expires: true, ..self.pins() };
         if self.written.as_ref().is_some_and(|written| !pins.version && repeats(&signed, written.signed())) {
