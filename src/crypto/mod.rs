@@ -5,6 +5,7 @@
 //! public key enters as a metadata [`Key`](crate::metadata::Key), a private one as the bytes of a key file.
 
 mod container;
+mod ed25519;
 mod error;
 mod fingerprint;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use signature::Signer as _;
 use zeroize::Zeroizing;
 
+use super::ed25519;
 use super::error::KeyError;
 use super::public_key::PublicKey;
 use super::scheme::Scheme;
@@ -109,7 +110,7 @@ impl Signer for PrivateKey {
     fn sign(&self, scheme: &str, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match (&self.secret, Scheme::named(scheme)) {
             (Secret::Ed25519(key), Some(Scheme::Ed25519)) => {
-                key.try_sign(message).map(|signature| signature.to_vec()).map_err(failed)
+                ed25519::sign(key, message).map(|signature| signature.to_vec()).map_err(failed)
             }
             (Secret::Rsa(key), Some(Scheme::RsaPssSha256)) => {
                 key.sign(Pss::<Sha256>::new_blinded(), &Sha256::digest(message)).map_err(failed)

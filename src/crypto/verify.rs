@@ -7,6 +7,7 @@ use rsa::{Pkcs1v15Sign, Pss, RsaPublicKey};
 use sha2::{Digest, Sha256};
 use signature::Verifier;
 
+use super::ed25519;
 use super::public_key::PublicKey;
 use super::read_keys;
 use super::scheme::Scheme;
@@ -51,8 +52,7 @@ pub fn verify_signature(key: &Key, message: &[u8], signature: &[u8]) -> Result<(
     let read = read_keys::read(key).map_err(|error| malformed(error.to_string()))?;
     let valid = match (scheme, &read.public) {
         (Scheme::Ed25519, PublicKey::Ed25519(key)) => Ed25519Signature::from_slice(signature)
-            .and_then(|signature| key.verify_strict(message, &signature))
-            .is_ok(),
+            .is_ok_and(|signature| ed25519::is_valid(key, message, &signature)),
         (Scheme::RsaPssSha256, PublicKey::Rsa(key)) => verify_pss(key, message, signature),
         (Scheme::RsaPkcs1v15Sha256, PublicKey::Rsa(key)) => {
             key.verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature).is_ok()
