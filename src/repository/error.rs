@@ -101,6 +101,20 @@ pub struct Lacking {
     pub old_root: Option<u64>,
 }
 
+impl Lacking {
+    /// Puts roles together that follow one another and lack the same, as hash bins do by the thousand; a few stay alone.
+    pub fn together(roles: &[Self]) -> Vec<&[Self]> {
+        let same = |a: &Self, b: &Self| {
+            let lacks = |one: &Self| (one.signed, one.threshold, one.keys, one.old_root);
+            lacks(a) == lacks(b) && a.missing == b.missing
+        };
+        let size = |some: &[Self]| if some.len() > FEW_ALIKE { some.len() } else { 1 };
+        roles.chunk_by(same).flat_map(|some| some.chunks(size(some))).collect()
+    }
+}
+
+/// Up to so many roles that lack the same are named one by one.
+const FEW_ALIKE: usize = 8;
 /// How many roles a sentence names.
 const MOST_NAMED: usize = 20;
 
@@ -116,12 +130,19 @@ fn lacking_words(roles: &[Lacking]) -> String {
         let keyids = keyids.collect::<Vec<_>>().join(", ");
         format!("{role} v{version} has {signed} of {threshold} required signatures{whose}, missing {keyids}")
     };
-    // hash bins lack the same by the thousand
-    let rest = match roles.len().saturating_sub(MOST_NAMED) {
+    let together = Lacking::together(roles);
+    let of_some = |some: &&[Lacking]| match some {
+        [] => String::new(),
+        [one] => words(one),
+        [first, .., last] => {
+            format!("{}, and {} more up to {} lack the same", words(first), some.len() - 1, last.role)
+        }
+    };
+    let rest = match together.len().saturating_sub(MOST_NAMED) {
         0 => String::new(),
         more => format!("; and {more} more"),
     };
-    roles.iter().take(MOST_NAMED).map(words).collect::<Vec<_>>().join("; ") + &rest
+    together.iter().take(MOST_NAMED).map(of_some).collect::<Vec<_>>().join("; ") + &rest
 }
 
 fn target(role: &Option<RoleName>) -> String {
@@ -423,5 +444,36 @@ impl<T> AtPath<T> for io::Result<T> {
 
     fn at_place(self, place: impl FnOnce() -> PathBuf) -> Result<T, RepositoryError> {
         self.map_err(|source| RepositoryError::Io { path: place(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_roles_that_lack_the_same_are_told_in_one_breath() {
+        let lacking = |role: String, key: &str| Lacking {
+            role: RoleName::new(role).unwrap(),
+            version: 1,
+            signed: 0,
+            threshold: 1,
+            keys: 1,
+            missing: vec![KeyId::new(key)],
+            names: BTreeMap::new(),
+            old_root: None,
+        };
+        let bins = |number: usize| (0..number).map(|index| lacking(format!("bins-{index:x}"), "b"));
+        let words = |number: usize| {
+            let all = [lacking("targets".to_owned(), "t")].into_iter().chain(bins(number)).collect();
+            RepositoryError::Incomplete(all).to_string()
+        };
+        assert_eq!(
+            words(16),
+            "targets v1 has 0 of 1 required signatures, missing t; bins-0 v1 has 0 of 1 required signatures, \
+             missing b, and 15 more up to bins-f lack the same"
+        );
+        let few = words(2);
+        assert!(few.ends_with("missing b; bins-1 v1 has 0 of 1 required signatures, missing b"), "{few}");
     }
 }

@@ -49,9 +49,11 @@ fn incomplete_hint(roles: &[Lacking]) -> String {
     match roles.iter().find(|lacking| (lacking.keys as u64) < lacking.threshold) {
         Some(lacking) => format!("tuf-repo add-key {} KEY.pub", shell_word(lacking.role.as_str())),
         None => {
-            let mut names: Vec<&str> = roles.iter().take(20).map(|lacking| lacking.role.as_str()).collect();
-            if roles.len() > names.len() {
-                names.push("…");
+            let together = Lacking::together(roles);
+            let first = |some: &&[Lacking]| some.first().map(|lacking| lacking.role.to_string());
+            let mut names: Vec<String> = together.iter().take(20).filter_map(first).collect();
+            if together.len() > names.len() {
+                names.push("…".to_owned());
             }
             format!("tuf-repo sign --key KEY, with a key of {}", names.join(", "))
         }
