@@ -102,14 +102,23 @@ pub struct Lacking {
 }
 
 impl Lacking {
-    /// Puts roles together that follow one another and lack the same, as hash bins do by the thousand; a few stay alone.
+    /// Puts hash bins together that follow one another and lack the same, as they do by the thousand. A few stay alone, and so
+    /// do all other roles: each of those is named.
     pub fn together(roles: &[Self]) -> Vec<&[Self]> {
         let same = |a: &Self, b: &Self| {
             let lacks = |one: &Self| (one.signed, one.threshold, one.keys, one.old_root);
-            lacks(a) == lacks(b) && a.missing == b.missing
+            let prefix = a.bin_prefix();
+            prefix.is_some() && prefix == b.bin_prefix() && lacks(a) == lacks(b) && a.missing == b.missing
         };
         let size = |some: &[Self]| if some.len() > FEW_ALIKE { some.len() } else { 1 };
         roles.chunk_by(same).flat_map(|some| some.chunks(size(some))).collect()
+    }
+
+    /// Returns what stands before the index, where the role is called as hash bins are.
+    fn bin_prefix(&self) -> Option<&str> {
+        let (prefix, index) = self.role.as_str().rsplit_once('-')?;
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (!index.is_empty() && index.bytes().all(is_digit)).then_some(prefix)
     }
 }
 
@@ -473,6 +482,8 @@ mod tests {
             "targets v1 has 0 of 1 required signatures, missing t; bins-0 v1 has 0 of 1 required signatures, \
              missing b, and 15 more up to bins-f lack the same"
         );
+        let all = ('a'..='l').map(|name| lacking(name.to_string(), "k")).collect();
+        assert_eq!(RepositoryError::Incomplete(all).to_string().matches("missing k").count(), 12);
         let few = words(2);
         assert!(few.ends_with("missing b; bins-1 v1 has 0 of 1 required signatures, missing b"), "{few}");
     }
