@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 const LONGEST_PATH: usize = 4000;
 /// The longest name between two slashes; what common file systems take.
 const LONGEST_NAME: usize = 255;
+/// How the names begin that `tuf-repo` and `tuf-fetch` give to files of their own, in whatever folder.
+const OURS: &[u8] = b".tuf-";
 
 /// A target path that is safe below any folder: relative, forward slashes, no empty, `.` or `..` part, no NUL.
 ///
@@ -65,6 +67,19 @@ impl TargetPath {
             }
         }
         Ok(())
+    }
+
+    /// Tells whether the path leads to a name that these programs keep for files of their own: no target may lie there.
+    pub fn is_reserved(&self) -> bool {
+        Self::is_reserved_name(&self.0)
+    }
+
+    /// Tells whether any part of a path begins with `.tuf-`, in small letters or capitals: a file system may not tell them
+    /// apart.
+    pub fn is_reserved_name(path: &str) -> bool {
+        let begins =
+            |part: &[u8]| part.get(..OURS.len()).is_some_and(|start| start.eq_ignore_ascii_case(OURS));
+        path.as_bytes().split(|byte| *byte == b'/').any(begins)
     }
 
     /// Returns the path as text.
@@ -226,6 +241,18 @@ mod tests {
         assert!(TargetPath::parse("dir/..name").is_ok());
         assert_eq!(TargetPath::parse("a/b/c.txt").unwrap().hash_named("00"), "a/b/00.c.txt");
         assert_eq!(TargetPath::parse("c.txt").unwrap().hash_named("00"), "00.c.txt");
+    }
+
+    #[test]
+    fn a_path_that_leads_to_a_name_of_our_own_is_reserved() {
+        for path in
+            [".tuf-tmp", ".tuf-", ".tuf-tmp/x", "a/.tuf-x", "a/.tuf-x/b", ".TUF-tmp", "a/.Tuf-Digests"]
+        {
+            assert!(TargetPath::parse(path).unwrap().is_reserved(), "{path}");
+        }
+        for path in [".tuf", "tuf-tmp", "a.tuf-x", "x/.tufo", ".tu/f-x", " .tuf-x", "..tuf-x", "é/.tüf-"] {
+            assert!(!TargetPath::parse(path).unwrap().is_reserved(), "{path}");
+        }
     }
 
     #[test]
