@@ -63,7 +63,7 @@ echo "runs start at once. (cargo test uses most of the same build.)"
 target=$(cd "$here" && cargo metadata --locked --no-deps --format-version 1 |
     sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 export PATH="$target/debug:$PATH"
-unset TUF_REPO SOURCE_DATE_EPOCH
+unset TUF_REPO
 # what a command says and what it prints, in the order in which it happens
 exec 2>&1
 # what is served here is fetched from here

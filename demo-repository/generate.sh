@@ -18,14 +18,14 @@ mkdir "$work/keys"
 cp "$here"/../keystore-example/* "$work/keys/"
 chmod 600 "$work"/keys/*
 cd "$work"
-# what metadata is dated by; the same moment for all that follows
-export SOURCE_DATE_EPOCH=1767225600 TUF_REPO=repository KEY_PASSWORD=password LC_ALL=C
+export TUF_REPO=repository KEY_PASSWORD=password LC_ALL=C
 umask 022
 
 online=(--key keys/targets --key keys/snapshot --key keys/timestamp)
 delegated=(--key keys/docs --key keys/translations)
+# Dates all metadata by the same moment.
 tuf() {
-    tuf-repo --quiet --no-input "$@"
+    tuf-repo --quiet --no-input --time 2026-01-01T00:00:00Z "$@"
 }
 
 # Two root keys, one of them with a password; metadata that lasts, since nobody will sign here again. Drafts that are

@@ -9,7 +9,7 @@ if [[ -z ${TUF_REPO_BIN:-} || -z ${TUF_FETCH_BIN:-} || -z ${ATTACKER_BIN:-} ]]; 
     built=${CARGO_TARGET_DIR:-$here/target}/debug
     TUF_REPO_BIN=$built/tuf-repo TUF_FETCH_BIN=$built/tuf-fetch ATTACKER_BIN=$built/examples/attacker
 fi
-unset TUF_REPO SOURCE_DATE_EPOCH http_proxy HTTP_PROXY all_proxy ALL_PROXY
+unset TUF_REPO http_proxy HTTP_PROXY all_proxy ALL_PROXY
 
 work=$(mktemp -d)
 servers=()

@@ -310,7 +310,7 @@ target=$(cargo metadata --locked --no-deps --format-version 1 |
     sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 export PATH="$target/debug:$PATH" PYTHONDONTWRITEBYTECODE=1
 export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
-unset TUF_REPO SOURCE_DATE_EPOCH
+unset TUF_REPO
 folder=$(mktemp -d)
 "$python" interop/crates.py "$folder/crates"
 

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use support::Folder;
+use support::programs::path_at;
 
 /// The files of the page, by their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,12 +86,10 @@ impl Project {
 
     /// Runs one step at a time as given.
     fn step(&self, now: &str, text: &str) -> Output {
-        let programs = Path::new(env!("CARGO_BIN_EXE_tuf-repo")).parent().unwrap();
-        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-        let now = chrono::DateTime::parse_from_rfc3339(now).unwrap().timestamp().to_string();
+        let path = path_at(&self.folder.path("programs"), now);
         let mut shell = Command::new("bash");
         shell.args(["-eo", "pipefail", "-c", text]).current_dir(self.folder.path("checkout"));
-        shell.env("PATH", path).env("SOURCE_DATE_EPOCH", now).env_remove("TUF_REPO");
+        shell.env("PATH", path).env_remove("TUF_REPO");
         shell.env("GITHUB_STEP_SUMMARY", self.folder.path("summary"));
         for name in ["RELEASES", "SNAPSHOT", "TIMESTAMP"] {
             let secret =

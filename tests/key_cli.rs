@@ -289,14 +289,6 @@ fn help_and_version_are_no_failures() {
 }
 
 #[test]
-fn a_bad_clock_in_the_environment_is_a_usage_error() {
-    let folder = Folder::new();
-    let mut command = folder.command(&["key", "id", "x"]);
-    let output = command.env("SOURCE_DATE_EPOCH", "yesterday").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-}
-
-#[test]
 fn quiet_leaves_results_and_errors() {
     let folder = Folder::new();
     let ran = folder.run(&["-q", "keygen", "key", "--no-password"]).exits(0);

@@ -11,11 +11,12 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 use support::Folder;
+use support::programs::path_at;
+use tempfile::TempDir;
 
 /// The clock of every state; what is expired is so by this one.
 const NOW: &str = "2030-01-01T00:00:00Z";
@@ -25,12 +26,14 @@ const MOST_STEPS: usize = 6;
 /// A folder with a repository and, beside it, its keys.
 struct Scene {
     folder: Folder,
+    /// Where the shell finds the programs.
+    programs: TempDir,
     now: &'static str,
 }
 
 impl Scene {
     fn new() -> Self {
-        Self { folder: Folder::new(), now: NOW }
+        Self { folder: Folder::new(), programs: tempfile::tempdir().unwrap(), now: NOW }
     }
 
     /// A repository with a role `team`, published.
@@ -74,12 +77,10 @@ impl Scene {
 
     /// Types one command into a shell, as `next` has it.
     fn shell(&self, line: &str) {
-        let programs = Path::new(env!("CARGO_BIN_EXE_tuf-repo")).parent().unwrap();
-        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-        let now = chrono::DateTime::parse_from_rfc3339(self.now).unwrap().timestamp().to_string();
+        let path = path_at(self.programs.path(), self.now);
         let mut shell = Command::new("sh");
         shell.args(["-c", line]).current_dir(self.folder.path("")).env("PATH", path);
-        shell.env("SOURCE_DATE_EPOCH", now).env_remove("TUF_REPO").stdin(std::process::Stdio::null());
+        shell.env_remove("TUF_REPO").stdin(std::process::Stdio::null());
         let output = shell.output().unwrap();
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     }

@@ -13,6 +13,8 @@
     reason = "a test ends where it cannot go on"
 )]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -24,11 +26,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use support::programs::path_at;
 use tuf::repository::{CheckOptions, Expiry, Side, TargetBytes, check};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tutorial.md");
-/// The clock that the page was written by: 2026-01-01T00:00:00Z.
-const EPOCH: &str = "1767225600";
+/// The clock that the page was written by.
+const NOW: &str = "2026-01-01T00:00:00Z";
 /// How long one command may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The port that the page names; each run takes a free one instead.
@@ -114,14 +117,11 @@ struct Shell {
 
 impl Shell {
     fn start(work: &Path, outputs: &Path) -> Self {
-        let programs = Path::new(env!("CARGO_BIN_EXE_tuf-repo")).parent().unwrap();
-        assert_eq!(Path::new(env!("CARGO_BIN_EXE_tuf-fetch")).parent().unwrap(), programs);
-        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+        let path = path_at(&outputs.join("programs"), NOW);
         let mut child = Command::new("bash")
             .args(["--noprofile", "--norc"])
             .current_dir(work)
             .env("PATH", path)
-            .env("SOURCE_DATE_EPOCH", EPOCH)
             .env("LC_ALL", "C")
             .env("NO_PROXY", "127.0.0.1")
             .env_remove("TUF_REPO")
@@ -265,7 +265,7 @@ fn check_a_copy(work: &Path, aside: &Path, step: &Step) {
         .unwrap();
     assert!(copied.success());
     std::os::unix::fs::symlink(repository.join("targets"), aside.join("targets")).unwrap();
-    let now: DateTime<Utc> = DateTime::from_timestamp(EPOCH.parse().unwrap(), 0).unwrap();
+    let now: DateTime<Utc> = NOW.parse().unwrap();
     let options = CheckOptions { side: Side::Live, expiry: Expiry::Enforce, targets: TargetBytes::Digest };
     let report = check(aside, options, now).unwrap();
     assert!(report.ok(), "after line {}, {}: {:?}", step.line + 1, step.command, report.findings);

@@ -1,6 +1,8 @@
 //! Runs the built `tuf-repo` in a temporary folder and keeps what it said. No rule is tested here.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub mod programs;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
@@ -70,7 +72,7 @@ impl Folder {
     pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tuf-repo"));
         command.args(args).current_dir(self.0.path()).stdin(Stdio::null());
-        for name in ["TUF_REPO", "SOURCE_DATE_EPOCH", "NO_COLOR"] {
+        for name in ["TUF_REPO", "NO_COLOR"] {
             command.env_remove(name);
         }
         command

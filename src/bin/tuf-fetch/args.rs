@@ -65,7 +65,7 @@ pub struct Options {
     /// Print one JSON object
     #[arg(long, help_heading = "Common options")]
     pub json: bool,
-    /// The time that expiry is judged by, instead of the clock (or of SOURCE_DATE_EPOCH)
+    /// The time that expiry is judged by, instead of the clock; no environment variable sets it
     #[arg(long, value_name = "RFC3339", value_parser = parse_time, help_heading = "Common options")]
     pub time: Option<DateTime<Utc>>,
     /// When to colour

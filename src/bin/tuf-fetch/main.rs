@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Err(error) => return report_parser(&error, &words),
     };
     let output = options.output();
-    match Session::new(options, &output).and_then(|session| run(&session, command)) {
+    match run(&Session::new(options, &output), command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&output, &failure),
     }

@@ -40,9 +40,8 @@ pub enum Need {
 
 impl<'a> Session<'a> {
     /// Reads the clock.
-    pub fn new(options: Options, output: &'a Output) -> Result<Self, Failure> {
-        let now = clock::now(options.time).map_err(|detail| Failure::usage("clock", detail))?;
-        Ok(Self { output, now, options })
+    pub fn new(options: Options, output: &'a Output) -> Self {
+        Self { output, now: clock::now(options.time), options }
     }
 
     /// Returns the folder of trusted metadata.

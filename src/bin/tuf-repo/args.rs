@@ -60,7 +60,7 @@ pub struct Global {
     #[arg(long, global = true, value_parser = parse_duration, value_name = "DURATION")]
     pub wait: Option<TimeDelta>,
 
-    /// The time to work by, such as 2030-01-31T12:00:00Z [default: SOURCE_DATE_EPOCH, else the clock].
+    /// The time to work by, such as 2030-01-31T12:00:00Z [default: the clock; no environment variable sets it].
     #[arg(long, global = true, value_parser = parse_time, value_name = "RFC3339")]
     pub time: Option<DateTime<Utc>>,
 }

@@ -11,7 +11,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use tuf::cli::clock;
-use tuf::cli::failure::Failure;
 use tuf::cli::output::{ColorChoice, Format, Output, Verbosity};
 use tuf::cli::usage;
 
@@ -29,11 +28,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> u8 {
     let output = cli.global.output();
-    let now = match clock::now(cli.global.time) {
-        Ok(now) => now,
-        Err(refusal) => return output.failure(&Failure::usage(refusal)),
-    };
-    let context = Context::new(&cli.global, now, output);
+    let context = Context::new(&cli.global, clock::now(cli.global.time), output);
     match cli.command.run(&context) {
         Ok(()) => 0,
         Err(failure) => context.output.failure(&failure),
