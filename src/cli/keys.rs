@@ -12,6 +12,7 @@ use super::key_files::public_path;
 use super::password_source::{read_file_bounded, variable};
 use super::passwords::{LockedKey, Need, Opening, Passwords, unusable};
 use super::remote_keys::{Remote, find_remote};
+use super::secret_variables::SecretVariables;
 use super::text::{io_cause, one_line, quoted, shell_word};
 use crate::crypto::{PrivateKey, Signer, is_encrypted, is_private, read_public_key};
 use crate::metadata::Key;
@@ -71,7 +72,10 @@ pub enum Protection {
 /// # Errors
 /// Of kind `Key`: a key is missing or unreadable, or is a public one, or its password is missing or wrong.
 pub fn load_signers(arguments: &[KeyArgument], passwords: &mut Passwords) -> Result<LoadedKeys, Failure> {
-    let found = arguments.iter().map(Found::private).collect::<Result<Vec<_>, _>>()?;
+    let found = arguments
+        .iter()
+        .map(|argument| Found::private(argument, passwords.secrets()))
+        .collect::<Result<Vec<_>, _>>()?;
     let needs: Vec<_> = found.iter().map(Found::need).collect();
     let plan = passwords.plan(&needs)?;
     let mut keys = Vec::with_capacity(found.len());
@@ -124,7 +128,10 @@ fn describe_all(
     arguments: &[KeyArgument],
     passwords: &mut Passwords,
 ) -> Result<Vec<KeyDescription>, Failure> {
-    let found = arguments.iter().map(Found::any).collect::<Result<Vec<_>, _>>()?;
+    let found = arguments
+        .iter()
+        .map(|argument| Found::any(argument, passwords.secrets()))
+        .collect::<Result<Vec<_>, _>>()?;
     let needs = found.iter().map(Found::need_for_public).collect::<Result<Vec<_>, _>>()?;
     let plan = passwords.plan(&needs)?;
     found.into_iter().zip(plan).map(|(found, opening)| found.describe(passwords, opening)).collect()
@@ -137,15 +144,15 @@ enum Found {
 }
 
 impl Found {
-    fn any(argument: &KeyArgument) -> Result<Self, Failure> {
-        match find_remote(argument)? {
+    fn any(argument: &KeyArgument, secrets: &SecretVariables) -> Result<Self, Failure> {
+        match find_remote(argument, secrets)? {
             Some(remote) => Ok(Self::Elsewhere(remote)),
             None => KeyText::read(argument).map(Self::Here),
         }
     }
 
-    fn private(argument: &KeyArgument) -> Result<Self, Failure> {
-        match find_remote(argument)? {
+    fn private(argument: &KeyArgument, secrets: &SecretVariables) -> Result<Self, Failure> {
+        match find_remote(argument, secrets)? {
             Some(remote) => Ok(Self::Elsewhere(remote)),
             None => KeyText::read_private(argument).map(Self::Here),
         }

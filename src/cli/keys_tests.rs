@@ -6,6 +6,7 @@ use super::*;
 use crate::cli::failure::FailureKind;
 use crate::cli::key_files::{Overwrite, write_pair};
 use crate::cli::password_source::PasswordSource;
+use crate::cli::secret_variables::SecretVariables;
 use crate::cli::terminal::Interaction;
 use crate::crypto::{KeyType, Password, public_key_to_pem};
 
@@ -14,13 +15,14 @@ fn argument(typed: impl AsRef<Path>) -> KeyArgument {
 }
 
 fn no_passwords() -> Passwords {
-    Passwords::read(&[], Interaction::Forbidden).unwrap()
+    Passwords::read(&[], Interaction::Forbidden, SecretVariables::default()).unwrap()
 }
 
 fn one_password(folder: &Path, password: &str) -> Passwords {
     let path = folder.join("password");
     fs::write(&path, password).unwrap();
-    Passwords::read(&[PasswordSource::file(path)], Interaction::Forbidden).unwrap()
+    Passwords::read(&[PasswordSource::file(path)], Interaction::Forbidden, SecretVariables::default())
+        .unwrap()
 }
 
 /// Writes a pair of key files and returns the public half.

@@ -10,6 +10,7 @@ pub mod password_source;
 pub mod passwords;
 pub mod progress;
 mod remote_keys;
+pub mod secret_variables;
 mod static_body;
 pub mod static_server;
 pub mod terminal;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::failure::{Failure, Outcome};
 use super::password_source::{PasswordSource, read_passwords};
+use super::secret_variables::SecretVariables;
 use super::terminal::{ControllingTerminal, Interaction, Terminal};
 use super::text::{io_cause, one_line};
 use crate::crypto::{KeyError, Password, PrivateKey, is_encrypted};
@@ -16,6 +17,7 @@ pub struct Passwords {
     given: Vec<Password>,
     terminal: Option<Box<dyn Terminal>>,
     flag: &'static str,
+    secrets: SecretVariables,
 }
 
 /// A private key in its file's bytes, not yet opened.
@@ -36,12 +38,23 @@ impl fmt::Debug for Passwords {
 }
 
 impl Passwords {
-    /// Reads the passwords that are given; without any, a person is asked where that is allowed.
+    /// Reads the passwords that are given; without any, a person is asked where that is allowed. `secrets` are the
+    /// variables that a program which is started for a key is not given.
     ///
     /// # Errors
     /// As [`read_passwords`].
-    pub fn read(sources: &[PasswordSource], interaction: Interaction) -> Result<Self, Failure> {
-        Ok(Self { given: read_passwords(sources)?, terminal: terminal(interaction), flag: "--password-file" })
+    pub fn read(
+        sources: &[PasswordSource],
+        interaction: Interaction,
+        secrets: SecretVariables,
+    ) -> Result<Self, Failure> {
+        let given = read_passwords(sources)?;
+        Ok(Self { given, terminal: terminal(interaction), flag: "--password-file", secrets })
+    }
+
+    /// Returns the variables that no other program is given.
+    pub(super) fn secrets(&self) -> &SecretVariables {
+        &self.secrets
     }
 
     /// Names the flag that hints should name instead of `--password-file`.
@@ -61,6 +74,7 @@ impl Passwords {
             given: given.into_iter().collect(),
             terminal: terminal(interaction),
             flag: "--new-password-file",
+            secrets: self.secrets.clone(),
         }
     }
 

@@ -34,12 +34,20 @@ fn person(answers: &[&'static str]) -> (Script, Passwords) {
     let script =
         Script { answers: Rc::new(RefCell::new(answers.iter().copied().collect())), ..Script::default() };
     let terminal: Option<Box<dyn Terminal>> = Some(Box::new(script.clone()));
-    (script, Passwords { given: Vec::new(), terminal, flag: "--password-file" })
+    (
+        script,
+        Passwords {
+            given: Vec::new(),
+            terminal,
+            flag: "--password-file",
+            secrets: SecretVariables::default(),
+        },
+    )
 }
 
 fn given(passwords: &[&str]) -> Passwords {
     let given = passwords.iter().map(|text| Password::new((*text).to_owned())).collect();
-    Passwords { given, terminal: None, flag: "--password-file" }
+    Passwords { given, terminal: None, flag: "--password-file", secrets: SecretVariables::default() }
 }
 
 fn key(password: Option<&str>) -> (String, Vec<u8>) {

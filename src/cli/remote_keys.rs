@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::failure::Failure;
 use super::key_argument::{KeyArgument, Place};
 use super::passwords::{Need, Opening, Passwords, unusable};
+use super::secret_variables::SecretVariables;
 use crate::crypto::{KeyError, Signer};
 use crate::metadata::Key;
 use crate::signers::exec::{ExecKey, PATIENCE};
@@ -29,13 +30,18 @@ enum Kind {
     Token(Box<Token>),
 }
 
-/// Finds the key that a reference names; none where the argument is a file or a variable.
-pub(super) fn find_remote(argument: &KeyArgument) -> Result<Option<Remote>, Failure> {
+/// Finds the key that a reference names; none where the argument is a file or a variable. A command runs without the
+/// variables that hold secrets.
+pub(super) fn find_remote(
+    argument: &KeyArgument,
+    secrets: &SecretVariables,
+) -> Result<Option<Remote>, Failure> {
     let name = argument.to_string();
     let found = match argument.place() {
         Place::File(_) | Place::Variable(_) => return Ok(None),
         Place::Command(command) => {
-            ExecKey::find(&name, command.clone(), patience()?).map(|key| Kind::Ready(Box::new(key)))
+            let command = command.clone().without_variables(secrets.names()?);
+            ExecKey::find(&name, command, patience()?).map(|key| Kind::Ready(Box::new(key)))
         }
         Place::Agent(fingerprint) => find_in_agent(fingerprint)?,
         Place::Token(uri) => Token::find(&with_module(uri)).map(|token| Kind::Token(Box::new(token))),

@@ -3,6 +3,7 @@
 //! The command is run once per question, without a shell. It reads one line of JSON from its stdin and writes one to
 //! its stdout; its stderr is the caller's. `docs/signers.md` has the protocol for those who write such commands.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -25,9 +26,12 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 64 * 1024;
 
-/// A command and its arguments.
+/// A command and its arguments, and the variables that it is not given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandLine(Vec<String>);
+pub struct CommandLine {
+    words: Vec<String>,
+    hidden: BTreeSet<String>,
+}
 
 impl CommandLine {
     /// Splits a text into words at spaces and tabs. `'…'` is taken as it is, in `"…"` a backslash precedes `"` and
@@ -50,9 +54,17 @@ impl CommandLine {
         }
         words.extend(word);
         match words.first() {
-            Some(program) if !program.is_empty() && !text.contains('\0') => Ok(Self(words)),
+            Some(program) if !program.is_empty() && !text.contains('\0') => {
+                Ok(Self { words, hidden: BTreeSet::new() })
+            }
             _ => Err("it names no command"),
         }
+    }
+
+    /// Hides environment variables of this process from the command, such as those that hold passwords and keys for
+    /// this process. The command has all others: a signer may need its credentials.
+    pub fn without_variables(self, names: BTreeSet<String>) -> Self {
+        Self { hidden: names, ..self }
     }
 }
 
@@ -170,8 +182,12 @@ fn digest(scheme: &str, message: &[u8]) -> String {
 /// Puts one question to a command and returns its answer.
 fn ask(command: &CommandLine, question: &Value, patience: Duration) -> Result<Value, String> {
     let deadline = Instant::now() + patience;
-    let [program, arguments @ ..] = &command.0[..] else { return Err("it names no command".to_owned()) };
-    let mut child = Command::new(program)
+    let [program, arguments @ ..] = &command.words[..] else { return Err("it names no command".to_owned()) };
+    let mut process = Command::new(program);
+    for name in &command.hidden {
+        process.env_remove(name);
+    }
+    let mut child = process
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

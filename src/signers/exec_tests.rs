@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn words(text: &str) -> Result<Vec<String>, &'static str> {
-    CommandLine::parse(text).map(|line| line.0)
+    CommandLine::parse(text).map(|line| line.words)
 }
 
 #[test]

@@ -9,9 +9,10 @@ use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 use tuf::cli::clock;
 use tuf::cli::output::{ColorChoice, Format, Output, Verbosity};
+use tuf::cli::secret_variables::SecretVariables;
 use tuf::cli::usage;
 
 use args::Cli;
@@ -19,16 +20,23 @@ use context::Context;
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = env::args_os().collect();
-    let code = match Cli::try_parse_from(&words) {
-        Ok(cli) => run(cli),
+    let code = match parse(&words) {
+        Ok((cli, secrets)) => run(cli, secrets),
         Err(error) => report_parser(&error, &words),
     };
     code.into()
 }
 
-fn run(cli: Cli) -> u8 {
+/// Reads the command line, and the variables that it names as secrets.
+fn parse(words: &[OsString]) -> Result<(Cli, SecretVariables), clap::Error> {
+    let matches = Cli::command().try_get_matches_from(words)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut Cli::command()))?;
+    Ok((cli, SecretVariables::typed_in(&matches)))
+}
+
+fn run(cli: Cli, secrets: SecretVariables) -> u8 {
     let output = cli.global.output();
-    let context = Context::new(&cli.global, clock::now(cli.global.time), output);
+    let context = Context::new(&cli.global, secrets, clock::now(cli.global.time), output);
     match cli.command.run(&context) {
         Ok(()) => 0,
         Err(failure) => context.output.failure(&failure),

@@ -31,7 +31,12 @@ pub struct KeyArgs {
 impl KeyArgs {
     /// Where no key is given, takes the ones that the policy names, as far as they are at hand and may sign for the
     /// roles, or for any role where none is named. Their paths are relative to the repository.
-    pub fn add_policy_keys(&mut self, repository: &Repository, roles: &[RoleName]) -> Result<(), Failure> {
+    pub fn add_policy_keys(
+        &mut self,
+        repository: &Repository,
+        roles: &[RoleName],
+        context: &Context,
+    ) -> Result<(), Failure> {
         if !self.keys.is_empty() {
             return Ok(());
         }
@@ -45,7 +50,7 @@ impl KeyArgs {
             let refused = |reason| Failure::usage(format!("tuf-repo.toml: {reason}"));
             let argument: KeyArgument = reference.parse().map_err(refused)?;
             let at_hand = argument.path().is_none_or(Path::exists);
-            if at_hand && may_sign(&argument, repository, roles)? != Some(false) {
+            if at_hand && may_sign(&argument, repository, roles, context)? != Some(false) {
                 self.keys.push(argument);
             }
         }
@@ -92,7 +97,7 @@ pub struct PasswordArgs {
 impl PasswordArgs {
     /// Reads the passwords; without any, the person at the terminal is asked when one is needed.
     pub fn read(&self, context: &Context) -> Result<Passwords, Failure> {
-        Passwords::read(&self.sources, context.interaction)
+        Passwords::read(&self.sources, context.interaction, context.secrets.clone())
     }
 }
 
@@ -201,7 +206,12 @@ pub fn show_trust(repository: &Repository, roles: &[RoleName], keys: &KeyArgs, c
 
 /// Finds the keys of a folder that may sign for the roles, or for any role where none is named. What else lies in the
 /// folder is left alone, and so are keys whose public half does not lie beside them and that are encrypted.
-pub fn key_dir(dir: &Path, repository: &Repository, roles: &[RoleName]) -> Result<Vec<KeyArgument>, Failure> {
+pub fn key_dir(
+    dir: &Path,
+    repository: &Repository,
+    roles: &[RoleName],
+    context: &Context,
+) -> Result<Vec<KeyArgument>, Failure> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
         .map_err(|error: std::io::Error| {
@@ -216,7 +226,7 @@ pub fn key_dir(dir: &Path, repository: &Repository, roles: &[RoleName]) -> Resul
         else {
             continue;
         };
-        if may_sign(&argument, repository, roles)? == Some(true) {
+        if may_sign(&argument, repository, roles, context)? == Some(true) {
             keys.push(argument);
         }
     }
@@ -224,8 +234,13 @@ pub fn key_dir(dir: &Path, repository: &Repository, roles: &[RoleName]) -> Resul
 }
 
 /// Tells whether a private key may sign, as far as its public half can be known without a password.
-fn may_sign(key: &KeyArgument, repository: &Repository, roles: &[RoleName]) -> Result<Option<bool>, Failure> {
-    let mut nobody = Passwords::read(&[], Interaction::Forbidden)?;
+fn may_sign(
+    key: &KeyArgument,
+    repository: &Repository,
+    roles: &[RoleName],
+    context: &Context,
+) -> Result<Option<bool>, Failure> {
+    let mut nobody = Passwords::read(&[], Interaction::Forbidden, context.secrets.clone())?;
     let found = describe(key, &mut nobody).ok();
     Ok(found.map(|found| found.private.is_some() && repository.may_sign(&found.key, roles)))
 }

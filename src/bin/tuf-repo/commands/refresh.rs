@@ -32,7 +32,7 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
     let loaded = if due.is_empty() {
         Vec::new()
     } else {
-        args.keys.add_policy_keys(&repository, &[])?;
+        args.keys.add_policy_keys(&repository, &[], context)?;
         args.keys.load(context)?
     };
     let keys: Vec<SigningKey<'_>> =

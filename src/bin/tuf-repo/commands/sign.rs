@@ -71,14 +71,14 @@ fn sign_drafts(mut args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
     let roles = repository.find_roles(&args.roles).map_err(failure)?;
     if let Some(dir) = &args.key_dir {
-        let found = key_dir(dir, &repository, &roles)?;
+        let found = key_dir(dir, &repository, &roles, context)?;
         if found.is_empty() && args.keys.keys.is_empty() {
             return Err(Failure::key(format!("no key in {} may sign here", quoted(dir)))
                 .with_hint("tuf-repo status -v"));
         }
         args.keys.keys.extend(found);
     }
-    args.keys.add_policy_keys(&repository, &roles)?;
+    args.keys.add_policy_keys(&repository, &roles, context)?;
     let is_dirty = !repository.status().map_err(failure)?.dirty().is_empty();
     if args.keys.keys.is_empty() && is_dirty {
         return Err(

@@ -39,9 +39,9 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
     let roles = repository.find_roles(&args.roles).map_err(failure)?;
     if let Some(dir) = &args.key_dir {
-        args.keys.keys.extend(key_dir(dir, &repository, &[])?);
+        args.keys.keys.extend(key_dir(dir, &repository, &[], context)?);
     }
-    args.keys.add_policy_keys(&repository, &[])?;
+    args.keys.add_policy_keys(&repository, &[], context)?;
     show_trust(&repository, &roles, &args.keys, context);
     let loaded = args.keys.load(context)?;
     let keys: Vec<SigningKey<'_>> =

@@ -71,6 +71,7 @@ impl NewPassword {
     }
 
     fn read(&self, context: &Context) -> Result<Passwords, Failure> {
-        Ok(Passwords::read(&self.source(), context.interaction)?.from_flag("--new-password-file"))
+        let passwords = Passwords::read(&self.source(), context.interaction, context.secrets.clone())?;
+        Ok(passwords.from_flag("--new-password-file"))
     }
 }
