@@ -20,7 +20,7 @@ use chrono::Utc;
 use tuf::crypto::{KeyType, PrivateKey, Signer};
 use tuf::metadata::{
     Algorithm, Extra, Hasher, MetaFile, MetaMap, Metadata, RoleKeys, Root, Signature, Signed, Snapshot,
-    TargetFile, TargetMap, TargetPath, Targets, Timestamp,
+    TargetFile, TargetMap, TargetPath, Targets, Threshold, Timestamp,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -235,7 +235,7 @@ fn publish(dir: &Path, targets: BTreeMap<String, TargetFile>) -> Result<(), Fail
     let mut root = Root::new(true, expires);
     root.keys.insert(id.clone(), key.public_key().clone());
     for role in ["root", "timestamp", "snapshot", "targets"] {
-        let keys = RoleKeys { keyids: vec![id.clone()], threshold: 1, extra: Extra::new() };
+        let keys = RoleKeys { keyids: vec![id.clone()], threshold: Threshold::ONE, extra: Extra::new() };
         root.roles.insert(role.to_owned(), keys);
     }
     fs::create_dir_all(dir.join("metadata"))?;

@@ -451,7 +451,7 @@ fn drops_a_key(old: &Root, new: &Root, role: &RoleName) -> bool {
         let authority = root.authority(role);
         authority
             .iter()
-            .flat_map(|authority| &authority.keys)
+            .flat_map(|authority| authority.keys())
             .map(|(_, key)| key.and_then(fingerprint))
             .collect()
     };

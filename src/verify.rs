@@ -7,24 +7,63 @@ use rayon::prelude::*;
 use crate::crypto::{Fingerprint, fingerprint, verify_made, verify_signature};
 use crate::metadata::{
     Covered, Delegations, Key, KeyId, Metadata, RoleKeys, RoleName, Root, Signature, Signed, Targets,
+    Threshold,
 };
 
 /// The keys that a delegator trusts for a role, and how many of them must sign.
+///
+/// Without a signature nothing is verified, since no [`Threshold`] is zero:
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use tuf::metadata::{Metadata, RoleName, Root, Threshold};
+/// use tuf::verify::Authority;
+/// let keys = BTreeMap::new();
+/// let nobody = Authority::new(RoleName::root(), Threshold::ONE, &[], &keys);
+/// let root = Metadata::unsigned(Root::new(true, chrono::DateTime::UNIX_EPOCH))?;
+/// assert!(!nobody.check(root.covered()).is_verified());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Authority<'a> {
-    /// The role that is trusted.
-    pub role: RoleName,
-    /// How many distinct keys must sign.
-    pub threshold: u64,
-    /// The keys by id, in the delegator's order. An id without a key is listed with `None`.
-    pub keys: Vec<(&'a KeyId, Option<&'a Key>)>,
+    role: RoleName,
+    threshold: Threshold,
+    /// In the delegator's order, each id once.
+    keys: Vec<(&'a KeyId, Option<&'a Key>)>,
 }
 
 impl<'a> Authority<'a> {
-    fn new(role: RoleName, threshold: u64, keyids: &'a [KeyId], keys: &'a BTreeMap<KeyId, Key>) -> Self {
+    /// Makes the authority of the keys with these ids; an id that is listed twice counts once.
+    pub fn new(
+        role: RoleName,
+        threshold: Threshold,
+        keyids: &'a [KeyId],
+        keys: &'a BTreeMap<KeyId, Key>,
+    ) -> Self {
         let mut seen = BTreeSet::new();
         let keys = keyids.iter().filter(|id| seen.insert(*id)).map(|id| (id, keys.get(id))).collect();
         Self { role, threshold, keys }
+    }
+
+    /// Leaves out the keys that are not wanted. As many must sign as before.
+    pub fn with_only(mut self, wanted: impl Fn(&KeyId, &Key) -> bool) -> Self {
+        self.keys.retain(|(id, key)| key.is_some_and(|key| wanted(id, key)));
+        self
+    }
+
+    /// Returns the role that is trusted.
+    pub fn role(&self) -> &RoleName {
+        &self.role
+    }
+
+    /// Returns how many distinct keys must sign.
+    pub fn threshold(&self) -> Threshold {
+        self.threshold
+    }
+
+    /// Returns the keys by id, in the delegator's order. An id without a key is listed with `None`.
+    pub fn keys(&self) -> &[(&'a KeyId, Option<&'a Key>)] {
+        &self.keys
     }
 
     /// Finds the key of an id.
@@ -134,12 +173,9 @@ fn holds(covered: Covered<'_>, key: &Key, signature: &Signature) -> Option<Finge
 /// What a check of signatures found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerificationResult {
-    /// How many distinct keys must sign.
-    pub threshold: u64,
-    /// The ids of the distinct keys that did; one public key under two ids counts once.
-    pub signed: Vec<KeyId>,
-    /// The ids of the keys that may sign and did not, or not validly.
-    pub missing: Vec<KeyId>,
+    threshold: Threshold,
+    signed: Vec<KeyId>,
+    missing: Vec<KeyId>,
 }
 
 impl VerificationResult {
@@ -150,7 +186,22 @@ impl VerificationResult {
 
     /// Tells how many more signatures are needed.
     pub fn lacking(&self) -> u64 {
-        self.threshold.saturating_sub(self.signed.len() as u64)
+        self.threshold.lacking(self.signed.len())
+    }
+
+    /// Returns how many distinct keys must sign.
+    pub fn threshold(&self) -> Threshold {
+        self.threshold
+    }
+
+    /// Returns the ids of the distinct keys that did; one public key under two ids counts once.
+    pub fn signed(&self) -> &[KeyId] {
+        &self.signed
+    }
+
+    /// Returns the ids of the keys that may sign and did not, or not validly.
+    pub fn missing(&self) -> &[KeyId] {
+        &self.missing
     }
 }
 
@@ -256,13 +307,10 @@ pub fn verify_successor(trusted: &Root, root: Metadata<Root>) -> Result<Verified
     verify_self_signed(root)
 }
 
-/// Returns a root's own keys; a root without them trusts nobody.
+/// Returns a root's own keys; a root without them trusts nobody, and nobody meets a threshold without keys.
 fn own_authority(root: &Root) -> Authority<'_> {
-    root.authority(&RoleName::root()).unwrap_or(Authority {
-        role: RoleName::root(),
-        threshold: u64::MAX,
-        keys: Vec::new(),
-    })
+    let nobody = Authority { role: RoleName::root(), threshold: Threshold::ONE, keys: Vec::new() };
+    root.authority(&RoleName::root()).unwrap_or(nobody)
 }
 
 #[cfg(test)]
@@ -286,6 +334,7 @@ pub(crate) mod tests {
             root.keys.insert(key.public_key().id(), key.public_key().clone());
         }
         let keyids = keys.iter().map(|key| key.public_key().id()).collect();
+        let threshold = Threshold::new(threshold).unwrap();
         root.roles.insert(role.to_owned(), RoleKeys { keyids, threshold, extra: Extra::new() });
     }
 
@@ -394,7 +443,7 @@ pub(crate) mod tests {
         assert_eq!(noted(&wrong), 0);
         let id = one.public_key().id();
         let keys = vec![(&id, Some(one.public_key()))];
-        let authority = Authority { role: RoleName::root(), threshold: 1, keys };
+        let authority = Authority { role: RoleName::root(), threshold: Threshold::ONE, keys };
         assert!(!authority.check(wrong[3].covered()).is_verified());
         assert!(authority.check(wrong[4].covered()).is_verified());
         note_made(made(&all, one.public_key()));

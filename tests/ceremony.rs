@@ -161,6 +161,16 @@ fn an_altered_bundle_is_refused() {
         2,
         "its payload says 2",
     );
+    // a bundle that says that nobody need sign it would be complete without a signature
+    bundle["version"] = Value::from(2);
+    bundle["thresholds"][0]["threshold"] = Value::from(0);
+    folder.write("open.json", &bundle.to_string());
+    for args in [
+        &["sign", "--bundle", "open.json", "--key", "keys/a"][..],
+        &["-r", "repo", "sign", "--import", "open.json"],
+    ] {
+        refused_without_a_trace(&folder, args, 2, "0 where an integer from 1 to");
+    }
     folder.write("noise.json", "{}");
     refused_without_a_trace(
         &folder,

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{FetchCause, FetchError, MirrorFailure, shown};
-use crate::metadata::{Mismatch, RoleName, TargetPathError};
+use crate::metadata::{Mismatch, RoleName, TargetPathError, Threshold};
 use crate::trusted_set::TrustError;
 
 /// The name of a kind of failure, fixed for scripts.
@@ -135,7 +135,7 @@ pub enum ClientError {
         /// How many of the pinned keys signed it.
         found: usize,
         /// How many have to.
-        threshold: u64,
+        threshold: Threshold,
     },
     /// There is no trusted root to start from.
     #[error("there is no trusted root in {}", .path.display())]

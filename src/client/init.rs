@@ -80,15 +80,15 @@ fn check_pins(bytes: &[u8], pins: &[KeyId]) -> Result<(), ClientError> {
     let role = RoleName::root();
     let invalid = |reason| TrustError::Invalid { role: role.clone(), reason };
     let root: Metadata<Root> = Metadata::from_bytes(bytes).map_err(invalid)?;
-    let mut authority = root
+    let authority = root
         .signed()
         .authority(&role)
         .ok_or(TrustError::NotDelegated { role: role.clone(), delegator: role.clone() })?;
-    authority.keys.retain(|(id, key)| key.is_some_and(|key| pins.contains(id) && key.id() == **id));
-    let result = authority.check(root.covered());
+    let pinned = authority.with_only(|id, key| pins.contains(id) && key.id() == *id);
+    let result = pinned.check(root.covered());
     if result.is_verified() {
         return Ok(());
     }
-    let (version, found) = (root.signed().version, result.signed.len());
-    Err(ClientError::NotPinned { version, found, threshold: result.threshold })
+    let (version, found) = (root.signed().version, result.signed().len());
+    Err(ClientError::NotPinned { version, found, threshold: result.threshold() })
 }

@@ -12,6 +12,7 @@ mod target_map;
 mod target_path;
 mod targets;
 mod text_map;
+mod threshold;
 pub mod time;
 
 use serde::{Deserialize, Deserializer};
@@ -28,6 +29,7 @@ pub use target_path::{TargetPath, TargetPathError, path_hash, pattern_matches};
 pub use targets::{DelegatedRole, Delegations, SuccinctRoles, TargetFile, Targets};
 pub(crate) use text_map::Incoming;
 pub use text_map::{Listed, TextMap};
+pub use threshold::Threshold;
 
 /// The version of the specification that new metadata states.
 pub const SPEC_VERSION: &str = "1.0.34";

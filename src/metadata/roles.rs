@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{Extra, Key, KeyId, MetaFile, MetaMap, Positive, RoleName, SPEC_VERSION, TOP_LEVEL, Text};
+use super::{
+    Extra, Key, KeyId, MetaFile, MetaMap, Positive, RoleName, SPEC_VERSION, TOP_LEVEL, Text, Threshold,
+};
 use crate::canonical::{self, CanonicalError};
 
 /// Within how many objects the signed part of a file stands.
@@ -135,9 +137,8 @@ pub(super) enum SnapshotType {
 pub struct RoleKeys {
     /// The ids of the keys.
     pub keyids: Vec<KeyId>,
-    /// How many distinct keys must sign, at least 1.
-    #[serde(deserialize_with = "super::positive")]
-    pub threshold: u64,
+    /// How many distinct keys must sign.
+    pub threshold: Threshold,
     /// Members this crate does not know.
     #[serde(flatten)]
     pub extra: Extra,
@@ -146,7 +147,7 @@ pub struct RoleKeys {
 impl RoleKeys {
     /// No keys yet, threshold 1.
     pub fn none() -> Self {
-        Self { keyids: Vec::new(), threshold: 1, extra: Extra::new() }
+        Self { keyids: Vec::new(), threshold: Threshold::ONE, extra: Extra::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::roles::{SIGNED_DEPTH, Signed, signed};
 use super::target_path::{path_hash, pattern_matches};
-use super::{Extra, Hashes, Key, KeyId, RoleName, SPEC_VERSION, TargetMap, Text};
+use super::{Extra, Hashes, Key, KeyId, RoleName, SPEC_VERSION, TargetMap, Text, Threshold};
 use crate::canonical::{self, CanonicalError};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,9 +184,8 @@ pub struct DelegatedRole {
     pub name: RoleName,
     /// The ids of its keys.
     pub keyids: Vec<KeyId>,
-    /// How many distinct keys must sign, at least 1.
-    #[serde(deserialize_with = "super::positive")]
-    pub threshold: u64,
+    /// How many distinct keys must sign.
+    pub threshold: Threshold,
     /// Whether the search for a target that matches ends here.
     #[serde(default)]
     pub terminating: bool,
@@ -218,9 +217,8 @@ impl DelegatedRole {
 pub struct SuccinctRoles {
     /// The ids of the keys of every bin.
     pub keyids: Vec<KeyId>,
-    /// How many distinct keys must sign, at least 1.
-    #[serde(deserialize_with = "super::positive")]
-    pub threshold: u64,
+    /// How many distinct keys must sign.
+    pub threshold: Threshold,
     /// How many leading bits of a path's SHA-256 choose the bin, 1 to 32.
     #[serde(deserialize_with = "bit_length")]
     pub bit_length: u32,
@@ -361,7 +359,7 @@ mod tests {
     fn names_bins_as_python_tuf_does() {
         let bins = |bit_length| SuccinctRoles {
             keyids: vec![],
-            threshold: 1,
+            threshold: Threshold::ONE,
             bit_length,
             name_prefix: "bin".into(),
             extra: Extra::new(),

@@ -159,13 +159,13 @@ pub fn delegatees(delegations: &Delegations) -> Vec<Delegatee> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::{Extra, SuccinctRoles, path_hash};
+    use crate::metadata::{Extra, SuccinctRoles, Threshold, path_hash};
 
     fn classic(bins: &BinSet) -> Vec<DelegatedRole> {
         let role = |index: u64| DelegatedRole {
             name: bins.bin(index).unwrap(),
             keyids: Vec::new(),
-            threshold: 1,
+            threshold: Threshold::ONE,
             terminating: true,
             paths: None,
             path_hash_prefixes: Some(bins.path_hash_prefixes(index)),
@@ -180,7 +180,7 @@ mod tests {
             let bins = BinSet::new("bin", number).unwrap();
             let succinct = SuccinctRoles {
                 keyids: Vec::new(),
-                threshold: 1,
+                threshold: Threshold::ONE,
                 bit_length: bins.bits(),
                 name_prefix: "bin".into(),
                 extra: Extra::new(),
@@ -209,7 +209,7 @@ mod tests {
         roles.extend(classic(&bins));
         let first = Delegatee::Role(RoleName::new("x-0").unwrap());
         assert_eq!(delegatees(&delegations), [first, Delegatee::Bins(bins)]);
-        delegations.roles.as_mut().unwrap()[7].threshold = 2;
+        delegations.roles.as_mut().unwrap()[7].threshold = Threshold::new(2).unwrap();
         assert_eq!(delegatees(&delegations).len(), 33);
     }
 

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::testing::{keys, open, repository, scratch, start, write};
 use super::*;
 use crate::crypto::{PrivateKey, Signer};
-use crate::metadata::RoleName;
+use crate::metadata::{RoleName, Threshold};
 use crate::storage::Storage;
 use crate::storage::testing::{Breakdown, Memory};
 
@@ -94,7 +94,7 @@ fn workshop(layout: Layout) -> (TempDir, [PrivateKey; 4]) {
             name: role(name),
             from: RoleName::targets(),
             keys: vec![keys[1].public_key().clone()],
-            threshold: 1,
+            threshold: Threshold::ONE,
             trust: Trust::Paths(vec![format!("{name}/*")]),
             terminating: false,
             before: None,

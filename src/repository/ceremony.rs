@@ -16,7 +16,8 @@ use super::staged::{AnyRole, DraftPlan, Pins};
 use crate::canonical;
 use crate::crypto::{fingerprint, verify_signature};
 use crate::metadata::{
-    Key, KeyId, Metadata, ParseError, RoleName, Root, Signature, Signed, Snapshot, Targets, Timestamp, time,
+    Key, KeyId, Metadata, ParseError, RoleName, Root, Signature, Signed, Snapshot, Targets, Threshold,
+    Timestamp, time,
 };
 use crate::verify::Delegator;
 
@@ -52,7 +53,7 @@ pub struct BundleThreshold {
     /// Whose keys: `root v6`, `targets`.
     pub by: String,
     /// How many of them must sign.
-    pub threshold: u64,
+    pub threshold: Threshold,
     /// Their ids.
     pub keyids: Vec<KeyId>,
 }
@@ -296,7 +297,7 @@ impl Repository {
         let mut keys: Vec<BundleKey> = Vec::new();
         let mut thresholds = Vec::new();
         for (authority, old_root) in view.authorities(role, &graph) {
-            for (keyid, key) in &authority.keys {
+            for (keyid, key) in authority.keys() {
                 if let Some(key) = key.filter(|_| !keys.iter().any(|known| known.keyid == **keyid)) {
                     let name = names.of(key);
                     keys.push(BundleKey { keyid: (*keyid).clone(), key: key.clone(), name });
@@ -307,8 +308,8 @@ impl Repository {
                 ("root", None) => format!("root v{version}"),
                 _ => role.to_string(),
             };
-            let keyids = authority.keys.iter().map(|(id, _)| (*id).clone()).collect();
-            thresholds.push(BundleThreshold { by, threshold: authority.threshold, keyids });
+            let keyids = authority.keys().iter().map(|(id, _)| (*id).clone()).collect();
+            thresholds.push(BundleThreshold { by, threshold: authority.threshold(), keyids });
         }
         let refused = |error: ParseError| InputError::Bundle { reason: error.to_string() };
         let bundle = Bundle {
@@ -456,8 +457,8 @@ impl Repository {
             if !result.is_verified() {
                 let words = format!(
                     "has {} of {} signatures that '{delegator}' demands",
-                    result.signed.len(),
-                    result.threshold
+                    result.signed().len(),
+                    result.threshold()
                 );
                 return Err(refused(Refusal::Finding(words)));
             }

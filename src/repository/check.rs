@@ -549,10 +549,10 @@ impl Checker<'_> {
 /// Says that no keys could ever sign for a role as often as a root demands.
 fn out_of_reach(root: &Root, role: &str) -> Option<String> {
     let authority = root.authority(&RoleName::new(role).ok()?)?;
-    let keys = authority.distinct_keys() as u64;
+    let (keys, threshold) = (authority.distinct_keys(), authority.threshold());
     let never = if role == "root" { "can never be replaced: " } else { "" };
-    (keys < authority.threshold)
-        .then(|| format!("{never}'{role}' has {keys} keys for a threshold of {}", authority.threshold))
+    (threshold.lacking(keys) > 0)
+        .then(|| format!("{never}'{role}' has {keys} keys for a threshold of {threshold}"))
 }
 
 /// Says that a root that is not signed enough never can be, nor what would replace it.

@@ -5,7 +5,7 @@ use super::bins::{BinSet, MOST_BINS};
 use super::error::{InputError, RepositoryError};
 use super::keys::{id_for, prune};
 use super::view::DelegatedBins;
-use crate::metadata::{DelegatedRole, Delegations, Extra, Key, RoleName, SuccinctRoles, Targets};
+use crate::metadata::{DelegatedRole, Delegations, Extra, Key, RoleName, SuccinctRoles, Targets, Threshold};
 
 /// What a delegated role is trusted for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Delegation {
     /// Its keys.
     pub keys: Vec<Key>,
     /// How many of them must sign.
-    pub threshold: u64,
+    pub threshold: Threshold,
     /// What it is trusted for.
     pub trust: Trust,
     /// Whether the search for a target that matches ends with it.
@@ -68,9 +68,6 @@ impl Repository {
             _ => None,
         };
         check_trust(&trust)?;
-        if threshold == 0 {
-            return Err(InputError::ZeroThreshold(name).into());
-        }
         let (expires, child_expires) = (self.expiry(&from)?, self.expiry(&name)?);
         self.refuse_cycle(&name, &from)?;
         let unknown = || InputError::UnknownRole(from.to_string());

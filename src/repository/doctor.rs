@@ -50,7 +50,7 @@ impl<'a> Doctor<'a> {
             let current =
                 self.view.authorities(&role, &graph).into_iter().filter(|(_, old_root)| old_root.is_none());
             for (authority, _) in current {
-                for (id, key) in &authority.keys {
+                for (id, key) in authority.keys() {
                     if let Some(identity) = key.and_then(fingerprint) {
                         holders.entry(identity).or_default().insert(role.clone());
                         names.entry(identity).or_insert_with(|| (*id).clone());
@@ -73,8 +73,8 @@ impl<'a> Doctor<'a> {
     }
 
     fn threshold(&mut self, role: &RoleName, authority: &Authority<'_>) {
-        let keys = authority.distinct_keys() as u64;
-        if role.as_str() == "root" && keys == authority.threshold {
+        let keys = authority.distinct_keys();
+        if role.as_str() == "root" && keys as u64 == authority.threshold().get() {
             let message = format!(
                 "all of its {keys} keys must sign: the loss of one ends the repository. Add a spare key"
             );
@@ -83,7 +83,7 @@ impl<'a> Doctor<'a> {
     }
 
     fn weak_keys(&mut self, role: &RoleName, authority: &Authority<'_>) {
-        for (id, key) in &authority.keys {
+        for (id, key) in authority.keys() {
             if let Some(bits) = key.and_then(rsa_bits).filter(|bits| *bits < ADVISED_RSA_BITS) {
                 let message =
                     format!("RSA key {} has {bits} bits, fewer than {ADVISED_RSA_BITS}", id.short());
@@ -218,6 +218,7 @@ mod tests {
     use super::super::{Delegation, Trust};
     use super::*;
     use crate::crypto::Signer;
+    use crate::metadata::Threshold;
 
     fn messages(repository: &Repository) -> Vec<String> {
         let named =
@@ -247,7 +248,7 @@ mod tests {
             name: RoleName::parse("empty").unwrap(),
             from: RoleName::targets(),
             keys: vec![keys[2].public_key().clone()],
-            threshold: 1,
+            threshold: Threshold::ONE,
             trust,
             terminating: false,
             before: None,

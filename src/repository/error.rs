@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::canonical::CanonicalError;
 use crate::crypto::SignError;
-use crate::metadata::{KeyId, ParseError, RoleName, RoleNameError, TargetPathError};
+use crate::metadata::{KeyId, MAX_NUMBER, ParseError, RoleName, RoleNameError, TargetPathError, Threshold};
 use crate::storage::Holder;
 use crate::trusted_set::TrustError;
 
@@ -90,7 +90,7 @@ pub struct Lacking {
     /// How many signatures there are.
     pub signed: u64,
     /// How many there must be.
-    pub threshold: u64,
+    pub threshold: Threshold,
     /// How many keys the role has.
     pub keys: usize,
     /// The keys that could still sign.
@@ -127,10 +127,15 @@ const FEW_ALIKE: usize = 8;
 /// How many roles a sentence names.
 const MOST_NAMED: usize = 20;
 
+/// Says which end of the range of thresholds a number is beyond.
+fn threshold_bound(number: u64) -> String {
+    if number == 0 { "at least 1".to_owned() } else { format!("at most {MAX_NUMBER}") }
+}
+
 fn lacking_words(roles: &[Lacking]) -> String {
     let words = |lacking: &Lacking| {
         let Lacking { role, version, signed, threshold, keys, .. } = lacking;
-        if (*keys as u64) < *threshold {
+        if threshold.lacking(*keys) > 0 {
             return format!("'{role}' role contains {keys} / {threshold} public keys");
         }
         let whose = lacking.old_root.map(|old| format!(" of root v{old}'s keys")).unwrap_or_default();
@@ -247,18 +252,23 @@ pub enum InputError {
         /// What was asked for.
         key: String,
     },
-    /// A threshold of zero.
-    #[error("the threshold of '{0}' must be at least 1")]
-    ZeroThreshold(RoleName),
+    /// A number that is no threshold.
+    #[error("the threshold of '{role}' must be {}", threshold_bound(*.number))]
+    Threshold {
+        /// The role.
+        role: RoleName,
+        /// What was asked for.
+        number: u64,
+    },
     /// More keys would have to sign than there are.
     #[error("'{role}' would have {keys} keys for a threshold of {threshold}: nobody could sign for it")]
     DeadEnd {
         /// The role.
         role: RoleName,
         /// How many keys it would have.
-        keys: u64,
+        keys: usize,
         /// How many of them would have to sign.
-        threshold: u64,
+        threshold: Threshold,
     },
     /// An expiry that has passed.
     #[error("'{role}' would expire on {expires}, which has passed")]
@@ -466,7 +476,7 @@ mod tests {
             role: RoleName::new(role).unwrap(),
             version: 1,
             signed: 0,
-            threshold: 1,
+            threshold: Threshold::ONE,
             keys: 1,
             missing: vec![KeyId::new(key)],
             names: BTreeMap::new(),

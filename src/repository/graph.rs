@@ -44,10 +44,10 @@ impl Repository {
                 view.authorities(&role, &graph).into_iter().filter(|(_, old_root)| old_root.is_none());
             let (mut threshold, mut keys) = (0, Vec::new());
             for (authority, _) in current {
-                threshold = threshold.max(authority.threshold);
+                threshold = threshold.max(authority.threshold().get());
                 keys.extend(
                     authority
-                        .keys
+                        .keys()
                         .iter()
                         .map(|(id, _)| (*id).clone())
                         .filter(|id| !keys.contains(id))
@@ -244,6 +244,7 @@ mod tests {
     use super::super::{Delegation, Trust};
     use super::*;
     use crate::crypto::Signer;
+    use crate::metadata::Threshold;
 
     #[test]
     fn draws_who_trusts_whom_in_three_languages() {
@@ -255,7 +256,7 @@ mod tests {
             name: RoleName::parse("a<b> \"c\"").unwrap(),
             from: RoleName::targets(),
             keys: vec![keys[1].public_key().clone()],
-            threshold: 1,
+            threshold: Threshold::ONE,
             trust: Trust::Paths(vec!["a/*".into(), "b/*".into(), "c/*".into(), "d/*".into()]),
             terminating: true,
             before: None,

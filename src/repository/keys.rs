@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Repository;
 use super::error::{InputError, RepositoryError};
 use crate::crypto::fingerprint;
-use crate::metadata::{DelegatedRole, Delegations, Key, KeyId, RoleKeys, RoleName, Root, Targets};
+use crate::metadata::{DelegatedRole, Delegations, Key, KeyId, RoleKeys, RoleName, Root, Targets, Threshold};
 
 /// What a key argument for removal is: a key, or the start of an id.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,17 +102,14 @@ impl Repository {
     /// Sets how many distinct keys of a role must sign. Tells whether anything changed.
     ///
     /// # Errors
-    /// [`InputError::ZeroThreshold`], [`InputError::DeadEnd`], and as [`Repository::add_key`].
+    /// [`InputError::DeadEnd`], and as [`Repository::add_key`].
     pub fn set_threshold(
         &mut self,
         role: &RoleName,
-        threshold: u64,
+        threshold: Threshold,
         delegator: Option<&RoleName>,
         dead_end: DeadEnd,
     ) -> Result<bool, RepositoryError> {
-        if threshold == 0 {
-            return Err(InputError::ZeroThreshold(role.clone()).into());
-        }
         let changed = self.edit_keys(role, delegator, dead_end, |_, role_keys| {
             *role_keys.threshold_mut() = threshold;
             Ok(())
@@ -222,7 +219,7 @@ impl Repository {
 trait EditKeys {
     fn keyids(&self) -> &[KeyId];
     fn keyids_mut(&mut self) -> &mut Vec<KeyId>;
-    fn threshold_mut(&mut self) -> &mut u64;
+    fn threshold_mut(&mut self) -> &mut Threshold;
 }
 
 macro_rules! edit_keys {
@@ -236,7 +233,7 @@ macro_rules! edit_keys {
                 &mut self.keyids
             }
 
-            fn threshold_mut(&mut self) -> &mut u64 {
+            fn threshold_mut(&mut self) -> &mut Threshold {
                 &mut self.threshold
             }
         }
@@ -251,15 +248,15 @@ fn unless_dead_end<R>(
     role_keys: &mut dyn EditKeys,
     edit: impl FnOnce(&mut BTreeMap<KeyId, Key>, &mut dyn EditKeys) -> Result<R, InputError>,
 ) -> Result<R, InputError> {
-    let count = |keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]| -> u64 {
+    let count = |keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]| -> usize {
         let identities = keyids.iter().filter_map(|id| keys.get(id).and_then(fingerprint));
-        identities.collect::<BTreeSet<_>>().len() as u64
+        identities.collect::<BTreeSet<_>>().len()
     };
     let before = (keys.clone(), role_keys.keyids().to_vec(), *role_keys.threshold_mut());
-    let lacked = before.2.saturating_sub(count(keys, role_keys.keyids()));
+    let lacked = before.2.lacking(count(keys, role_keys.keyids()));
     let result = edit(keys, role_keys)?;
     let (number, threshold) = (count(keys, role_keys.keyids()), *role_keys.threshold_mut());
-    if threshold.saturating_sub(number) <= lacked {
+    if threshold.lacking(number) <= lacked {
         return Ok(result);
     }
     (*keys, *role_keys.keyids_mut(), *role_keys.threshold_mut()) = before;

@@ -130,13 +130,15 @@ impl<'a> Planner<'a> {
         let order = signing_order_of(self.graph.representatives());
         for role in order.clone() {
             used.extend(
-                self.authorities(&role).flat_map(|authority| authority.keys).filter_map(|(_, key)| key),
+                self.authorities(&role)
+                    .flat_map(|authority| authority.keys().to_vec())
+                    .filter_map(|(_, key)| key),
             );
         }
         for role in order {
             let delegators = self.graph.delegators(&role);
             for (at, authority) in self.authorities(&role).enumerate() {
-                let lacking = authority.threshold.saturating_sub(authority.distinct_keys() as u64);
+                let lacking = authority.threshold().lacking(authority.distinct_keys());
                 let delegator = delegators.get(at).filter(|_| delegators.len() > 1).cloned();
                 let add =
                     |key: PathBuf| Step::AddKey { role: role.clone(), key, delegator: delegator.clone() };
@@ -234,7 +236,7 @@ impl<'a> Planner<'a> {
                 if lacking > 0 {
                     sets.extend(set);
                 }
-                let missing: Vec<&Key> = result.missing.iter().filter_map(|id| authority.key(id)).collect();
+                let missing: Vec<&Key> = result.missing().iter().filter_map(|id| authority.key(id)).collect();
                 let identities: BTreeSet<Fingerprint> =
                     missing.iter().filter_map(|key| fingerprint(key)).collect();
                 let has =

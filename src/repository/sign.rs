@@ -114,13 +114,13 @@ impl Repository {
         let authorities = view.authorities(role, &view.graph());
         authorities.iter().all(|(authority, _)| {
             let identities: BTreeSet<_> =
-                authority.keys.iter().filter_map(|(_, key)| key.and_then(fingerprint)).collect();
+                authority.keys().iter().filter_map(|(_, key)| key.and_then(fingerprint)).collect();
             let at_hand: BTreeSet<_> = keys
                 .iter()
                 .filter_map(|key| fingerprint(key.signer.public_key()))
                 .filter(|id| identities.contains(id))
                 .collect();
-            at_hand.len() as u64 >= authority.threshold
+            authority.threshold().lacking(at_hand.len()) == 0
         })
     }
 
@@ -143,7 +143,7 @@ impl Repository {
                 let authorities = view.authorities(role, &graph);
                 let may = authorities
                     .iter()
-                    .flat_map(|(authority, _)| authority.keys.iter().map(|(id, _)| (*id).clone()));
+                    .flat_map(|(authority, _)| authority.keys().iter().map(|(id, _)| (*id).clone()));
                 return refused(Some(role), may.collect());
             }
             let mut all = signing_order_of(graph.representatives()).into_iter();
@@ -271,7 +271,7 @@ fn ids_for<'a>(view: &View<'a>, graph: &Graph, role: &RoleName, key: &Key) -> Ve
     let Some(identity) = fingerprint(key) else { return Vec::new() };
     let mut ids: Vec<(KeyId, &'a Key)> = Vec::new();
     for (authority, _) in view.authorities(role, graph) {
-        for (id, listed) in authority.keys {
+        for &(id, listed) in authority.keys() {
             let Some(listed) = listed.filter(|listed| fingerprint(listed) == Some(identity)) else {
                 continue;
             };

@@ -305,15 +305,15 @@ fn role_status(
         missing = missing.max(result.lacking());
         thresholds.push(ThresholdStatus {
             old_root: *old_root,
-            threshold: result.threshold,
-            signed: result.signed.clone(),
-            missing: result.missing.clone(),
+            threshold: result.threshold().get(),
+            signed: result.signed().to_vec(),
+            missing: result.missing().to_vec(),
         });
         if old_root.is_none() {
-            threshold = threshold.max(authority.threshold);
+            threshold = threshold.max(authority.threshold().get());
         }
-        for (keyid, _) in &authority.keys {
-            let signed = result.signed.contains(keyid);
+        for (keyid, _) in authority.keys() {
+            let signed = result.signed().contains(keyid);
             match keys.iter_mut().find(|known| known.keyid == **keyid) {
                 Some(known) => known.signed |= signed,
                 None => keys.push(KeyStatus { keyid: (*keyid).clone(), name: None, signed }),

@@ -214,10 +214,10 @@ impl<'a> View<'a> {
             (!result.is_verified()).then(|| Lacking {
                 role: role.clone(),
                 version,
-                signed: result.signed.len() as u64,
-                threshold: result.threshold,
+                signed: result.signed().len() as u64,
+                threshold: result.threshold(),
                 keys,
-                missing: result.missing,
+                missing: result.missing().to_vec(),
                 names: BTreeMap::new(),
                 old_root,
             })

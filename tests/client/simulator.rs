@@ -16,7 +16,8 @@ use tuf::client::{
 use tuf::crypto::{KeyType, PrivateKey, Signer};
 use tuf::metadata::{
     Algorithm, DelegatedRole, Delegations, Extra, Hasher, KeyId, MetaFile, MetaMap, Metadata, RoleKeys,
-    RoleName, Root, Signature, Signed, Snapshot, SuccinctRoles, TargetFile, TargetPath, Targets, Timestamp,
+    RoleName, Root, Signature, Signed, Snapshot, SuccinctRoles, TargetFile, TargetPath, Targets, Threshold,
+    Timestamp,
 };
 use url::Url;
 
@@ -110,6 +111,7 @@ impl Simulator {
         for key in &keys {
             self.root.keys.insert(key.public_key().id(), key.public_key().clone());
         }
+        let threshold = Threshold::new(threshold).unwrap();
         self.root.roles.insert(name.to_owned(), RoleKeys { keyids, threshold, extra: Extra::new() });
         self.keys.insert(name.to_owned(), keys);
     }
@@ -224,7 +226,7 @@ impl Simulator {
         let mut delegated = DelegatedRole {
             name: role(name),
             keyids: keys.iter().map(|key| key.public_key().id()).collect(),
-            threshold: 1,
+            threshold: Threshold::ONE,
             terminating: false,
             paths: Some(vec!["*".to_owned()]),
             path_hash_prefixes: None,
@@ -244,7 +246,7 @@ impl Simulator {
         let key = key();
         let bins = SuccinctRoles {
             keyids: vec![key.public_key().id()],
-            threshold: 1,
+            threshold: Threshold::ONE,
             bit_length,
             name_prefix: prefix.to_owned(),
             extra: Extra::new(),

@@ -42,7 +42,9 @@ fn a_root_signed_by_too_few_pinned_keys_is_refused() {
     let (simulator, ids) = two_of_three();
     let error = pin(&simulator, &ids[..1]).unwrap_err();
     assert_eq!(error.code(), Code::BadSignature);
-    assert!(matches!(error, ClientError::NotPinned { version: 1, found: 1, threshold: 2 }));
+    assert!(
+        matches!(error, ClientError::NotPinned { version: 1, found: 1, threshold } if threshold.get() == 2)
+    );
     let stranger = key().public_key().id();
     let error = pin(&simulator, &[ids[0].clone(), stranger]).unwrap_err();
     assert!(matches!(error, ClientError::NotPinned { found: 1, .. }), "{error}");

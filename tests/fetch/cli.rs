@@ -172,6 +172,24 @@ fn metadata_that_has_expired_is_not_made_fresh_by_the_environment() {
     assert!(!scene.work().join("targets").exists());
 }
 
+/// Metadata that nobody need sign would be trusted without a signature.
+#[test]
+fn a_root_that_lets_nobody_sign_for_a_role_is_refused() {
+    let scene = Scene::new(&simulator());
+    let path = scene.repository().join("metadata/1.root.json");
+    let honest = read(&path);
+    for role in ["root", "timestamp", "snapshot", "targets"] {
+        for threshold in [serde_json::json!(0), serde_json::json!(-1), serde_json::json!(u64::MAX)] {
+            let mut forged: Value = serde_json::from_str(&honest).unwrap();
+            forged["signed"]["roles"][role]["threshold"] = threshold;
+            forged["signatures"] = serde_json::json!([]);
+            std::fs::write(&path, forged.to_string()).unwrap();
+            scene.init().fails(1, "root: InvalidMetadataError: ");
+        }
+    }
+    assert!(!scene.work().join("metadata/root.json").exists());
+}
+
 #[test]
 fn wrong_usage_is_exit_code_2() {
     let scene = Scene::started(&simulator());

@@ -8,7 +8,7 @@ use chrono::{DateTime, Duration, Utc};
 use tuf::crypto::{KeyType, PrivateKey, Signer};
 use tuf::metadata::{
     DelegatedRole, Delegations, Extra, MetaFile, MetaMap, Metadata, RoleKeys, RoleName, Root, Signature,
-    Signed, Snapshot, Targets, Timestamp,
+    Signed, Snapshot, Targets, Threshold, Timestamp,
 };
 use tuf::trusted_set::{Origin, TrustedMetadataSet};
 
@@ -54,7 +54,8 @@ impl Choices<'_> {
         let chosen = self.byte();
         let keyids =
             (0..KEYS).filter(|index| chosen >> index & 1 == 1).map(|index| keys()[index].public_key().id());
-        RoleKeys { keyids: keyids.collect(), threshold: u64::from(chosen >> 6) + 1, extra: Extra::new() }
+        let threshold = Threshold::new(u64::from(chosen >> 6) + 1).unwrap();
+        RoleKeys { keyids: keyids.collect(), threshold, extra: Extra::new() }
     }
 
     /// Signs with the keys that the input chooses, and spoils the file where it says so.
@@ -160,7 +161,7 @@ pub fn trusted_set(data: &[u8]) {
     let mut root = choices.root(1);
     for role in root.roles.values_mut() {
         role.keyids = keys()[..2].iter().map(|key| key.public_key().id()).collect();
-        role.threshold = role.threshold.min(2);
+        role.threshold = role.threshold.min(Threshold::new(2).unwrap());
     }
     let first = Choices(&[0x0f]).signed(root);
     let mut set = TrustedMetadataSet::new(&first, now()).unwrap();

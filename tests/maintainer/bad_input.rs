@@ -137,6 +137,11 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
             (&["remove-targets", "a.txt", "--role", "root"], "'root' does not list targets"),
             // keys and thresholds
             (&["threshold", "root", "0"], "'root'"),
+            // a draft with such a number could not be read again
+            (&["threshold", "root", "9223372036854775808", "--force"], "must be at most 9223372036854775807"),
+            (&["threshold", "targets", "18446744073709551615", "--force"], "must be at most"),
+            (&["threshold", "django", "0", "--force"], "'django' must be at least 1"),
+            (&["threshold", "root", "18446744073709551616", "--force"], "18446744073709551616"),
             (&["threshold", "root", "-1"], "-1"),
             (&["threshold", "root", "many"], "many"),
             (&["threshold", "shared", "1"], "'shared' is delegated by 'django' and 'targets'"),

@@ -13,7 +13,9 @@ use tuf::repository::{DeadEnd, KeyChoice, Layout, Replace};
 
 use crate::cli::NOW;
 use crate::support::{Ran, finish};
-use crate::world::{World, contents, copy_folder, delegation, difference, keys, public, role, temporary};
+use crate::world::{
+    World, contents, copy_folder, delegation, difference, keys, public, role, temporary, threshold,
+};
 
 /// A repository whose first state is live and whose second, which changes every role, is written and not yet published.
 ///
@@ -31,10 +33,12 @@ fn scene(layout: Layout) -> World {
         for (name, number) in [("root", 0), ("root", 6), ("targets", 1), ("snapshot", 2), ("timestamp", 3)] {
             world.edit(|repository| repository.add_key(&role(name), public(number), None)).unwrap();
         }
-        world.edit(|repository| repository.set_threshold(&role("root"), 2, None, DeadEnd::Allow)).unwrap();
+        world
+            .edit(|repository| repository.set_threshold(&role("root"), threshold(2), None, DeadEnd::Allow))
+            .unwrap();
         let mut django = delegation("targets", "django", 4, &["django/*"]);
         django.keys.push(public(5).clone());
-        django.threshold = 2;
+        django.threshold = threshold(2);
         world.edit(|repository| repository.delegate(django)).unwrap();
         world.put("a", b"first");
         world.put("django/b", b"second");

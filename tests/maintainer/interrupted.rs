@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use std::thread;
 
 use serde_json::Value;
+use tuf::metadata::Threshold;
 use tuf::repository::{BinKind, Delegation, Layout, Replace, Trust};
 
 use crate::cli::NOW;
@@ -172,7 +173,7 @@ fn with_bins() -> World {
         name: role("bin"),
         from: role("django"),
         keys: vec![public(4).clone()],
-        threshold: 1,
+        threshold: Threshold::ONE,
         trust: Trust::Bins { number: 256, kind: BinKind::Succinct },
         terminating: false,
         before: None,
@@ -213,7 +214,7 @@ fn with_new_bins() -> World {
         name: role("fresh"),
         from: role("targets"),
         keys: vec![public(4).clone()],
-        threshold: 1,
+        threshold: Threshold::ONE,
         trust: Trust::Bins { number: 512, kind: BinKind::Classic },
         terminating: false,
         before: None,

@@ -7,7 +7,7 @@ use std::fs;
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use tuf::metadata::RoleName;
+use tuf::metadata::{RoleName, Threshold};
 use tuf::repository::{
     BinKind, DRAFTS, DeadEnd, Delegation, Graph, KeyChoice, Layout, METADATA, Replace, Repository, STAGED,
     Selection, Side, TARGETS, Trust,
@@ -200,9 +200,8 @@ impl Model {
             }
             Step::Threshold { role, threshold, delegator } => world.edit(|repository| {
                 let delegator = by(&one(*role), *delegator);
-                repository
-                    .set_threshold(&one(*role), *threshold, delegator.as_ref(), DeadEnd::Allow)
-                    .map(drop)
+                let threshold = Threshold::new(*threshold).unwrap();
+                repository.set_threshold(&one(*role), threshold, delegator.as_ref(), DeadEnd::Allow).map(drop)
             }),
             Step::Expire { role, days } => {
                 let moment = world.now + TimeDelta::days(*days);
@@ -231,7 +230,7 @@ impl Model {
                     name: role(NAMES[*name]),
                     from,
                     keys: keys.iter().map(|key| public(*key).clone()).collect(),
-                    threshold: (*threshold).min(keys.len() as u64),
+                    threshold: Threshold::new((*threshold).min(keys.len() as u64)).unwrap(),
                     trust: Trust::Paths(PATHS[*paths].iter().map(|path| (*path).to_owned()).collect()),
                     terminating: flags.0,
                     before: before.filter(|_| flags.1),
@@ -249,7 +248,7 @@ impl Model {
                     // mostly the top-level role
                     from: if *from == 0 { role("targets") } else { one(*from) },
                     keys: keys.iter().map(|key| public(*key).clone()).collect(),
-                    threshold: (*threshold).min(keys.len() as u64),
+                    threshold: Threshold::new((*threshold).min(keys.len() as u64)).unwrap(),
                     trust: Trust::Bins { number: 1 << bits, kind },
                     terminating: true,
                     before: None,
@@ -484,7 +483,12 @@ impl Model {
                 for delegator in delegators {
                     if (found.distinct_keys as u64) < found.threshold {
                         let given = |repository: &mut Repository| {
-                            repository.set_threshold(name, 1, delegator.as_ref(), DeadEnd::Allow)?;
+                            repository.set_threshold(
+                                name,
+                                Threshold::ONE,
+                                delegator.as_ref(),
+                                DeadEnd::Allow,
+                            )?;
                             repository.add_key(name, public(7), delegator.as_ref())
                         };
                         self.world.edit(given).unwrap();

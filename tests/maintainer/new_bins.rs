@@ -4,14 +4,14 @@ use std::fs;
 
 use chrono::{TimeDelta, Utc};
 use tuf::crypto::Signer;
-use tuf::metadata::{Delegations, Extra, Metadata, RoleName, Signature, SuccinctRoles, Targets};
+use tuf::metadata::{Delegations, Extra, Metadata, RoleName, Signature, SuccinctRoles, Targets, Threshold};
 use tuf::repository::bins::BinSet;
 use tuf::repository::{
     BinKind, Delegation, Imported, Layout, Replace, Repository, RepositoryError, Side, Trust,
 };
 
 use crate::client::new_client;
-use crate::world::{World, delegation, keys, public, role, signing};
+use crate::world::{World, delegation, keys, public, role, signing, threshold};
 
 /// A repository with 16 new bins of key 4, which nobody has written yet.
 fn with_new_bins(layout: Layout) -> World {
@@ -197,7 +197,7 @@ fn bins_that_nobody_would_make_are_left_alone_in_metadata_from_elsewhere() {
         delegations.roles = None;
         delegations.succinct_roles = Some(SuccinctRoles {
             keyids: vec![id],
-            threshold: 1,
+            threshold: Threshold::ONE,
             bit_length: bits,
             name_prefix: prefix.to_owned(),
             extra: Extra::new(),
@@ -245,7 +245,7 @@ fn keys_that_are_added_to_new_bins_must_sign_them() {
     world
         .edit(|repository| {
             repository.add_key(&role("bin-0"), public(5), None)?;
-            repository.set_threshold(&role("bin-0"), 2, None, tuf::repository::DeadEnd::Refuse)
+            repository.set_threshold(&role("bin-0"), threshold(2), None, tuf::repository::DeadEnd::Refuse)
         })
         .unwrap();
     assert_eq!(drafts(&world), ["targets.json"]);

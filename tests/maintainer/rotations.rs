@@ -37,7 +37,7 @@ fn trust(repository: &mut Repository, name: &RoleName, keys: &[&PrivateKey], thr
     for id in listed.into_iter().filter(|id| !wanted.contains(id)) {
         repository.remove_key(name, &KeyChoice::Id(id.to_string()), None, DeadEnd::Allow).unwrap();
     }
-    repository.set_threshold(name, threshold, None, DeadEnd::Allow).unwrap();
+    repository.set_threshold(name, crate::world::threshold(threshold), None, DeadEnd::Allow).unwrap();
 }
 
 fn write(world: &World, pool: &[PrivateKey]) {

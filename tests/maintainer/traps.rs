@@ -11,7 +11,9 @@ use tuf::repository::{
 
 use crate::cli::Site;
 use crate::client::new_client;
-use crate::world::{World, contents, delegation, difference, public, role, start, temporary, tree};
+use crate::world::{
+    World, contents, delegation, difference, public, role, start, temporary, threshold, tree,
+};
 
 #[test]
 fn a_change_of_targets_makes_snapshot_and_timestamp_dirty_too() {
@@ -55,7 +57,9 @@ fn a_new_key_makes_root_dirty() {
 fn a_new_threshold_makes_root_dirty_and_what_is_signed_by_too_few() {
     let world = World::written(Layout::Consistent);
     world.edit(|repository| repository.add_key(&role("targets"), public(5), None)).unwrap();
-    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None, DeadEnd::Allow)).unwrap();
+    world
+        .edit(|repository| repository.set_threshold(&role("targets"), threshold(2), None, DeadEnd::Allow))
+        .unwrap();
     assert_eq!(world.dirty(), ["root", "targets", "snapshot", "timestamp"]);
 }
 
@@ -90,7 +94,9 @@ fn a_key_that_may_not_sign_is_refused_by_name_and_nothing_changes() {
 fn write_keeps_the_signatures_that_are_there_already() {
     let world = World::written(Layout::Consistent);
     world.edit(|repository| repository.add_key(&role("targets"), public(4), None)).unwrap();
-    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None, DeadEnd::Allow)).unwrap();
+    world
+        .edit(|repository| repository.set_threshold(&role("targets"), threshold(2), None, DeadEnd::Allow))
+        .unwrap();
     world.write(&[0, 1, 2, 3, 4]).unwrap();
     world.put("a", b"1");
     world.add("targets", &["a"], Replace::Refuse).unwrap();
@@ -183,7 +189,9 @@ fn a_draft_that_only_renews_signatures_goes_with_its_cause() {
     let world = World::written(Layout::Consistent);
     let before = contents(&world.dir());
     world.edit(|repository| repository.add_key(&role("targets"), public(4), None)).unwrap();
-    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None, DeadEnd::Allow)).unwrap();
+    world
+        .edit(|repository| repository.set_threshold(&role("targets"), threshold(2), None, DeadEnd::Allow))
+        .unwrap();
     world.sign(&[], &[1]).unwrap();
     assert_eq!(world.versions("targets"), (Some(1), Some(2)));
     world.edit(|repository| repository.discard(&[role("root")])).unwrap();
@@ -381,7 +389,9 @@ fn a_revoked_role_stays_in_the_snapshot_and_goes_on_from_its_version() {
 #[test]
 fn a_role_is_not_signed_anew_for_a_delegator_that_is_not_written_yet() {
     let world = World::written(Layout::Consistent);
-    world.edit(|repository| repository.set_threshold(&role("targets"), 2, None, DeadEnd::Allow)).unwrap();
+    world
+        .edit(|repository| repository.set_threshold(&role("targets"), threshold(2), None, DeadEnd::Allow))
+        .unwrap();
     let before = contents(&world.dir());
     for selection in [Selection::Whole(vec![role("targets")]), Selection::Complete(vec![role("targets")])] {
         let written = world.write_some(&selection, &[0, 1, 2, 3]).unwrap();
@@ -427,7 +437,7 @@ fn a_role_may_have_a_delegator_that_is_searched_after_it() {
         // and it must satisfy both of them
         world.edit(|repository| repository.add_key(&role("lower"), public(6), Some(&role("upper")))).unwrap();
         let two = |repository: &mut Repository| {
-            repository.set_threshold(&role("lower"), 2, Some(&role("upper")), DeadEnd::Allow)
+            repository.set_threshold(&role("lower"), threshold(2), Some(&role("upper")), DeadEnd::Allow)
         };
         world.edit(two).unwrap();
         assert_eq!(world.dirty(), ["lower", "upper", "snapshot", "timestamp"]);

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 use tuf::crypto::{PrivateKey, Signer};
-use tuf::metadata::{Key, RoleName};
+use tuf::metadata::{Key, RoleName, Threshold};
 use tuf::repository::{
     AddTargets, Delegation, Destination, Execution, Expiry, Layout, Paths, Replace, Repository,
     RepositoryError, Retention, Selection, SigningKey, Symlinks, TARGETS, TargetSource, Trust, Walk, Written,
@@ -309,13 +309,18 @@ impl World {
     }
 }
 
+/// So many keys must sign.
+pub fn threshold(number: u64) -> Threshold {
+    Threshold::new(number).unwrap()
+}
+
 /// A delegation of some paths with one key.
 pub fn delegation(from: &str, name: &str, number: usize, paths: &[&str]) -> Delegation {
     Delegation {
         name: role(name),
         from: role(from),
         keys: vec![public(number).clone()],
-        threshold: 1,
+        threshold: Threshold::ONE,
         trust: Trust::Paths(paths.iter().map(|path| (*path).to_owned()).collect()),
         terminating: false,
         before: None,

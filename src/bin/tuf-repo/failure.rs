@@ -46,7 +46,7 @@ fn hint(error: &RepositoryError) -> Option<String> {
 }
 
 fn incomplete_hint(roles: &[Lacking]) -> String {
-    match roles.iter().find(|lacking| (lacking.keys as u64) < lacking.threshold) {
+    match roles.iter().find(|lacking| lacking.threshold.lacking(lacking.keys) > 0) {
         Some(lacking) => format!("tuf-repo add-key {} KEY.pub", shell_word(lacking.role.as_str())),
         None => {
             let together = Lacking::together(roles);
@@ -108,7 +108,8 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::DraftInTheWay { role } => {
             return Some(format!("tuf-repo write, or tuf-repo discard {}", shell_word(role.as_str())));
         }
-        InputError::ZeroThreshold(_) => "a threshold of 1 is the least",
+        InputError::Threshold { number: 0, .. } => "a threshold of 1 is the least",
+        InputError::Threshold { .. } => "as many as there are keys, or fewer",
         InputError::PastExpiry { .. } => "a date to come, or a duration such as 90d",
         InputError::FarExpiry(_) => "a shorter duration in tuf-repo.toml",
         InputError::VersionNotHigher { role, written, .. } => {

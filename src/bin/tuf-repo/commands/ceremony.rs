@@ -84,7 +84,7 @@ pub fn sign_bundle(file: &Path, keys: &KeyArgs, dry_run: DryRun, context: &Conte
         .map(|threshold| {
             let signed = bundle.signed(threshold);
             let mut words = format!("{}: {signed} of {} signatures", threshold.by, threshold.threshold);
-            if (signed as u64) < threshold.threshold {
+            if threshold.threshold.lacking(signed) > 0 {
                 words.push_str(&format!(" (missing {})", bundle.missing(threshold).join(", ")));
             }
             words

@@ -11,11 +11,12 @@ use tuf::cli::password_source::PasswordSource;
 use tuf::cli::passwords::Passwords;
 use tuf::cli::progress::Progress;
 use tuf::cli::terminal::Interaction;
-use tuf::metadata::RoleName;
-use tuf::repository::{DeadEnd, KeyChoice, Repository};
+use tuf::metadata::{RoleName, Threshold};
+use tuf::repository::{DeadEnd, InputError, KeyChoice, Repository};
 
 use super::counted::counted;
 use crate::context::Context;
+use crate::failure::failure;
 
 /// The keys to sign with.
 #[derive(Debug, clap::Args)]
@@ -78,6 +79,12 @@ impl Force {
     pub fn dead_end(self) -> DeadEnd {
         if self.force { DeadEnd::Allow } else { DeadEnd::Refuse }
     }
+}
+
+/// Reads how many keys of a role must sign.
+pub fn threshold(role: &RoleName, number: u64) -> Result<Threshold, Failure> {
+    let refused = || failure(InputError::Threshold { role: role.clone(), number }.into());
+    Threshold::new(number).ok_or_else(refused)
 }
 
 /// Whether to change anything.

@@ -6,7 +6,7 @@ use tuf::cli::keys::{KeyArgument, load_all_public};
 use tuf::metadata::RoleName;
 use tuf::repository::{BinKind, Delegation, InputError, Trust};
 
-use super::common::{DryRun, PasswordArgs, Scheme, with_scheme};
+use super::common::{DryRun, PasswordArgs, Scheme, threshold, with_scheme};
 use super::edit::{finish, open_locked};
 use crate::context::Context;
 use crate::failure::failure;
@@ -78,6 +78,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         ))
         .with_hint("--key KEY.pub once more, or a smaller --threshold"));
     }
+    let threshold = threshold(&name, args.threshold)?;
     let mut repository = open_locked(context)?;
     let from = repository.find_role(&args.from).map_err(failure)?;
     let before =
@@ -98,15 +99,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         ("delegator".to_owned(), json!(from)),
         ("keyids".to_owned(), json!(keyids)),
     ]);
-    let delegation = Delegation {
-        name,
-        from,
-        keys,
-        threshold: args.threshold,
-        trust,
-        terminating: args.terminating,
-        before,
-    };
+    let delegation = Delegation { name, from, keys, threshold, trust, terminating: args.terminating, before };
     repository.delegate(delegation).map_err(failure)?;
     finish(context, repository, args.dry_run, &what, more)
 }

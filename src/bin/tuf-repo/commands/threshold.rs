@@ -3,7 +3,7 @@
 use serde_json::{Map, json};
 use tuf::cli::failure::Outcome;
 
-use super::common::{DryRun, Force};
+use super::common::{DryRun, Force, threshold};
 use super::edit::{finish, open_locked};
 use crate::context::Context;
 use crate::failure::failure;
@@ -35,7 +35,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let delegator =
         args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
     repository
-        .set_threshold(&role, args.threshold, delegator.as_ref(), args.force.dead_end())
+        .set_threshold(&role, threshold(&role, args.threshold)?, delegator.as_ref(), args.force.dead_end())
         .map_err(failure)?;
     let what = format!("the threshold of '{role}' is {}", args.threshold);
     let more =
