@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::add_targets::same_file;
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
+use super::history::{Entry, HISTORY, first_history};
 use super::init::{Execution, UNBORN, refuse_existing};
 use super::layout::{Layout, METADATA, POLICY, STAGED, TARGETS};
 use super::lock;
@@ -272,7 +273,21 @@ impl Taken {
         let both = [STAGED, METADATA].into_iter();
         let metadata =
             both.flat_map(|folder| self.files.iter().map(move |(name, _)| format!("{folder}/{name}")));
-        metadata.chain([POLICY.to_owned()]).collect()
+        metadata.chain([HISTORY, POLICY].map(str::to_owned)).collect()
+    }
+
+    /// Returns the history of the files that were verified, as text.
+    fn history(&self) -> String {
+        let layout = Layout::of(self.set.root().consistent_snapshot);
+        let version = |role: &RoleName| match role.as_str() {
+            "snapshot" => self.set.snapshot().map(|snapshot| snapshot.version),
+            _ => self.set.targets(role).map(|targets| targets.version),
+        };
+        let entries: Vec<Entry> =
+            self.files.iter().filter_map(|(name, bytes)| Entry::of(layout, name, bytes, version)).collect();
+        // the files of revoked roles are only copied
+        let is_verified = |role: &RoleName| !role.lists_targets() || self.set.targets(role).is_some();
+        first_history(entries.iter().filter(|entry| is_verified(&entry.role)))
     }
 
     fn summary(&self, now: DateTime<Utc>) -> Adopted {
@@ -300,7 +315,7 @@ impl Taken {
         adopted
     }
 
-    /// Puts all in place: targets first, then the policy, then the staged metadata, which makes the folder a repository,
+    /// Puts all in place: targets first, then the policy and the history, then the staged metadata, which makes the folder a repository,
     /// then the live metadata. Killed before the staged metadata is there, the next run starts over; killed after that,
     /// `publish` puts the very same live metadata.
     fn put(
@@ -315,6 +330,7 @@ impl Taken {
         let mut batch = folder.batch().at(dir)?;
         self.copy_targets(dir, &mut batch, source, adopted, progress)?;
         batch.put(POLICY, self.policy().as_bytes()).at(dir.join(POLICY))?;
+        batch.put(HISTORY, self.history().as_bytes()).at(dir.join(HISTORY))?;
         fs::create_dir(unborn).at(unborn)?;
         let waiting = Folder::new(unborn);
         let mut metadata = waiting.batch().at(unborn)?;

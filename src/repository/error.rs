@@ -211,6 +211,16 @@ pub enum InputError {
         /// Why.
         reason: String,
     },
+    /// A line of the history is not understood.
+    #[error("{}, line {line}: {reason}", path.display())]
+    History {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, from 1.
+        line: u64,
+        /// Why.
+        reason: &'static str,
+    },
     /// A role that the repository does not have.
     #[error("there is no role '{0}'")]
     UnknownRole(String),

@@ -23,6 +23,7 @@ mod follow;
 mod gate;
 mod gc;
 mod graph;
+mod history;
 mod init;
 mod keyring;
 mod keys;
@@ -70,6 +71,7 @@ pub use find::{FoundTarget, FoundTargets, Symlinks, TargetSource, Walk, find_tar
 pub use follow::Reason;
 pub use gc::{Deletions, Explanation, GcPlan, Retention};
 pub use graph::Picture;
+pub use history::HISTORY;
 pub use init::{Execution, init};
 pub use keyring::{KeyNames, Keyring, KnownKey, policy_path, short_words};
 pub use keys::{DeadEnd, KeyChoice};

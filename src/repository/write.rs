@@ -11,6 +11,7 @@ use super::Repository;
 use super::copies::Copies;
 use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
 use super::follow::{Extent, dirty, follow, keys_changed};
+use super::history::{Entry, History};
 use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
 use super::sign::{SigningKey, Verified, sign_drafts, signing_order};
 use super::staged::{AnyRole, DraftPlan, Saved, Staged};
@@ -41,6 +42,8 @@ pub struct Written {
     copies: Copies,
     /// The drafts with their new signatures.
     drafts: DraftPlan,
+    /// What this copy will have written.
+    history: History,
 }
 
 impl Written {
@@ -168,6 +171,10 @@ impl Repository {
         self.copy_targets(&written.copies, progress)?;
         // the signatures are kept first: killed from here on, the next run puts the very same bytes
         self.staged.save(&written.drafts)?;
+        if !written.roles.is_empty() {
+            // before the files: whoever finds one of them live knows that it is of this copy
+            written.history.save(&self.dir)?;
+        }
         let folder = self.staged.folder();
         put_metadata(folder, &written.metadata, STAGED, &|file: &FileBytes| self.file_bytes(file))?;
         if let Some(done) = self.staged.drafts_done(&written.drafts, &written.roles) {
@@ -337,8 +344,27 @@ impl Repository {
             }
         }
         written.metadata = versioned.into_iter().chain(last).collect();
+        written.history = self.next_history(layout, &written)?;
         written.copies = self.target_copies(layout, roles)?;
         Ok(written)
+    }
+
+    /// Returns what this copy has written once the files are put.
+    fn next_history(&self, layout: Layout, written: &Written) -> Result<History, RepositoryError> {
+        let staged = &self.staged;
+        let mut history = History::read(&self.dir, staged.folder(), staged.layout())?;
+        history.forget_above(|role| {
+            // in the plain layout a killed `write` may have put a file that the snapshot does not list yet
+            let read = staged.role(role).and_then(AnyRole::written_version);
+            read.unwrap_or(0).max(staged.listed_version(role))
+        });
+        let entry = |(name, file): &(String, FileBytes)| -> Result<Option<Entry>, RepositoryError> {
+            let bytes = self.file_bytes(file)?;
+            Ok(Entry::of(layout, name, &bytes, |role| written.roles.get(role).copied()))
+        };
+        let entries: Vec<Option<Entry>> = written.metadata.par_iter().map(entry).collect::<Result<_, _>>()?;
+        entries.iter().flatten().for_each(|entry| history.add(entry));
+        Ok(history)
     }
 
     /// Returns `root.json` where a killed `write` has left it behind the newest of the versioned roots.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
-use tuf::repository::{Destination, Expiry, Layout, METADATA, Replace, Retention, STAGED, TARGETS};
+use tuf::repository::{Destination, Expiry, HISTORY, Layout, METADATA, Replace, Retention, STAGED, TARGETS};
 
 use crate::client::{Standing, served};
 use crate::world::{World, contents, difference, role};
@@ -141,6 +141,7 @@ fn survivors(world: &World, retention: Retention) -> BTreeSet<String> {
 fn files(world: &World) -> BTreeSet<String> {
     let all = contents(&world.dir()).into_keys();
     all.filter(|name| !name.ends_with('/') && !name.contains("/.drafts/") && !name.ends_with(".toml"))
+        .filter(|name| name != HISTORY)
         .collect()
 }
 

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use tuf::repository::{DRAFTS, DeadEnd, KeyChoice, Layout, Replace, STAGED, Selection, Side, TARGETS};
+use tuf::repository::{
+    DRAFTS, DeadEnd, HISTORY, KeyChoice, Layout, Replace, STAGED, Selection, Side, TARGETS,
+};
 
 use crate::client::new_client;
 use crate::world::{World, contents, difference, public, role, signing};
@@ -111,7 +113,7 @@ fn a_first_write_killed_anywhere_is_finished_by_the_next() {
         for count in 0..=put.len() {
             let state = world.twin();
             state.sign(&[], &KEYS[..4]).unwrap();
-            for name in &put[..count] {
+            for name in put[..count].iter().map(String::as_str).chain([HISTORY]) {
                 fs::copy(end.path(name), state.path(name)).unwrap();
             }
             state.write(&KEYS[..4]).unwrap_or_else(|error| panic!("{:?}: {error}", &put[..count]));

@@ -132,6 +132,7 @@ fn input_hint(error: &InputError) -> Option<String> {
         }
         InputError::NoFile { .. } => "another name for a regular file, or leave it out",
         InputError::Policy { .. } => "correct the line in tuf-repo.toml",
+        InputError::History { .. } => "after a merge keep the lines of both sides, and no others",
         InputError::ListsNoTargets { .. } => {
             "--role targets, or a delegated role (tuf-repo status lists them)"
         }
