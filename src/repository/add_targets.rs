@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 
 use rayon::prelude::*;
 use serde_json::{Map, Value};
@@ -241,6 +241,8 @@ impl Repository {
 
     fn copy_in(&self, added: &Added, progress: &(dyn Fn(u64) + Sync)) -> Result<(), RepositoryError> {
         let folder = self.targets_folder();
+        // a fresh clone has none: version control keeps no empty folders
+        fs::create_dir_all(folder.path()).at(folder.path())?;
         let mut batch = folder.batch().at(folder.path())?;
         let missing = |(found, file): &&(FoundTarget, TargetFile)| {
             let place = found.path.as_str();
@@ -324,7 +326,6 @@ pub(super) fn check_place_of(path: &str, algorithms: &[Algorithm]) -> Result<(),
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::path::Path;
 
     use super::super::testing::{keys, open, repository, scratch, start};

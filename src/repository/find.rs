@@ -99,7 +99,7 @@ impl FoundTargets {
 /// # Errors
 /// [`InputError`] for what is not there, not a file, or outside the folder of targets without a base.
 pub fn find_targets(paths: &[PathBuf], source: &TargetSource<'_>) -> Result<FoundTargets, RepositoryError> {
-    let folder = fs::canonicalize(source.targets).at(source.targets)?;
+    let folder = canonical_place(source.targets)?;
     let known = DigestCache::is_beside(source.targets);
     let find = || {
         let mut found = Vec::new();
@@ -128,6 +128,19 @@ pub fn find_targets(paths: &[PathBuf], source: &TargetSource<'_>) -> Result<Foun
         return Err(InputError::Clash { path: pair[0].path.to_string(), reason }.into());
     }
     Ok(FoundTargets { targets, known })
+}
+
+/// Returns where a folder is, or would be made: version control keeps no empty folders, so that a fresh clone may lack it.
+/// A link that leads nowhere is an error all the same.
+fn canonical_place(folder: &Path) -> Result<PathBuf, RepositoryError> {
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match (folder.symlink_metadata(), folder.file_name()) {
+        (Err(error), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = parent.unwrap_or(Path::new("."));
+            Ok(fs::canonicalize(parent).at(parent)?.join(name))
+        }
+        _ => fs::canonicalize(folder).at(folder),
+    }
 }
 
 /// Puts more to what there is, in whatever order moves less.

@@ -16,6 +16,7 @@ mod crash;
 mod environment;
 #[cfg(target_os = "linux")]
 mod faults;
+mod fresh_clone;
 mod gate;
 #[cfg(target_os = "linux")]
 mod interrupted;
