@@ -296,10 +296,11 @@ fn a_take_over_that_was_killed_is_done_by_the_next_or_by_publish() {
             let path = folder.path("mine").join(name);
             if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
         }
-        fs::create_dir_all(folder.path("mine/.tuf-init/metadata")).unwrap();
-        folder.write("mine/.tuf-init/metadata/1.root.json", "half");
-        fs::create_dir_all(folder.path("mine/.tuf-tmp")).unwrap();
-        folder.write("mine/.tuf-tmp/0", "half");
+        for (number, file) in [".tuf-new/1.root.json", ".tuf-0"].iter().enumerate() {
+            let left = format!("mine/.tuf-tmp-{number}/{file}");
+            fs::create_dir_all(folder.path(&left).parent().unwrap()).unwrap();
+            folder.write(&left, "half");
+        }
         take_over(&folder, "theirs/metadata/1.root.json");
         assert_eq!(folder.files(), whole);
     }

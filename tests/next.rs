@@ -115,7 +115,7 @@ impl Scene {
         assert_eq!(status["published"], true, "{status}");
         self.run(&["status", "--check"]);
         self.run(&["verify", "--live", "--targets"]);
-        assert!(!self.folder.path("metadata.staged/.tuf-tmp").exists());
+        assert!(!self.folder.path("metadata.staged/.tuf-tmp-0").exists());
         let drafts = fs::read_dir(self.folder.path("metadata.staged/.drafts"));
         assert!(drafts.is_ok_and(|mut drafts| drafts.next().is_none()), "a draft is left");
     }
@@ -260,8 +260,8 @@ fn state_11_a_write_that_was_killed() {
             }
         });
         copy(&scene, "signed/.drafts", "metadata.staged/.drafts");
-        fs::create_dir_all(scene.folder.path("metadata.staged/.tuf-tmp")).unwrap();
-        scene.folder.write("metadata.staged/.tuf-tmp/0", "half a fi");
+        fs::create_dir_all(scene.folder.path("metadata.staged/.tuf-tmp-0")).unwrap();
+        scene.folder.write("metadata.staged/.tuf-tmp-0/.tuf-0", "half a fi");
         assert_eq!(scene.walk()[0], "tuf-repo write", "{left:?}");
         fs::remove_dir_all(scene.folder.path("metadata")).unwrap();
     }

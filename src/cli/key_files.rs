@@ -131,6 +131,9 @@ fn sync_folder(folder: &Path) -> Outcome {
     result.map_err(|error| Failure::cannot("write to the disk", folder, &error))
 }
 
+/// How many hexadecimal digits the number in an unfinished file's name has.
+const NUMBER: usize = 16;
+
 /// New contents beside their final place, on the disk. Its lock tells others that its writer lives; dropped, it
 /// is removed.
 struct Unfinished<'a> {
@@ -144,17 +147,20 @@ impl<'a> Unfinished<'a> {
         let prefix = unfinished_prefix(file_name(destination)?);
         remove_abandoned(folder_of(destination), &prefix);
         let failed = |error: io::Error| Failure::cannot("write", destination, &error);
-        let number =
-            getrandom::u64().map_err(|_| Failure::io("the operating system gave no random bytes"))?;
-        let mut name = prefix;
-        name.push(format!("{number:016x}"));
-        let path = destination.with_file_name(name);
-        let file = create(&path, audience).map_err(failed)?;
-        let mut unfinished = Self { path, destination, file };
-        // where the file system knows no locks nobody else takes one, and nothing is taken for abandoned
-        if let Err(TryLockError::WouldBlock) = unfinished.file.try_lock() {
-            return Err(Failure::locked(format!("another process is writing {}", quoted(destination))));
-        }
+        let mut unfinished = loop {
+            let number =
+                getrandom::u64().map_err(|_| Failure::io("the operating system gave no random bytes"))?;
+            let mut name = prefix.clone();
+            name.push(format!("{number:0NUMBER$x}"));
+            let path = destination.with_file_name(name);
+            let file = create(&path, audience).map_err(failed)?;
+            // where the file system knows no locks nobody else takes one, and nothing is taken for abandoned
+            let is_taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+            // before it was locked another writer may have taken it for abandoned
+            if !is_taken && fs::symlink_metadata(&path).is_ok() {
+                break Self { path, destination, file };
+            }
+        };
         unfinished.file.write_all(contents.as_bytes()).map_err(failed)?;
         unfinished.file.sync_all().map_err(failed)?;
         Ok(unfinished)
@@ -192,18 +198,33 @@ fn unfinished_prefix(name: &OsStr) -> OsString {
     prefix
 }
 
-/// Removes what killed writers of the same file left. What cannot be removed stays: it is in nobody's way.
+/// Removes what killed writers of the same file left: regular files of exactly the names that are made here, which nobody
+/// has locked. What cannot be removed stays: it is in nobody's way.
 fn remove_abandoned(folder: &Path, prefix: &OsStr) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
-            continue;
-        }
-        let abandoned = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-        if abandoned {
+        let name = entry.file_name();
+        let number = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+        let is_ours = number.is_some_and(|number| number.len() == NUMBER && number.iter().all(is_digit));
+        if is_ours && open_file(&entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Opens a regular file: no link is followed, and no pipe waited for.
+fn open_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+    }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
 #[cfg(unix)]

@@ -83,13 +83,31 @@ fn a_path_that_names_no_file_is_refused() {
 fn what_a_killed_writer_left_is_gone_after_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let private = folder.path().join("key");
-    fs::write(folder.path().join(".key.unfinished-00"), "left").unwrap();
+    fs::write(folder.path().join(".key.unfinished-0123456789abcdef"), "left").unwrap();
     let public = public_path(&private);
     let living = Unfinished::write(&public, "of a living writer", Audience::Owner).unwrap();
     write_pair(&private, "private", "public", Overwrite::Refuse).unwrap();
     assert!(living.path.exists());
     drop(living);
     assert_eq!(names(folder.path()), ["key", "key.pub"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_only_looks_like_an_unfinished_key_file_stays() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let pipe = at(".key.unfinished-0000000000000000");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    fs::write(at("precious"), "").unwrap();
+    std::os::unix::fs::symlink("precious", at(".key.unfinished-1111111111111111")).unwrap();
+    for name in [".key.unfinished-notes", ".key.unfinished-2222222222222222.bak", ".key.unfinished-"] {
+        fs::write(at(name), "mine").unwrap();
+    }
+    let before = names(folder.path()).len();
+    write_pair(&at("key"), "private", "public", Overwrite::Refuse).unwrap();
+    assert_eq!(names(folder.path()).len(), before + 2);
 }
 
 #[cfg(unix)]

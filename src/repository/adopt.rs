@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use chrono::{DateTime, Utc};
 use super::add_targets::same_file;
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::history::{Entry, HISTORY, first_history};
-use super::init::{Execution, UNBORN, refuse_existing};
+use super::init::{Execution, refuse_existing};
 use super::layout::{Layout, METADATA, POLICY, STAGED, TARGETS};
 use super::lock;
 use super::policy::{ADOPTED, TEMPLATE};
 use super::scan::copy_digested;
 use crate::metadata::{Algorithm, Metadata, RoleName, Root, TargetFile, TargetPath, Targets};
-use crate::storage::{Batch, Folder, ReadFiles};
+use crate::storage::{Batch, Folder, NewFolder, ReadFiles};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 use crate::verify::Delegator;
 
@@ -96,17 +96,19 @@ pub struct Adopted {
     pub consistent_snapshot: bool,
 }
 
-/// Takes over a repository into a new folder, trusting the given root. `progress` is told the bytes of targets.
+/// Takes over a repository into a new folder, trusting the given root. Waits up to `wait` for another process that makes a
+/// repository there. `progress` is told the bytes of targets.
 ///
 /// # Errors
 /// [`RepositoryError::Refused`] where a client that trusts the root would not accept what the source publishes;
-/// [`super::InputError::AlreadyThere`]. Nothing has been made then.
+/// [`super::InputError::AlreadyThere`], [`RepositoryError::Locked`]. Nothing has been made then.
 pub fn adopt(
     dir: &Path,
     source: &dyn Source,
     trusted_root: &[u8],
     now: DateTime<Utc>,
     execution: Execution,
+    wait: Duration,
     progress: &dyn Fn(u64),
 ) -> Result<Adopted, RepositoryError> {
     refuse_existing(dir)?;
@@ -117,24 +119,15 @@ pub fn adopt(
         return Ok(adopted);
     }
     fs::create_dir_all(dir).at(dir)?;
-    let _lock = lock(&Folder::new(dir), Duration::ZERO)?;
-    let unborn = dir.join(UNBORN);
-    remove(&unborn)?;
-    let result = taken.put(dir, &unborn, source, &mut adopted, progress);
-    // nothing of a repository stays behind; folders with other things in them do
-    drop(remove(&unborn));
+    let _lock = lock(&Folder::new(dir), wait)?;
+    // another process may have made one meanwhile
+    refuse_existing(dir)?;
+    let result = taken.put(dir, source, &mut adopted, progress);
     if result.is_err() {
+        // nothing of a repository stays behind; a folder with other things in it does
         drop(fs::remove_dir(dir.join(TARGETS)));
     }
     result.map(|()| adopted)
-}
-
-/// Removes what is being made, or what a killed run has left of that.
-fn remove(unborn: &Path) -> Result<(), RepositoryError> {
-    match fs::remove_dir_all(unborn) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at(unborn),
-        _ => Ok(()),
-    }
 }
 
 /// The metadata that a client would take from a source.
@@ -321,7 +314,6 @@ impl Taken {
     fn put(
         &self,
         dir: &Path,
-        unborn: &Path,
         source: &dyn Source,
         adopted: &mut Adopted,
         progress: &dyn Fn(u64),
@@ -331,22 +323,21 @@ impl Taken {
         self.copy_targets(dir, &mut batch, source, adopted, progress)?;
         batch.put(POLICY, self.policy().as_bytes()).at(dir.join(POLICY))?;
         batch.put(HISTORY, self.history().as_bytes()).at(dir.join(HISTORY))?;
-        fs::create_dir(unborn).at(unborn)?;
-        let waiting = Folder::new(unborn);
-        let mut metadata = waiting.batch().at(unborn)?;
-        for (name, bytes) in &self.files {
-            for side in [METADATA, STAGED] {
-                let name = format!("{side}/{name}");
-                metadata.put(&name, bytes).at(waiting.file(&name))?;
+        let sides = [STAGED, METADATA].map(|side| folder.file(side)).map(Folder::new);
+        let mut unborn = Vec::new();
+        for side in &sides {
+            // an empty folder of published metadata is no part of a repository; a full one has been refused
+            let new = NewFolder::begin_over_empty(side).at(dir)?;
+            for (name, bytes) in &self.files {
+                new.create(name).and_then(|mut to| to.write_all(bytes)).at(side.file(name))?;
             }
+            unborn.push(new);
         }
-        metadata.commit().at(unborn)?;
         let targets = dir.join(TARGETS);
         fs::create_dir_all(&targets).at(targets)?;
         batch.commit().at(dir)?;
-        for side in [STAGED, METADATA] {
-            fs::rename(waiting.file(side), folder.file(side)).at(folder.file(side))?;
-            File::open(dir).and_then(|folder| folder.sync_all()).at(dir)?;
+        for (new, side) in unborn.into_iter().zip(&sides) {
+            new.commit().at(side.path())?;
         }
         Ok(())
     }
@@ -457,7 +448,7 @@ mod tests {
 
     fn take_over(from: &Path, into: &Path, root: &str) -> Result<Adopted, RepositoryError> {
         let root = fs::read(from.join(METADATA).join(root)).unwrap();
-        adopt(into, &FolderSource::new(from), &root, start(), Execution::Real, &|_| {})
+        adopt(into, &FolderSource::new(from), &root, start(), Execution::Real, Duration::ZERO, &|_| {})
     }
 
     fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -554,8 +545,15 @@ mod tests {
         root.keys.insert(other.id(), other.clone());
         root.roles.get_mut("root").unwrap().keyids.push(other.id());
         let stranger = crate::verify::tests::signed(root, &[&keys[3]]).to_bytes().unwrap();
-        let result =
-            adopt(into.path(), &FolderSource::new(from.path()), &stranger, start(), Execution::Real, &|_| {});
+        let result = adopt(
+            into.path(),
+            &FolderSource::new(from.path()),
+            &stranger,
+            start(),
+            Execution::Real,
+            Duration::ZERO,
+            &|_| {},
+        );
         assert!(result.is_err());
         assert_eq!(fs::read_dir(into.path()).unwrap().count(), 0);
     }

@@ -80,7 +80,7 @@ fn workshop(layout: Layout) -> (TempDir, [PrivateKey; 4]) {
     match layout {
         Layout::Consistent => repository(dir.path(), &keys),
         Layout::Plain => {
-            init(dir.path(), Layout::Plain, start(), Execution::Real).unwrap();
+            init(dir.path(), Layout::Plain, start(), Execution::Real, Duration::ZERO).unwrap();
             let mut repository = open(dir.path(), start());
             for (name, key) in ["root", "targets", "snapshot", "timestamp"].iter().zip(&keys) {
                 repository.add_key(&role(name), key.public_key(), None).unwrap();
@@ -435,7 +435,8 @@ fn a_published_repository_is_taken_over_from_a_bucket() {
     let into = scratch();
     let root = fs::read(dir.path().join("metadata.staged/1.root.json")).unwrap();
     let source = BucketPlace::under(&memory.bucket());
-    let adopted = adopt(into.path(), &source, &root, start(), Execution::Real, &|_| {}).unwrap();
+    let adopted =
+        adopt(into.path(), &source, &root, start(), Execution::Real, Duration::ZERO, &|_| {}).unwrap();
     assert_eq!(adopted.missing, Vec::<String>::new());
     let mut repository = open(into.path(), start());
     bump(&mut repository, &["targets"]);

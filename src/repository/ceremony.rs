@@ -162,15 +162,23 @@ impl Bundle {
         threshold.keyids.iter().filter(unsigned).map(|id| names.in_short(id, key(id))).collect()
     }
 
-    /// Takes over the signatures of another copy of this bundle, signed meanwhile.
-    pub fn merge(&mut self, other: &Self) {
+    /// Takes over the signatures of another copy of this bundle, where there is no valid one by the same key. Tells whether
+    /// it is a copy: of the same bytes for the same role.
+    pub(super) fn take_signatures(&mut self, other: &Self) -> bool {
         if other.payload_b64 != self.payload_b64 || other.role != self.role {
-            return;
+            return false;
         }
-        let new = |signature: &&Signature| !self.signatures.iter().any(|mine| mine.keyid == signature.keyid);
-        let more: Vec<Signature> = other.signatures.iter().filter(new).cloned().collect();
-        self.signatures.extend(more);
+        let payload = self.payload().unwrap_or_default();
+        let key = |id: &KeyId| self.keys.iter().find(|listed| listed.keyid == *id).map(|listed| &listed.key);
+        let valid = |mine: &Signature| key(&mine.keyid).is_some_and(|key| is_valid(key, &payload, mine));
+        let is_new = |theirs: &&Signature| {
+            !self.signatures.iter().any(|mine| mine.keyid == theirs.keyid && valid(mine))
+        };
+        let new: Vec<Signature> = other.signatures.iter().filter(is_new).cloned().collect();
+        self.signatures.retain(|mine| !new.iter().any(|theirs| theirs.keyid == mine.keyid));
+        self.signatures.extend(new);
         self.signatures.sort_by(|a, b| a.keyid.cmp(&b.keyid));
+        true
     }
 
     /// Returns how many of a threshold's keys have signed validly.

@@ -321,6 +321,12 @@ pub enum InputError {
         /// Why.
         reason: String,
     },
+    /// The file of a bundle that holds something else by now.
+    #[error("{} has been replaced or removed meanwhile, and is not signed", path.display())]
+    BundleReplaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// A role without a draft.
     #[error("'{role}' has no draft to sign")]
     NothingToSign {

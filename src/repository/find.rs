@@ -15,6 +15,7 @@ use super::digest_cache::{DigestCache, Stamp};
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::parse_hash_named;
 use crate::metadata::TargetPath;
+use crate::storage::Folder;
 
 /// How many entries of a folder a core takes at a time.
 const SOME_ENTRIES: usize = 512;
@@ -338,7 +339,10 @@ impl<'a> Finder<'a> {
             from = *end;
             let Some((kind, stat)) = self.look(listing, name, *kind)? else { continue };
             let path = || listing.path.join(name);
-            if kind.is_dir() && self.source.walk == Walk::Recursive && name != OsStr::new(".tuf-tmp") {
+            if kind.is_dir()
+                && self.source.walk == Walk::Recursive
+                && !name.to_str().is_some_and(Folder::is_swept)
+            {
                 taken.folders.extend(here.below(path(), name)?);
             } else if kind.is_file() {
                 // one that cannot be looked at is read, which tells why

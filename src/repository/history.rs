@@ -358,7 +358,9 @@ mod tests {
         repository(from.path(), &keys());
         let root = std::fs::read(from.path().join("metadata/1.root.json")).unwrap();
         let source = FolderSource::new(from.path());
-        let adopted = adopt(into.path(), &source, &root, start(), Execution::Real, &|_| {}).unwrap();
+        let adopted =
+            adopt(into.path(), &source, &root, start(), Execution::Real, std::time::Duration::ZERO, &|_| {})
+                .unwrap();
         assert!(adopted.put.iter().any(|name| name == HISTORY), "{:?}", adopted.put);
         let read = |dir: &Path| std::fs::read_to_string(dir.join(HISTORY)).unwrap();
         assert_eq!(read(into.path()), read(from.path()));

@@ -1,31 +1,32 @@
 //! A new repository: the folders, the policy, and the unsigned drafts of the four top-level roles.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS};
+use super::lock;
 use super::policy::{ADOPTED, Policy, TEMPLATE};
 use super::staged::draft_name;
 use crate::metadata::{MetaFile, MetaMap, Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
-use crate::storage::Folder;
+use crate::storage::{Folder, NewFolder};
 
-/// Where the drafts of a repository wait that is being made.
-pub(super) const UNBORN: &str = ".tuf-init";
-
-/// Makes a repository in a folder, which is made too where it is missing. Returns the files made, relative to it.
-/// With `dry_run` nothing is made.
+/// Makes a repository in a folder, which is made too where it is missing. Returns the files made, relative to it. Waits up
+/// to `wait` for another process that makes one there. A dry run makes nothing.
 ///
 /// # Errors
-/// [`InputError::AlreadyThere`] where any part of a repository is there; nothing has changed then.
+/// [`InputError::AlreadyThere`] where any part of a repository is there, [`RepositoryError::Locked`]; nothing has changed
+/// then.
 pub fn init(
     dir: &Path,
     layout: Layout,
     now: DateTime<Utc>,
     execution: Execution,
+    wait: Duration,
 ) -> Result<Vec<String>, RepositoryError> {
     refuse_existing(dir)?;
     let policy = Policy::default();
@@ -36,22 +37,24 @@ pub fn init(
         return Ok(made);
     }
     make_folder(dir.to_owned())?;
+    let _lock = lock(&Folder::new(dir), wait)?;
+    // another process may have made one while this one waited
+    refuse_existing(dir)?;
     make_folder(dir.join(TARGETS))?;
     make_folder(dir.join(METADATA))?;
     // the drafts appear all at once, last: killed before, the next run starts over
-    let unborn = Folder::new(dir.join(UNBORN));
-    match fs::remove_dir_all(unborn.path()) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).at(unborn.path()),
-        _ => {}
+    let staged = Folder::new(dir.join(STAGED));
+    let unborn = NewFolder::begin(&staged).at(dir)?;
+    let unborn = unborn.ok_or_else(|| InputError::AlreadyThere(staged.path().to_owned()))?;
+    for (name, bytes) in drafts {
+        let file = format!("{DRAFTS}/{name}");
+        unborn.create(&file).and_then(|mut to| to.write_all(&bytes)).at(staged.file(&file))?;
     }
-    make_folder(unborn.file(DRAFTS))?;
-    put(
-        &Folder::new(unborn.file(DRAFTS)),
-        drafts.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())),
-    )?;
-    put(&Folder::new(dir), [(POLICY, TEMPLATE.as_bytes())])?;
-    fs::rename(unborn.path(), dir.join(STAGED)).at(dir.join(STAGED))?;
-    File::open(dir).and_then(|folder| folder.sync_all()).at(dir)?;
+    let folder = Folder::new(dir);
+    let mut batch = folder.batch().at(dir)?;
+    batch.put(POLICY, TEMPLATE.as_bytes()).at(dir.join(POLICY))?;
+    batch.commit().at(dir)?;
+    unborn.commit().at(staged.path())?;
     Ok(made)
 }
 
@@ -74,17 +77,6 @@ pub(super) fn refuse_existing(dir: &Path) -> Result<(), InputError> {
         return refused(policy);
     }
     Ok(())
-}
-
-fn put<'a>(
-    folder: &Folder,
-    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-) -> Result<(), RepositoryError> {
-    let mut batch = folder.batch().at(folder.path())?;
-    for (name, bytes) in files {
-        batch.put(name, bytes).at(folder.file(name))?;
-    }
-    batch.commit().at(folder.path())
 }
 
 /// Whether a plan is carried out.

@@ -9,6 +9,7 @@ mod archive;
 pub mod bins;
 #[cfg(test)]
 mod bucket_tests;
+mod bundle_file;
 mod ceremony;
 mod check;
 mod copies;
@@ -30,6 +31,7 @@ mod keys;
 mod layout;
 mod lifetime;
 mod listing;
+mod locks;
 mod manifest;
 mod next;
 mod place;
@@ -76,6 +78,7 @@ pub use init::{Execution, init};
 pub use keyring::{KeyNames, Keyring, KnownKey, policy_path, short_words};
 pub use keys::{DeadEnd, KeyChoice};
 pub use layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS, parse_hash_named};
+pub use locks::DestinationLocks;
 pub use manifest::Manifest;
 pub use next::{KeyToUse, Step};
 pub use place::{BucketPlace, Destination};
@@ -89,9 +92,10 @@ pub use view::{DelegatedBins, Graph, View};
 pub use write::{Selection, Written};
 
 use crate::metadata::RoleName;
-use crate::storage::{Folder, Lock, LockError};
+use crate::storage::{Folder, Lock};
 use error::AtPath;
 use follow::Extent;
+use locks::{lock, lock_staged};
 use staged::draft_name;
 
 /// A repository on disk, at a fixed time.
@@ -377,34 +381,4 @@ impl Unread {
             lock: Some(self.lock),
         })
     }
-}
-
-/// Takes the lock of a folder that was published to, for as long as the value lives.
-///
-/// # Errors
-/// [`InputError::NoFile`] where nothing was published there, [`RepositoryError::Locked`].
-pub fn lock_published(published: &Path, wait: Duration) -> Result<Lock, RepositoryError> {
-    let live = Folder::new(published.join(METADATA));
-    if !live.exists() {
-        let reason = "no repository has been published there";
-        return Err(InputError::NoFile { path: published.to_owned(), reason }.into());
-    }
-    lock(&live, wait)
-}
-
-/// Takes the lock of a repository.
-fn lock_staged(dir: &Path, wait: Duration) -> Result<Lock, RepositoryError> {
-    let folder = Folder::new(dir.join(STAGED));
-    if !folder.exists() {
-        return Err(InputError::NotARepository(dir.to_owned()).into());
-    }
-    lock(&folder, wait)
-}
-
-/// Takes the lock of a folder.
-fn lock(folder: &Folder, wait: Duration) -> Result<Lock, RepositoryError> {
-    folder.lock(wait).map_err(|error| match error {
-        LockError::Held { holder } => RepositoryError::Locked { folder: folder.path().to_owned(), holder },
-        LockError::Io(source) => RepositoryError::Io { path: folder.path().to_owned(), source },
-    })
 }

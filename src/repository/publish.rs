@@ -15,6 +15,7 @@ use super::gate::refuse_succession;
 use super::layout::{
     Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned, parse_plain, parse_versioned,
 };
+use super::locks::{DestinationLocks, lock_written};
 use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
 use super::publish_targets::{TargetCopy, plan_targets};
@@ -23,7 +24,7 @@ use super::target_files::{ListedAt, all_listed, check_target_bytes, check_target
 use super::write::put_metadata;
 use super::{Repository, Unread};
 use crate::metadata::{RoleName, Targets};
-use crate::storage::{Folder, Lock, NewFolder, ReadFiles, Storage};
+use crate::storage::{Folder, ReadFiles, Storage};
 
 /// A planned publication.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub struct PublishPlan {
 /// Where it is published, as it was found.
 #[derive(Debug)]
 pub(super) enum Place {
-    Folder { live: Folder, targets: Folder, lock: Option<Lock> },
+    Folder { live: Folder, targets: Folder, locks: DestinationLocks },
     Bucket(BucketPlace),
 }
 
@@ -66,10 +67,10 @@ impl Place {
                 return Ok(Self::Bucket(place));
             }
         };
+        // another repository may publish here as well, or be here
+        let locks = lock_written(repository, base, wait)?;
         let (live, targets) = (Folder::new(base.join(METADATA)), Folder::new(base.join(TARGETS)));
-        // another repository may publish here as well
-        let lock = if live.exists() { Some(super::lock(&live, wait)?) } else { None };
-        Ok(Self::Folder { live, targets, lock })
+        Ok(Self::Folder { live, targets, locks })
     }
 
     fn metadata(&self) -> &dyn Storage {
@@ -294,8 +295,8 @@ impl Repository {
         plan: &PublishPlan,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), RepositoryError> {
-        let (live, targets, lock) = match &plan.place {
-            Place::Folder { live, targets, lock } => (live, targets, lock),
+        let (live, targets, locks) = match &plan.place {
+            Place::Folder { live, targets, locks } => (live, targets, locks),
             Place::Bucket(place) => return self.publish_to_bucket(plan, place, progress),
         };
         let is_absent = |folder: &&Path| !folder.exists();
@@ -305,16 +306,17 @@ impl Repository {
             .collect();
         fs::create_dir_all(live.path()).at(live.path())?;
         // a folder that was not there when this was planned could not be locked then: whoever came first has it now
-        let first = lock.is_none() && live.path() != self.live_folder().path();
+        let first = !locks.holds_live() && live.path() != self.live_folder().path();
         let lock = if first { Some(super::lock(live, Duration::ZERO)?) } else { None };
         if lock.is_some() && !live.names().at(live.path())?.is_empty() {
             let reason = Refusal::Finding("somebody else has published there meanwhile".to_owned());
             return Err(RepositoryError::Refused { file: live.path().display().to_string(), reason });
         }
-        for folder in [live, targets] {
+        // where there is no targets folder yet, it is filled beside its place
+        let beside = targets.path().parent().map(Folder::new);
+        for folder in [live, targets].into_iter().chain(&beside) {
             folder.sweep().at(folder.path())?;
         }
-        NewFolder::sweep(targets).at(targets.path())?;
         let copied = self.copy_published(plan, targets, progress);
         if copied.is_err() {
             // nothing is left where nothing was; a folder that somebody else has filled stays

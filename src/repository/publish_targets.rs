@@ -150,7 +150,7 @@ impl Repository {
             let (length, hashes) = copy_digested(&mut from, &mut to, &algorithms).at_place(place)?;
             copy.check(length, &hashes)
         };
-        if let Some(new) = NewFolder::begin(live_targets).at_place(|| NewFolder::aside(live_targets))? {
+        if let Some(new) = NewFolder::begin(live_targets).at(at)? {
             let copy_one = |copy: &TargetCopy| copy_to(copy, new.create(&copy.name).at(at)?);
             plan.targets.par_iter().try_for_each(copy_one)?;
             return new.commit().at(at);

@@ -41,7 +41,7 @@ pub fn keys() -> [PrivateKey; 4] {
 
 /// A published repository whose roles other than the timestamp live for two years.
 pub fn repository(dir: &Path, keys: &[PrivateKey; 4]) {
-    init(dir, Layout::Consistent, start(), Execution::Real).unwrap();
+    init(dir, Layout::Consistent, start(), Execution::Real, Duration::ZERO).unwrap();
     let mut repository = open(dir, start());
     for (role, key) in ["root", "targets", "snapshot", "timestamp"].iter().zip(keys) {
         let role = repository.find_role(role).unwrap();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::local::is_absent;
+use super::staging::is_staging;
 use super::{Folder, Storage};
 
 impl Storage for Folder {
@@ -54,8 +55,11 @@ fn walk(folder: &Path, below: &str, visit: &mut dyn FnMut(&str) -> io::Result<()
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| *name != super::local::STAGING) else { continue };
+        let Some(name) = name.to_str() else { continue };
         let kind = entry.file_type()?;
+        if kind.is_dir() && is_staging(name) {
+            continue;
+        }
         if kind.is_dir() {
             folders.push(name.to_owned());
         } else if kind.is_file() {

@@ -1,24 +1,22 @@
 //! A folder on a local disk.
 //!
-//! A [`Batch`] collects new files in a hidden folder of the same file system, makes them durable together, and
-//! renames each into its place; nobody ever sees half a file. What a killed process left behind is that one hidden
-//! folder, swept by the next batch.
+//! A [`Batch`] collects new files in a hidden folder of its own, makes them durable together, and renames each into its
+//! place; nobody ever sees half a file. What a killed process left behind is such a hidden folder, swept by the next
+//! batch.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::ReadFiles;
+use super::staging::{self, Staging};
 
-/// Where new files wait, inside the folder they are for.
-pub(super) const STAGING: &str = ".tuf-tmp";
 /// Up to this many files are synchronised one by one; above it the whole file system is, once.
 pub(super) const FEW: usize = 16;
 /// How many bytes of a listing are read at once.
@@ -55,9 +53,9 @@ impl Folder {
         &self.path
     }
 
-    /// Tells whether a name is in the hidden folder where new files wait, which is swept.
+    /// Tells whether a name is in a hidden folder as new files wait in, which are swept.
     pub fn is_swept(name: &str) -> bool {
-        name.split('/').next() == Some(STAGING)
+        name.starts_with(staging::HIDDEN)
     }
 
     /// Returns the path of a file by its name.
@@ -164,26 +162,33 @@ impl Folder {
         sync_folders(vec![self.path.clone()])
     }
 
-    /// Starts a batch of new files, and sweeps what a killed one left behind.
+    /// Starts a batch of new files, and sweeps what killed ones left behind.
     ///
     /// # Errors
     /// Where the hidden folder cannot be made.
     pub fn batch(&self) -> io::Result<Batch<'_>> {
-        self.sweep()?;
-        let staging = self.path.join(STAGING);
-        fs::create_dir(&staging)?;
-        Ok(Batch { folder: self, staging, next: AtomicUsize::new(0), files: Vec::new() })
+        Ok(Batch { folder: self, staging: Staging::begin(&self.path)?, files: Vec::new() })
     }
 
-    /// Removes what a killed batch left behind.
+    /// Puts a file with the given bytes unless something has its name.
     ///
     /// # Errors
-    /// Where that cannot be removed.
+    /// Of kind [`io::ErrorKind::AlreadyExists`] where something has; where it cannot be written.
+    pub fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let staging = Staging::begin(&self.path)?;
+        let (path, mut file) = staging.create()?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        staging.put_new(&path, &self.file(name))?;
+        sync_folders(vec![self.path.clone()])
+    }
+
+    /// Removes what killed processes left behind in their hidden folders; those of living ones stay.
+    ///
+    /// # Errors
+    /// Where the folder cannot be opened.
     pub fn sweep(&self) -> io::Result<()> {
-        match fs::remove_dir_all(self.path.join(STAGING)) {
-            Err(error) if !is_absent(&error) => Err(error),
-            _ => Ok(()),
-        }
+        staging::sweep(&self.path)
     }
 
     /// Takes the lock of the folder: an advisory lock on the folder itself, so that no file is left and a process that
@@ -192,15 +197,54 @@ impl Folder {
     /// # Errors
     /// [`LockError`].
     pub fn lock(&self, wait: Duration) -> Result<Lock, LockError> {
-        let folder = File::open(&self.path)?;
-        let deadline = Instant::now() + wait;
-        loop {
-            match folder.try_lock() {
-                Ok(()) => return Ok(Lock { _folder: folder }),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
-                Err(TryLockError::WouldBlock) => return Err(LockError::Held { holder: holder(&folder) }),
-                Err(TryLockError::Error(error)) => return Err(error.into()),
-            }
+        lock_open(File::open(&self.path)?, wait)
+    }
+
+    /// Tells whether two folders are one, by whatever ways they are named.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let found = fs::metadata(&self.path).ok().zip(fs::metadata(&other.path).ok());
+        found.is_some_and(|(one, other)| is_same(&one, &other))
+    }
+}
+
+/// Takes the lock of a file that may be replaced: of the one that has the name once the lock is taken. Links are followed.
+/// Waits up to `wait` for another process.
+///
+/// # Errors
+/// [`LockError`].
+pub fn lock_file(path: &Path, wait: Duration) -> Result<Lock, LockError> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let lock = lock_open(open_to_lock(path)?, deadline.saturating_duration_since(Instant::now()))?;
+        // whoever had the lock may have put another file in the place of the one that we waited for
+        if is_same(&fs::metadata(path)?, &lock.file.metadata()?) {
+            return Ok(lock);
+        }
+    }
+}
+
+/// Opens a file to be locked. Over a network a file must be open for writing for that.
+fn open_to_lock(path: &Path) -> io::Result<File> {
+    let refused = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
+    match File::options().read(true).write(true).open(path) {
+        Err(error) if refused.contains(&error.kind()) => File::open(path),
+        file => file,
+    }
+}
+
+fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+fn lock_open(file: File, wait: Duration) -> Result<Lock, LockError> {
+    let deadline = Instant::now() + wait;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Lock { file }),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+            Err(TryLockError::WouldBlock) => return Err(LockError::Held { holder: holder(&file) }),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
         }
     }
 }
@@ -226,10 +270,10 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// The lock of a folder; given back when dropped.
+/// The lock of a folder or a file; given back when dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _folder: File,
+    file: File,
 }
 
 /// Why a lock was not taken.
@@ -255,7 +299,7 @@ pub struct Holder {
     pub command: Option<String>,
 }
 
-/// Finds who holds the lock on an open folder, from the kernel's list of locks.
+/// Finds who holds the lock on an open folder or file, from the kernel's list of locks.
 fn holder(folder: &File) -> Option<Holder> {
     #[cfg(target_os = "linux")]
     {
@@ -297,8 +341,7 @@ fn command(arguments: &[u8]) -> Option<String> {
 /// Dropped without [`Batch::commit`] it leaves nothing.
 pub struct Batch<'a> {
     folder: &'a Folder,
-    staging: PathBuf,
-    next: AtomicUsize,
+    staging: Staging,
     files: Vec<(PathBuf, String)>,
 }
 
@@ -308,9 +351,7 @@ impl Batch<'_> {
     /// # Errors
     /// Where the file cannot be made.
     pub fn create(&self) -> io::Result<(PathBuf, File)> {
-        let path = self.staging.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-        Ok((path, file))
+        self.staging.create()
     }
 
     /// Makes a file with the given bytes; hand it to [`Batch::place`]. May be called from many threads.
@@ -361,14 +402,14 @@ impl Batch<'_> {
         let mut folders = Vec::new();
         for (path, name) in &files {
             let place = self.folder.file(name);
-            if let Err(error) = fs::rename(path, &place) {
+            if let Err(error) = self.staging.put(path, &place) {
                 let parent =
                     place.parent().filter(|_| error.kind() == io::ErrorKind::NotFound).ok_or(error)?;
                 // each new folder is an entry in the one above it, which has to be durable too
                 let made = parent.ancestors().take_while(|folder| !folder.exists());
                 folders.extend(made.filter_map(Path::parent).map(Path::to_owned));
                 fs::create_dir_all(parent)?;
-                fs::rename(path, &place)?;
+                self.staging.put(path, &place)?;
             }
             // nearly all are in one folder
             let parent = place.parent().filter(|parent| folders.last().map(PathBuf::as_path) != Some(parent));
@@ -380,16 +421,9 @@ impl Batch<'_> {
     fn barrier(&self, files: &[(PathBuf, String)]) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         if files.len() > FEW {
-            return Ok(rustix::fs::syncfs(File::open(&self.staging)?)?);
+            return self.staging.sync_file_system();
         }
         files.iter().try_for_each(|(path, _)| File::open(path)?.sync_all())
-    }
-}
-
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        // nothing to report to: what stays is hidden and swept by the next batch
-        let _ = fs::remove_dir_all(&self.staging);
     }
 }
 
@@ -467,18 +501,7 @@ mod tests {
         batch.commit().unwrap();
         assert_eq!(folder.read("many/39", 10).unwrap().unwrap(), b"x");
         assert_eq!(folder.names().unwrap(), ["a"]);
-        assert!(!folder.file(STAGING).exists());
-    }
-
-    #[test]
-    fn sweeps_what_a_killed_batch_left_behind() {
-        let (_dir, folder) = folder();
-        let mut batch = folder.batch().unwrap();
-        batch.put("a", b"1").unwrap();
-        std::mem::forget(batch);
-        assert!(folder.file(STAGING).exists());
-        drop(folder.batch().unwrap());
-        assert!(!folder.file(STAGING).exists());
+        assert!(!folder.file(".tuf-tmp-0").exists());
     }
 
     #[test]

@@ -6,13 +6,14 @@ mod connect;
 mod folder;
 mod local;
 mod new_folder;
+mod staging;
 #[cfg(test)]
 pub(crate) mod testing;
 mod upload;
 
 pub use bucket::{Bucket, Caching, Created, Names, Replaced};
 pub use connect::{BucketUrl, BucketUrlError};
-pub use local::{Batch, Folder, Holder, Lock, LockError};
+pub use local::{Batch, Folder, Holder, Lock, LockError, lock_file};
 pub use new_folder::NewFolder;
 pub use upload::{OpenUpload, Upload, UploadError};
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Folder;
-use super::local::{FEW, STAGING, is_absent};
+use super::local::FEW;
+use super::staging::Staging;
 
 /// A folder that is being filled aside.
 ///
@@ -16,43 +17,36 @@ use super::local::{FEW, STAGING, is_absent};
 pub struct NewFolder {
     /// Where it will be.
     place: PathBuf,
+    /// Beside it.
+    staging: Staging,
     /// Where it is filled.
-    staging: PathBuf,
+    tree: PathBuf,
     files: AtomicUsize,
 }
 
 impl NewFolder {
-    /// Starts to fill a folder, and sweeps what a killed process left behind; `None` where something is in its place.
+    /// Starts to fill a folder, and sweeps what killed processes left behind beside its place; `None` where something is in
+    /// its place.
     ///
     /// # Errors
     /// Where the hidden folder cannot be made.
     pub fn begin(folder: &Folder) -> io::Result<Option<Self>> {
-        let place = folder.path().to_owned();
-        match fs::symlink_metadata(&place) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            there => return there.map(|_| None),
+        match fs::symlink_metadata(folder.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::begin_over_empty(folder).map(Some),
+            there => there.map(|_| None),
         }
-        Self::sweep(folder)?;
-        let staging = Self::aside(folder);
-        fs::create_dir(&staging)?;
-        Ok(Some(Self { place, staging, files: AtomicUsize::new(0) }))
     }
 
-    /// Returns where a folder is filled: beside it, under a name that no batch in the folder above has.
-    pub fn aside(folder: &Folder) -> PathBuf {
-        let name = folder.path().file_name().unwrap_or_default().to_string_lossy();
-        folder.path().with_file_name(format!("{STAGING}-{name}"))
-    }
-
-    /// Removes what a killed process left behind.
+    /// Starts to fill a folder whose place may be taken by an empty one, which gives way.
     ///
     /// # Errors
-    /// Where that cannot be removed.
-    pub fn sweep(folder: &Folder) -> io::Result<()> {
-        match fs::remove_dir_all(Self::aside(folder)) {
-            Err(error) if !is_absent(&error) => Err(error),
-            _ => Ok(()),
-        }
+    /// As [`NewFolder::begin`].
+    pub fn begin_over_empty(folder: &Folder) -> io::Result<Self> {
+        let place = folder.path().to_owned();
+        let staging = Staging::begin(above(&place))?;
+        let tree = staging.tree();
+        fs::create_dir(&tree)?;
+        Ok(Self { place, staging, tree, files: AtomicUsize::new(0) })
     }
 
     /// Creates an empty file to be filled, `a/b` for one in a folder. May be called from many threads.
@@ -61,7 +55,7 @@ impl NewFolder {
     /// Where the file cannot be made, or is there.
     pub fn create(&self, name: &str) -> io::Result<File> {
         self.files.fetch_add(1, Ordering::Relaxed);
-        let path = self.staging.join(name);
+        let path = self.tree.join(name);
         let create = || OpenOptions::new().write(true).create_new(true).open(&path);
         match create() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -78,25 +72,22 @@ impl NewFolder {
     /// Where a step fails, or something has come into its place meanwhile.
     pub fn commit(self) -> io::Result<()> {
         self.barrier()?;
-        fs::rename(&self.staging, &self.place)?;
-        let above = self.place.parent().filter(|above| !above.as_os_str().is_empty());
-        File::open(above.unwrap_or(Path::new(".")))?.sync_all()
+        self.staging.put(&self.tree, &self.place)?;
+        File::open(above(&self.place))?.sync_all()
     }
 
     fn barrier(&self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         if self.files.load(Ordering::Relaxed) > FEW {
-            return Ok(rustix::fs::syncfs(File::open(&self.staging)?)?);
+            return self.staging.sync_file_system();
         }
-        sync_below(&self.staging)
+        sync_below(&self.tree)
     }
 }
 
-impl Drop for NewFolder {
-    fn drop(&mut self) {
-        // nothing to report to: what stays is hidden and swept by the next
-        let _ = fs::remove_dir_all(&self.staging);
-    }
+/// Returns the folder that a place is in.
+fn above(place: &Path) -> &Path {
+    place.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes a folder durable with all that is in it.
@@ -160,19 +151,6 @@ mod tests {
         fs::write(folder.file("theirs"), b"").unwrap();
         assert!(new.commit().is_err());
         assert_eq!(folder.names().unwrap(), ["theirs"]);
-        assert!(!NewFolder::aside(&folder).exists());
-    }
-
-    #[test]
-    fn sweeps_what_a_killed_process_left_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::new(dir.path().join("new"));
-        let killed = NewFolder::begin(&folder).unwrap().unwrap();
-        fill(&killed, &["half"]);
-        std::mem::forget(killed);
-        let new = NewFolder::begin(&folder).unwrap().unwrap();
-        fill(&new, &["a"]);
-        new.commit().unwrap();
-        assert_eq!(folder.names().unwrap(), ["a"]);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

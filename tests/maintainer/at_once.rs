@@ -108,13 +108,15 @@ fn publishers_of_two_repositories_to_one_folder_exclude_each_other() {
     let there = temporary();
     copy_folder(&here.dir(), &there.path().join("copy"));
     let other = Repository::open_locked(&there.path().join("copy"), here.now, PATIENCE).unwrap();
-    let to = Destination::Folder(here.dir());
-    let held = other.plan_publish(&to, Expiry::Enforce, PATIENCE).unwrap();
+    let to = Destination::Folder(there.path().join("www"));
     let own = here.lock().unwrap();
-    let refused = own.plan_publish(&Destination::Own, Expiry::Enforce, Duration::ZERO).unwrap_err();
+    let plan = |from: &Repository, wait| from.plan_publish(&to, Expiry::Enforce, wait);
+    own.execute_publish(&plan(&own, PATIENCE).unwrap(), &|_| {}).unwrap();
+    let held = plan(&other, PATIENCE).unwrap();
+    let refused = plan(&own, Duration::ZERO).unwrap_err();
     assert!(matches!(refused, RepositoryError::Locked { .. }), "{refused}");
     drop(held);
-    own.plan_publish(&Destination::Own, Expiry::Enforce, PATIENCE).unwrap();
+    plan(&own, PATIENCE).unwrap();
 }
 
 #[cfg(target_os = "linux")]

@@ -83,9 +83,9 @@ fn a_write_killed_anywhere_is_finished_by_the_next_with_the_same_bytes() {
         assert!(states.len() > 10, "{}", states.len());
         for (name, state) in states {
             for folder in [STAGED.to_owned(), format!("{STAGED}/{DRAFTS}"), TARGETS.to_owned()] {
-                let left = state.path(&folder).join(".tuf-tmp");
+                let left = state.path(&folder).join(".tuf-tmp-0");
                 fs::create_dir_all(&left).unwrap();
-                fs::write(left.join("0"), b"half a fi").unwrap();
+                fs::write(left.join(".tuf-0"), b"half a fi").unwrap();
             }
             if layout == Layout::Consistent {
                 new_client(&state.dir(), Side::Staged, layout)
@@ -263,7 +263,7 @@ fn a_publication_killed_anywhere_is_finished_by_the_next() {
         for name in &put[..count] {
             fs::copy(end.path(name), state.path(name)).unwrap();
         }
-        fs::create_dir(state.path("metadata/.tuf-tmp")).unwrap();
+        fs::create_dir(state.path("metadata/.tuf-tmp-0")).unwrap();
         state.publish().unwrap();
         assert_eq!(contents(&state.dir()), contents(&end.dir()));
     }

@@ -59,7 +59,7 @@ impl Trial<'_> {
         let end = self.end();
         for _ in 0..TRIES {
             let state = self.world.twin();
-            let place = state.path(hidden).join(".tuf-tmp");
+            let place = state.path(hidden).join(".tuf-tmp-0");
             let mut child = self.command(&state).spawn().unwrap();
             while !place.exists() && child.try_wait().unwrap().is_none() {
                 thread::yield_now();

@@ -28,3 +28,4 @@ mod rotations;
 mod support;
 mod traps;
 mod world;
+mod writers;

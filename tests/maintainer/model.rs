@@ -366,8 +366,8 @@ impl Model {
         for name in &staged[..count] {
             fs::copy(twin.path(name), self.world.path(name)).unwrap();
         }
-        fs::create_dir_all(self.world.path(STAGED).join(".tuf-tmp")).unwrap();
-        fs::write(self.world.path(STAGED).join(".tuf-tmp/0"), b"half").unwrap();
+        fs::create_dir_all(self.world.path(STAGED).join(".tuf-tmp-0")).unwrap();
+        fs::write(self.world.path(STAGED).join(".tuf-tmp-0/.tuf-0"), b"half").unwrap();
         let put = |name: &String| self.world.path(name).is_file() && staged[..count].contains(name);
         let root = staged.iter().any(|name| name.ends_with("root.json") && put(name));
         let last = staged.last().is_some_and(put);
@@ -397,7 +397,7 @@ impl Model {
                 let entry = entry.unwrap();
                 let name = entry.file_name().into_string().unwrap();
                 if entry.file_type().unwrap().is_dir() {
-                    assert!(side == STAGED && (name == DRAFTS || name == ".tuf-tmp"), "{side}/{name}");
+                    assert!(side == STAGED && (name == DRAFTS || name == ".tuf-tmp-0"), "{side}/{name}");
                     continue;
                 }
                 let bytes = fs::read(entry.path()).unwrap();
@@ -507,7 +507,7 @@ impl Model {
         assert_eq!(self.world.dirty(), Vec::<String>::new());
         let names = contents(&self.world.path(STAGED));
         assert!(!names.keys().any(|name| name.starts_with(&format!("{DRAFTS}/")) && !name.ends_with('/')));
-        assert!(!names.contains_key(".tuf-tmp/"), "what a killed command left is gone");
+        assert!(!names.contains_key(".tuf-tmp-0/"), "what a killed command left is gone");
         self.publish().unwrap();
         self.look();
         assert_eq!(self.world.publish().unwrap(), Vec::<String>::new());

@@ -1,7 +1,7 @@
 //! The traps of older tools, one test each.
 
 use std::fs;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tuf::metadata::RoleName;
 use tuf::repository::{
@@ -238,7 +238,13 @@ fn init_over_an_existing_repository_is_refused() {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
-        let refused = tuf::repository::init(folder.path(), Layout::Consistent, start(), Execution::Real);
+        let refused = tuf::repository::init(
+            folder.path(),
+            Layout::Consistent,
+            start(),
+            Execution::Real,
+            Duration::ZERO,
+        );
         assert!(matches!(refused, Err(RepositoryError::Input(InputError::AlreadyThere(_)))));
         assert_eq!(contents(folder.path()).len(), name.split('/').count());
     }
@@ -248,12 +254,13 @@ fn init_over_an_existing_repository_is_refused() {
 fn init_goes_on_where_a_killed_one_stopped() {
     let whole = World::new(Layout::Consistent);
     let folder = temporary();
-    for name in ["metadata", TARGETS, ".tuf-init/.drafts", ".tuf-tmp"] {
+    for name in ["metadata", TARGETS, ".tuf-tmp-0/.tuf-new/.drafts", ".tuf-tmp-1"] {
         fs::create_dir_all(folder.path().join(name)).unwrap();
     }
-    fs::write(folder.path().join(".tuf-init/.drafts/root.json"), "half").unwrap();
+    fs::write(folder.path().join(".tuf-tmp-0/.tuf-new/.drafts/root.json"), "half").unwrap();
     fs::copy(whole.path(POLICY), folder.path().join(POLICY)).unwrap();
-    tuf::repository::init(folder.path(), Layout::Consistent, start(), Execution::Real).unwrap();
+    tuf::repository::init(folder.path(), Layout::Consistent, start(), Execution::Real, Duration::ZERO)
+        .unwrap();
     assert_eq!(contents(folder.path()), contents(&whole.dir()));
 }
 

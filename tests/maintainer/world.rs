@@ -155,7 +155,7 @@ impl World {
     /// A new repository.
     pub fn new(layout: Layout) -> Self {
         let world = Self { folder: temporary(), now: start() };
-        tuf::repository::init(&world.dir(), layout, world.now, Execution::Real).unwrap();
+        tuf::repository::init(&world.dir(), layout, world.now, Execution::Real, Duration::ZERO).unwrap();
         world
     }
 

@@ -147,6 +147,7 @@ fn input_hint(error: &InputError) -> Option<String> {
         }
         InputError::Delegation(_) => "tuf-repo delegate --help",
         InputError::Bundle { .. } => "tuf-repo sign --export FILE ROLE makes one",
+        InputError::BundleReplaced { .. } => "look at what is there now, and sign it once more",
         InputError::NothingToSign { role } => {
             return Some(format!("tuf-repo bump {}", shell_word(role.as_str())));
         }

@@ -1,6 +1,8 @@
 //! The ways of `sign` for ceremonies: a draft leaves in a file, is signed elsewhere, and the signatures come back.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
 use serde_json::{Map, json};
@@ -16,6 +18,8 @@ use super::edit::{finish_planned, open_locked};
 use crate::context::Context;
 use crate::failure::failure;
 
+/// How long a signer waits for others who put their signatures into the same file, which takes milliseconds.
+const FOR_OTHER_SIGNERS: Duration = Duration::from_secs(10);
 /// The largest file that is read as a bundle, as metadata or as a signature, in bytes.
 const LARGEST: u64 = 1 << 28;
 
@@ -27,7 +31,7 @@ pub fn export(file: &Path, roles: &[String], dry_run: DryRun, context: &Context)
         );
     };
     if file.symlink_metadata().is_ok() {
-        return Err(Failure::usage(format!("{} is there already", quoted(file))).with_hint("another FILE"));
+        return Err(in_the_way(file));
     }
     let mut repository = open_locked(context)?;
     let role = repository.find_role(name).map_err(failure)?;
@@ -37,7 +41,7 @@ pub fn export(file: &Path, roles: &[String], dry_run: DryRun, context: &Context)
     if !dry_run.dry_run {
         // the draft first: what is signed elsewhere is then what is here
         repository.save_edit(&plan).map_err(failure)?;
-        put(file, &bytes)?;
+        put_new(file, &bytes)?;
     }
     let done = if dry_run.dry_run { "Dry run, nothing changed: would export" } else { "Exported" };
     let shown = shell_word(&file.to_string_lossy());
@@ -72,11 +76,8 @@ pub fn sign_bundle(file: &Path, keys: &KeyArgs, dry_run: DryRun, context: &Conte
         signed.extend(bundle.sign(&key).map_err(failure)?);
     }
     if !dry_run.dry_run && !signed.is_empty() {
-        // somebody else may have signed the same file meanwhile
-        if let Ok(meanwhile) = Bundle::from_bytes(&read(file)?) {
-            bundle.merge(&meanwhile);
-        }
-        put(file, &bundle.to_bytes().map_err(|error| failure(error.into()))?)?;
+        let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(FOR_OTHER_SIGNERS);
+        bundle = bundle.add_to_file(file, wait).map_err(failure)?;
     }
     let counts: Vec<String> = bundle
         .thresholds()
@@ -231,6 +232,10 @@ fn finish(mut repository: Repository, imported: &Imported, dry_run: DryRun, cont
     }
 }
 
+fn in_the_way(file: &Path) -> Failure {
+    Failure::usage(format!("{} is there already", quoted(file))).with_hint("another FILE")
+}
+
 fn about(file: &Path, error: InputError) -> Failure {
     let Failure { kind, message, hint } = failure(RepositoryError::from(error));
     Failure { kind, message: format!("{}: {message}", quoted(file)), hint }
@@ -245,14 +250,13 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
-fn put(file: &Path, bytes: &[u8]) -> Outcome {
+/// Puts a new file: whatever has its name stays.
+fn put_new(file: &Path, bytes: &[u8]) -> Outcome {
     let (folder, name) = split(file)?;
-    let put = || {
-        let mut batch = folder.batch()?;
-        batch.put(name, bytes)?;
-        batch.commit()
-    };
-    put().map_err(|error| Failure::cannot("write", file, &error))
+    match folder.put_new(name, bytes) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(in_the_way(file)),
+        put => put.map_err(|error| Failure::cannot("write", file, &error)),
+    }
 }
 
 fn split(file: &Path) -> Result<(Folder, &str), Failure> {

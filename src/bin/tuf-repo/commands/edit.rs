@@ -24,7 +24,8 @@ pub fn open_locked_beside<T: Send>(
     Repository::open_locked_beside(&context.repo, context.now, wait(context), beside).map_err(failure)
 }
 
-fn wait(context: &Context) -> Duration {
+/// Returns how long a command waits for the lock.
+pub fn wait(context: &Context) -> Duration {
     context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(Duration::ZERO)
 }
 

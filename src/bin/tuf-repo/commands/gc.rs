@@ -9,9 +9,7 @@ use serde_json::json;
 use tuf::cli::clock::parse_duration;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::{one_line, quoted};
-use tuf::repository::{
-    Archive, Deletions, Destination, Explanation, METADATA, Repository, Retention, lock_published,
-};
+use tuf::repository::{Archive, Deletions, Destination, Explanation, Repository, Retention};
 use tuf::storage::BucketUrl;
 
 use super::common::DryRun;
@@ -57,12 +55,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or_default();
     // a publisher must not put what is collected at the same time
     let at = args.destination.typed(repository.policy())?.unwrap_or(Destination::Own);
-    let folder = match &at {
-        Destination::Folder(folder) => Some(folder.as_path()),
-        Destination::Own => Some(repository.dir()).filter(|dir| dir.join(METADATA).is_dir()),
-        Destination::Bucket(_) => None,
-    };
-    let _lock = folder.map(|folder| lock_published(folder, wait)).transpose().map_err(failure)?;
+    let _locks = repository.lock_destination(&at, wait).map_err(failure)?;
     let archive = args.archive.as_deref().map(|to| archive(to, &args, &repository)).transpose()?;
     if let Some(file) = &args.explain {
         let name = relative(file, &repository);

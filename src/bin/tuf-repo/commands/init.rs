@@ -16,6 +16,7 @@ use url::Url;
 
 use super::common::DryRun;
 use super::destination::bucket;
+use super::edit::wait;
 use super::next;
 use crate::context::Context;
 use crate::failure::failure;
@@ -55,7 +56,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         return take_over(dir, from, (root, args.endpoint.as_deref()), execution, context);
     }
     let layout = if args.no_consistent_snapshot { Layout::Plain } else { Layout::Consistent };
-    let put = tuf::repository::init(dir, layout, context.now, execution).map_err(failure)?;
+    let put = tuf::repository::init(dir, layout, context.now, execution, wait(context)).map_err(failure)?;
     let (made, next) = match execution {
         Execution::DryRun => (
             "Dry run, nothing changed: would make",
@@ -92,14 +93,15 @@ fn take_over(
     })?;
     let bar = Progress::stream(context.output.verbosity(), "Copying targets");
     let progress = |bytes| bar.advance(bytes);
+    let wait = wait(context);
     let adopted = if ["s3://", "gs://", "az://"].iter().any(|scheme| from.starts_with(scheme)) {
         let source = bucket_source(from, endpoint)?;
-        adopt(dir, &source, &root, context.now, execution, &progress)
+        adopt(dir, &source, &root, context.now, execution, wait, &progress)
     } else if from.contains("://") {
         let source = UrlSource::new(from)?;
-        adopt(dir, &source, &root, context.now, execution, &progress)
+        adopt(dir, &source, &root, context.now, execution, wait, &progress)
     } else if Path::new(from).is_dir() {
-        adopt(dir, &FolderSource::new(Path::new(from)), &root, context.now, execution, &progress)
+        adopt(dir, &FolderSource::new(Path::new(from)), &root, context.now, execution, wait, &progress)
     } else {
         let refusal = format!("{} is neither a folder nor a URL", quoted(Path::new(from)));
         return Err(Failure::usage(refusal).with_hint("--from DIR or --from https://…"));

@@ -1,12 +1,14 @@
 //! `man`: writes the manual, one page per command.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::{quoted, shell_word};
+use tuf::storage::Folder;
 
 use super::common::DryRun;
 use crate::args::Cli;
@@ -36,10 +38,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     if !args.dry_run.dry_run {
         fs::create_dir_all(&args.dir)
             .map_err(|error| Failure::cannot("make the folder", &args.dir, &error))?;
-        for page in &pages {
-            let path = args.dir.join(&page.name);
-            fs::write(&path, &page.text).map_err(|error| Failure::cannot("write", &path, &error))?;
-        }
+        put(&args.dir, &pages).map_err(|error| Failure::cannot("write to", &args.dir, &error))?;
     }
     let made = if args.dry_run.dry_run { "Would write" } else { "Wrote" };
     context.output.talk(&format!("{made} {} pages to {}.", pages.len(), quoted(&args.dir)));
@@ -49,6 +48,15 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let page = args.dir.join("tuf-repo.1");
     context.output.detail(&format!("Next: man {}", shell_word(&page.to_string_lossy())));
     Ok(())
+}
+
+fn put(dir: &Path, pages: &[Page]) -> io::Result<()> {
+    let folder = Folder::new(dir);
+    let mut batch = folder.batch()?;
+    for page in pages {
+        batch.put(page.name.as_str(), &page.text)?;
+    }
+    batch.commit()
 }
 
 fn render(command: &Command, pages: &mut Vec<Page>) -> Outcome {
