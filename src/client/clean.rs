@@ -1,40 +1,44 @@
-//! Removes what the trusted state does not vouch for: metadata of no use any more, targets that are not listed or are
-//! not what is listed. Without a request; what has expired was trusted once and stays.
+//! Removes what `tuf-fetch` has put and nobody trusts any more, without a request.
+//!
+//! Only what the record names goes, only while it is byte for byte what was put, and only where every role that might
+//! still want it is at hand and says nothing of it. Everything else stays.
 
-use std::collections::BTreeSet;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::confined::Folder;
-use super::transfer::holds;
-use super::{ClientError, Limits, LocalMetadata, TargetDir};
-use crate::metadata::{RoleName, TargetFile};
+use super::listing::digests;
+use super::record::{Content, Record};
+use super::unfinished::Removal;
+use super::{ClientError, Limits, LocalMetadata, TargetDir, storable};
+use crate::metadata::{Delegations, RoleName, TargetFile, Targets};
 use crate::trusted_set::{Origin, TargetSearch, TrustError, TrustedMetadataSet, Visit};
 use crate::verify::Delegator;
 
-/// What [`clean`] removed.
+/// What [`clean`] removed, or would remove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cleaned {
-    /// Roles whose files are gone.
+    /// Delegated roles whose files are gone.
     pub roles: Vec<RoleName>,
     /// Paths below the target folder that are gone.
     pub targets: Vec<String>,
-    /// Whether targets could be judged.
-    pub judged: Judged,
+    /// How many unfinished downloads are gone.
+    pub unfinished: usize,
+    /// What stays though no role that is at hand wants it.
+    pub kept: Vec<Kept>,
 }
 
-/// Whether there is enough metadata to judge targets by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Judged {
-    /// There is.
-    #[default]
-    All,
-    /// An update has not come as far as the targets metadata: delegated metadata and targets were left alone.
-    MetadataOnly,
+/// Something that may be of no use any more, and stays because that cannot be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// A path below the target folder, or a role.
+    pub what: String,
+    /// What is missing.
+    pub reason: String,
 }
 
-/// Removes from a folder of metadata, and from a folder of targets if there is one, what is not trusted.
+/// Removes from a folder of metadata, and from a folder of targets if there is one, what was put there and is not trusted
+/// any more at this time.
 ///
 /// # Errors
 /// [`ClientError::NotInitialised`], [`ClientError::Local`], and [`ClientError::Trust`] where the root is not one.
@@ -42,106 +46,288 @@ pub fn clean(
     local: &LocalMetadata,
     targets: Option<&TargetDir>,
     limits: &Limits,
+    now: DateTime<Utc>,
+    removal: Removal,
 ) -> Result<Cleaned, ClientError> {
     let not_initialised = || ClientError::NotInitialised { path: local.path().to_owned() };
+    local.load(&RoleName::root())?.ok_or_else(not_initialised)?;
     let _lock = local.lock()?;
     let root = local.load(&RoleName::root())?.ok_or_else(not_initialised)?;
-    // at the beginning of time nothing has expired
-    let mut trusted = TrustedMetadataSet::new(&root, DateTime::<Utc>::MIN_UTC)?;
-    let mut vouched = BTreeSet::from([RoleName::root()]);
-    let judged = vouch(local, &mut trusted, &mut vouched)?;
-    let mut cleaned = Cleaned { judged, ..Cleaned::default() };
-    for role in local.roles()? {
-        let is_judged =
-            judged == Judged::All || [RoleName::timestamp(), RoleName::snapshot()].contains(&role);
-        if is_judged && !vouched.contains(&role) {
-            local.remove(&role)?;
-            cleaned.roles.push(role);
+    let mut known = Known::read(local, &root, limits, now)?;
+    let mut record = local.record()?;
+    let mut cleaned = Cleaned::default();
+    if removal == Removal::Done {
+        local.sweep()?;
+    }
+    plan_roles(local, &mut known, &record, &mut cleaned)?;
+    if let Some(dir) = targets {
+        let plan = plan_targets(dir, &mut known, &record, &mut cleaned)?;
+        let wanted = known.digests();
+        if removal == Removal::Done {
+            dir.sweep()?;
+            plan.carry_out(local, dir, &mut record)?;
+        }
+        if let Some(wanted) = wanted {
+            cleaned.unfinished = dir.forget(&|digest| wanted.contains(digest), removal)?;
         }
     }
-    if let Some(dir) = targets.filter(|_| judged == Judged::All) {
-        let keep = |path: &str, file: &std::fs::File| match listed(&trusted, path, limits) {
-            Some(info) => holds(file, &info),
-            None => Ok(false),
-        };
-        dir.clean(&keep, &mut cleaned.targets)?;
+    if removal == Removal::Done && !cleaned.roles.is_empty() {
+        cleaned.roles.iter().for_each(|role| drop(record.stored.remove(role)));
+        local.replace_record(&record)?;
+        cleaned.roles.iter().try_for_each(|role| local.remove(role))?;
     }
     Ok(cleaned)
 }
 
-/// Finds the roles whose files are trusted, each through one delegation at least.
-fn vouch(
+/// Finds the files of delegated roles that were stored and that nobody delegates to any more.
+fn plan_roles(
     local: &LocalMetadata,
-    trusted: &mut TrustedMetadataSet,
-    vouched: &mut BTreeSet<RoleName>,
-) -> Result<Judged, ClientError> {
-    let role = RoleName::timestamp();
-    if let Some(bytes) = local.load(&role)?
-        && trusted.update_timestamp(&bytes).is_ok()
-    {
-        vouched.insert(role);
-    }
-    let role = RoleName::snapshot();
-    if let Some(bytes) = local.load(&role)? {
-        match trusted.update_snapshot(&bytes, Origin::Local) {
-            // an older one still protects the next one against a rollback
-            Ok(_) | Err(TrustError::Version { .. }) => drop(vouched.insert(role)),
-            Err(_) => {}
-        }
-    }
-    let mut pending = vec![Visit { role: RoleName::targets(), delegator: RoleName::root() }];
-    while let Some(Visit { role, delegator }) = pending.pop() {
-        if vouched.contains(&role) {
+    known: &mut Known<'_>,
+    record: &Record,
+    cleaned: &mut Cleaned,
+) -> Result<(), ClientError> {
+    for (role, content) in &record.stored {
+        let unchanged = match local.load(role)? {
+            Some(bytes) => Content::of_bytes(&bytes) == *content,
+            None => false,
+        };
+        if role.is_top_level() || !unchanged {
             continue;
         }
-        let Some(bytes) = local.load(&role)? else { continue };
-        let Ok(targets) = trusted.update_targets(&bytes, &role, &delegator) else { continue };
-        if let Some(delegations) = &targets.delegations {
-            let roles = local.roles()?.into_iter().filter(|child| delegations.authority(child).is_some());
-            pending.extend(roles.map(|child| Visit { role: child, delegator: role.clone() }));
-        }
-        vouched.insert(role);
-    }
-    let complete = vouched.contains(&RoleName::targets());
-    Ok(if complete { Judged::All } else { Judged::MetadataOnly })
-}
-
-/// Returns what the role that answers for a path says of it.
-fn listed(trusted: &TrustedMetadataSet, path: &str, limits: &Limits) -> Option<TargetFile> {
-    let mut search = TargetSearch::new(path, limits.delegations.saturating_add(1));
-    while let Some(visit) = search.next_visit() {
-        if let Some(info) = search.look(&visit, trusted.targets(&visit.role)?) {
-            return Some(info);
-        }
-    }
-    None
-}
-
-/// Removes from a folder and those below it whatever is not a file to keep; folders that became empty go too.
-pub(super) fn clean_folder(
-    folder: &Folder,
-    above: &str,
-    keep: &dyn Fn(&str, &std::fs::File) -> io::Result<bool>,
-    removed: &mut Vec<String>,
-) -> io::Result<()> {
-    for name in folder.names()? {
-        let path = format!("{above}{name}");
-        if let Ok(Some(below)) = folder.folder(&name) {
-            let before = removed.len();
-            clean_folder(&below, &format!("{path}/"), keep, removed)?;
-            if removed.len() > before && below.names()?.is_empty() {
-                folder.remove_folder(&name)?;
-            }
+        let is_delegated = |delegations: &Delegations| delegations.authority(role).is_some();
+        if known.delegations().any(is_delegated) {
             continue;
         }
-        // a link, a pipe and the like are no targets
-        if let Ok(Some(file)) = folder.file(&name)
-            && keep(&path, &file)?
+        match &known.missing {
+            None => cleaned.roles.push(role.clone()),
+            Some(reason) => cleaned.kept.push(Kept { what: role.to_string(), reason: reason.clone() }),
+        }
+    }
+    Ok(())
+}
+
+/// What is to go from a target folder.
+struct Plan {
+    targets: BTreeSet<String>,
+    /// The deepest first.
+    folders: Vec<String>,
+}
+
+/// Finds the targets that were put, are as they were put, and are not listed any more; and folders that were made and
+/// hold nothing else.
+fn plan_targets(
+    dir: &TargetDir,
+    known: &mut Known<'_>,
+    record: &Record,
+    cleaned: &mut Cleaned,
+) -> Result<Plan, ClientError> {
+    let home = dir.home()?;
+    let mut plan = Plan { targets: BTreeSet::new(), folders: Vec::new() };
+    for ((folder, path), content) in &record.put {
+        let failed = |error| ClientError::local(&dir.path().join(path), error);
+        if *folder != home
+            || storable(path).is_err()
+            || dir.recorded(path, content).map_err(failed)?.is_none()
         {
             continue;
         }
-        folder.remove(&name)?;
-        removed.push(path);
+        match known.listed(path) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                plan.targets.insert(path.clone());
+                cleaned.targets.push(path.clone());
+            }
+            Err(reason) => cleaned.kept.push(Kept { what: path.clone(), reason }),
+        }
     }
-    Ok(())
+    // a folder comes after those that it holds
+    let made = record.made.iter().rev().filter(|(folder, path)| *folder == home && storable(path).is_ok());
+    for (_, path) in made {
+        let Ok(Some(folder)) = dir.folder_at(path) else { continue };
+        let goes = |name: &String| {
+            let below = format!("{path}/{name}");
+            plan.targets.contains(&below) || plan.folders.contains(&below)
+        };
+        let failed = |error| ClientError::local(&dir.path().join(path), error);
+        if folder.names_are_text().map_err(failed)? && folder.names().map_err(failed)?.iter().all(goes) {
+            plan.folders.push(path.clone());
+        }
+    }
+    Ok(plan)
+}
+
+impl Plan {
+    /// Takes the entries back first: what a killed run leaves stays for good.
+    fn carry_out(
+        &self,
+        local: &LocalMetadata,
+        dir: &TargetDir,
+        record: &mut Record,
+    ) -> Result<(), ClientError> {
+        if self.targets.is_empty() && self.folders.is_empty() {
+            return Ok(());
+        }
+        let home = dir.home()?;
+        let before: Vec<_> = self
+            .targets
+            .iter()
+            .filter_map(|path| Some((path, record.put.get(&(home.clone(), path.clone()))?.clone())))
+            .collect();
+        for path in self.targets.iter().chain(&self.folders) {
+            record.forget(&(home.clone(), path.clone()));
+        }
+        local.replace_record(record)?;
+        for (path, content) in before {
+            let removed = dir.remove_recorded(path, &content);
+            removed.map_err(|error| ClientError::local(&dir.path().join(path), error))?;
+        }
+        for path in &self.folders {
+            // somebody may have put something there meanwhile
+            dir.remove_empty(path);
+        }
+        Ok(())
+    }
+}
+
+/// The metadata that is at hand and trusted.
+struct Known<'a> {
+    local: &'a LocalMetadata,
+    trusted: TrustedMetadataSet,
+    limits: &'a Limits,
+    /// What each delegation that was followed came to.
+    followed: BTreeMap<(RoleName, RoleName), Result<(), String>>,
+    /// Why not everything that may be delegated to is known.
+    missing: Option<String>,
+}
+
+impl<'a> Known<'a> {
+    fn read(
+        local: &'a LocalMetadata,
+        root: &[u8],
+        limits: &'a Limits,
+        now: DateTime<Utc>,
+    ) -> Result<Self, ClientError> {
+        let trusted = TrustedMetadataSet::new(root, now)?;
+        let mut known = Self { local, trusted, limits, followed: BTreeMap::new(), missing: None };
+        match known.read_top()? {
+            Ok(()) => known.follow_all()?,
+            Err(reason) => known.missing = Some(reason),
+        }
+        Ok(known)
+    }
+
+    /// Reads timestamp and snapshot; says what keeps them from being trusted now.
+    fn read_top(&mut self) -> Result<Result<(), String>, ClientError> {
+        let mut read = || -> Result<Result<(), TrustError>, ClientError> {
+            let missing = |role: RoleName| Ok(Err(TrustError::OutOfOrder { missing: role }));
+            let Some(timestamp) = self.local.load(&RoleName::timestamp())? else {
+                return missing(RoleName::timestamp());
+            };
+            let Some(snapshot) = self.local.load(&RoleName::snapshot())? else {
+                return missing(RoleName::snapshot());
+            };
+            Ok(self
+                .trusted
+                .check_root_expiry()
+                .map(|_| ())
+                .and_then(|()| self.trusted.update_timestamp(&timestamp).map(|_| ()))
+                .and_then(|()| self.trusted.update_snapshot(&snapshot, Origin::Local).map(|_| ())))
+        };
+        Ok(read()?.map_err(|error| said(&error)))
+    }
+
+    /// Follows all delegations from the top, as far as they are at hand.
+    fn follow_all(&mut self) -> Result<(), ClientError> {
+        let mut pending = vec![Visit { role: RoleName::targets(), delegator: RoleName::root() }];
+        let mut seen = BTreeSet::new();
+        while let Some(visit) = pending.pop() {
+            match self.follow(&visit)? {
+                Err(reason) => drop(self.missing.get_or_insert(reason)),
+                Ok(()) if seen.insert(visit.role.clone()) => {
+                    let delegations =
+                        self.trusted.targets(&visit.role).and_then(|role| role.delegations.as_ref());
+                    let roles =
+                        delegations.map(|delegations| self.delegated(delegations)).unwrap_or_default();
+                    let next = roles.into_iter().map(|role| Visit { role, delegator: visit.role.clone() });
+                    pending.extend(next);
+                }
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the roles that are delegated to; of hash bins those that the snapshot lists.
+    fn delegated(&self, delegations: &Delegations) -> Vec<RoleName> {
+        match (&delegations.succinct_roles, self.trusted.snapshot()) {
+            (Some(bins), Some(snapshot)) => {
+                let roles = snapshot.meta.keys().filter_map(|path| RoleName::from_metapath(&path));
+                roles.filter(|role| bins.is_bin(role.as_str())).collect()
+            }
+            _ => delegations.roles().iter().map(|role| role.name.clone()).collect(),
+        }
+    }
+
+    /// Takes a role through one delegation.
+    fn follow(&mut self, visit: &Visit) -> Result<Result<(), String>, ClientError> {
+        let edge = (visit.role.clone(), visit.delegator.clone());
+        if let Some(followed) = self.followed.get(&edge) {
+            return Ok(followed.clone());
+        }
+        let followed = if self.trusted.targets(&visit.role).is_some() {
+            self.trusted.verify_again(&visit.role, &visit.delegator).map(|_| ()).map_err(|error| said(&error))
+        } else {
+            match self.local.load(&visit.role)? {
+                Some(bytes) => {
+                    let taken = self.trusted.update_targets(&bytes, &visit.role, &visit.delegator);
+                    taken.map(|_| ()).map_err(|error| said(&error))
+                }
+                None => Err(format!("the metadata of {} is not here", visit.role)),
+            }
+        };
+        self.followed.insert(edge, followed.clone());
+        Ok(followed)
+    }
+
+    /// Returns what the role that answers for a path says of it, or why that cannot be told.
+    fn listed(&mut self, path: &str) -> Result<Option<TargetFile>, String> {
+        if self.trusted.targets(&RoleName::targets()).is_none() {
+            return Err(self.missing.clone().unwrap_or_default());
+        }
+        let mut search = TargetSearch::new(path, self.limits.delegations.saturating_add(1));
+        while let Some(visit) = search.next_visit() {
+            self.follow(&visit).map_err(|error| error.to_string())??;
+            let Some(targets) = self.trusted.targets(&visit.role) else { break };
+            if let Some(info) = search.look(&visit, targets) {
+                return Ok(Some(info));
+            }
+        }
+        Ok(None)
+    }
+
+    fn roles(&self) -> impl Iterator<Item = &Targets> {
+        let followed = self.followed.iter().filter(|(_, followed)| followed.is_ok());
+        let roles: BTreeSet<&RoleName> = followed.map(|((role, _), _)| role).collect();
+        roles.into_iter().filter_map(|role| self.trusted.targets(role))
+    }
+
+    fn delegations(&self) -> impl Iterator<Item = &Delegations> {
+        self.roles().filter_map(|targets| targets.delegations.as_ref())
+    }
+
+    /// Returns the digests of all targets that any role lists; `None` where not all roles are known.
+    fn digests(&self) -> Option<BTreeSet<String>> {
+        if self.missing.is_some() {
+            return None;
+        }
+        Some(self.roles().flat_map(digests).collect())
+    }
+}
+
+/// Says why a role cannot be asked.
+fn said(error: &TrustError) -> String {
+    match error {
+        TrustError::OutOfOrder { missing } => format!("the metadata of {missing} is not here"),
+        error => error.to_string(),
+    }
 }

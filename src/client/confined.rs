@@ -4,19 +4,58 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, mkdirat, openat, renameat, statat, unlinkat,
+    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat, flock, mkdirat, openat, renameat, statat,
+    unlinkat,
 };
 
-/// What the names of unfinished files and of folders of such files start and end with.
-const UNFINISHED: (&str, &str) = (".tuf-fetch.", ".part");
+/// Which file or folder it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity {
+    /// The number of the device.
+    pub device: u64,
+    /// The number of the file on the device.
+    pub inode: u64,
+}
+
+impl Identity {
+    /// Returns which file is open.
+    ///
+    /// # Errors
+    /// [`io::Error`] where the system does not say.
+    pub fn of(open: impl AsFd) -> io::Result<Self> {
+        Ok(Self::from(&rustix::fs::fstat(open)?))
+    }
+
+    /// Returns which folder a path leads to, links on the way followed.
+    ///
+    /// # Errors
+    /// [`io::Error`] where it leads to none.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(Self { device: found.dev(), inode: found.ino() })
+    }
+}
+
+impl From<&Stat> for Identity {
+    #[allow(clippy::unnecessary_cast, reason = "the width of a device number differs between systems")]
+    fn from(stat: &Stat) -> Self {
+        Self { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
+    }
+}
 
 /// An open folder.
 pub struct Folder(OwnedFd);
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Folder {
     /// Opens a folder. Links on the way to it are followed: the way is its owner's choice.
@@ -55,11 +94,20 @@ impl Folder {
     /// # Errors
     /// As [`Folder::folder`].
     pub fn make_folder(&self, name: &str) -> io::Result<Self> {
-        match mkdirat(&self.0, entry(name)?, Mode::from_raw_mode(0o777)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
+        self.make_new_folder(name)?;
         self.folder(name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Makes a folder in this one; tells whether it was made, and not there before.
+    ///
+    /// # Errors
+    /// [`io::Error`] where it cannot be made.
+    pub fn make_new_folder(&self, name: &str) -> io::Result<bool> {
+        match mkdirat(&self.0, entry(name)?, Mode::from_raw_mode(0o777)) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::EXIST) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Opens a regular file in this folder; `None` where there is nothing of that name.
@@ -75,6 +123,22 @@ impl Folder {
             Err(error) => return Err(self.explain(name, error, "not a file")),
         };
         if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(invalid("it is not a regular file")) }
+    }
+
+    /// Opens a file for reading and for writing at its end, made where there is none.
+    ///
+    /// # Errors
+    /// [`io::Error`] for anything but a regular file, a link to one included.
+    pub fn append(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match openat(&self.0, entry(name)?, flags, Mode::from_raw_mode(0o666)) {
+            Ok(file) => {
+                let file = File::from(file);
+                if file.metadata()?.is_file() { Ok(file) } else { Err(invalid("it is not a regular file")) }
+            }
+            Err(error) => Err(self.explain(name, error, "not a file")),
+        }
     }
 
     /// Tells whether there is anything of that name, a link included.
@@ -100,67 +164,21 @@ impl Folder {
         }
     }
 
-    /// Puts bytes under a name in one step: whoever reads it sees the old bytes or the new ones.
-    ///
-    /// # Errors
-    /// [`io::Error`] where that fails; the old bytes are still there then.
-    pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut staged = self.stage()?;
-        io::Write::write_all(staged.file(), bytes)?;
-        staged.put(self, name)
-    }
-
-    /// Starts an unfinished file under a name that begins with a dot; it is gone unless [`Staged::put`] is called.
+    /// Makes an empty file, open for reading and writing; fails where there is anything of that name.
     ///
     /// # Errors
     /// [`io::Error`] where the folder takes no file.
-    pub fn stage(&self) -> io::Result<Staged<'_>> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mut number: u32 = 0;
-        loop {
-            let name = format!("{}{}.{number}{}", UNFINISHED.0, std::process::id(), UNFINISHED.1);
-            number = number.checked_add(1).ok_or(io::ErrorKind::AlreadyExists)?;
-            let file = match openat(&self.0, name.as_str(), flags, Mode::from_raw_mode(0o666)) {
-                Ok(file) => File::from(file),
-                Err(rustix::io::Errno::EXIST) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            // the lock tells others that this file has an owner; file systems without locks go without
-            let _ = file.try_lock();
-            if file.metadata()?.nlink() > 0 {
-                return Ok(Staged { folder: self, file, name, state: State::Unfinished });
-            }
-            // somebody took it for a left-over before it was locked
-        }
+    pub fn make_file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(openat(&self.0, entry(name)?, flags, Mode::from_raw_mode(0o666))?))
     }
 
-    /// Makes an empty folder for unfinished files, under a name that begins with a dot, locked for as long as it is
-    /// open. Returns it with its name.
+    /// Makes an empty folder that only its owner reads; fails where there is anything of that name.
     ///
     /// # Errors
-    /// [`io::Error`] where this folder takes no other.
-    pub fn stage_folder(&self) -> io::Result<(Self, String)> {
-        let mut number: u32 = 0;
-        loop {
-            let name = format!("{}{}.{number}{}", UNFINISHED.0, std::process::id(), UNFINISHED.1);
-            number = number.checked_add(1).ok_or(io::ErrorKind::AlreadyExists)?;
-            match mkdirat(&self.0, name.as_str(), Mode::from_raw_mode(0o700)) {
-                Ok(()) => {}
-                Err(rustix::io::Errno::EXIST) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            // somebody may take it for a left-over before it is locked
-            let Some(folder) = self.folder(&name)? else { continue };
-            match folder.try_lock() {
-                // somebody does, and is about to remove it
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                // a file system without locks sweeps nothing
-                Ok(()) | Err(_) => {}
-            }
-            if self.holds(&name, &folder.0)? {
-                return Ok((folder, name));
-            }
-        }
+    /// [`io::Error`] where the folder takes no other.
+    pub fn make_private_folder(&self, name: &str) -> io::Result<()> {
+        Ok(mkdirat(&self.0, entry(name)?, Mode::from_raw_mode(0o700))?)
     }
 
     /// Opens a file for reading and writing, made where there is none, that stays when its owner is killed and has one
@@ -174,44 +192,16 @@ impl Folder {
             Ok(file) => File::from(file),
             Err(error) => return Err(self.explain(name, error, "not a file")),
         };
-        if !file.metadata()?.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(invalid("it is not a regular file"));
+        }
+        // under another name the file may be somebody's
+        if metadata.nlink() > 1 {
+            return Ok(None);
         }
         // whoever owned it before may have put it in its place meanwhile: it is no longer ours to write to then
         Ok((file.try_lock().is_ok() && self.holds(name, &file)?).then_some(file))
-    }
-
-    /// Removes unfinished files, and folders of them, whose owners are gone.
-    ///
-    /// # Errors
-    /// [`io::Error`] where the folder cannot be read.
-    pub fn sweep(&self) -> io::Result<()> {
-        for name in self.names()? {
-            if !(name.starts_with(UNFINISHED.0) && name.ends_with(UNFINISHED.1)) {
-                continue;
-            }
-            // what cannot be opened or is locked is not ours to remove; nor what has come to the name since
-            if let Ok(Some(file)) = self.file(&name) {
-                if file.try_lock().is_ok() && self.holds(&name, &file)? {
-                    self.remove(&name)?;
-                }
-            } else if let Ok(Some(folder)) = self.folder(&name)
-                && folder.try_lock().is_ok()
-                && self.holds(&name, &folder.0)?
-            {
-                folder.remove_files()?;
-                self.remove_folder(&name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes the files in this folder.
-    ///
-    /// # Errors
-    /// [`io::Error`] where one stays.
-    pub fn remove_files(&self) -> io::Result<()> {
-        self.names()?.iter().try_for_each(|name| self.remove(name))
     }
 
     /// Removes an empty folder in this one; nothing happens where there is none.
@@ -249,19 +239,30 @@ impl Folder {
         Ok(false)
     }
 
-    pub(super) fn descriptor(&self) -> &OwnedFd {
-        &self.0
-    }
-
-    fn try_lock(&self) -> io::Result<()> {
+    /// Locks the folder for as long as it is open.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where somebody else has locked it; any other where the file system cannot.
+    pub fn try_lock(&self) -> io::Result<()> {
         Ok(flock(&self.0, FlockOperation::NonBlockingLockExclusive)?)
     }
 
-    /// Tells whether a name is still that of an open file or folder.
-    fn holds(&self, name: &str, open: impl std::os::fd::AsFd) -> io::Result<bool> {
-        let open = rustix::fs::fstat(open)?;
+    /// Returns which folder this is.
+    ///
+    /// # Errors
+    /// [`io::Error`] where the system does not say.
+    pub fn identity(&self) -> io::Result<Identity> {
+        Identity::of(&self.0)
+    }
+
+    /// Tells whether a name is that of an open file or folder, and not of another that has come in its place.
+    ///
+    /// # Errors
+    /// [`io::Error`] where the folder cannot be read.
+    pub fn holds(&self, name: &str, open: impl AsFd) -> io::Result<bool> {
+        let open = Identity::of(open)?;
         match statat(&self.0, entry(name)?, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(named) => Ok((named.st_dev, named.st_ino) == (open.st_dev, open.st_ino)),
+            Ok(named) => Ok(Identity::from(&named) == open),
             Err(rustix::io::Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -285,6 +286,19 @@ impl Folder {
         Ok(names)
     }
 
+    /// Tells whether [`Folder::names`] lists everything.
+    ///
+    /// # Errors
+    /// [`io::Error`] where the folder cannot be read.
+    pub fn names_are_text(&self) -> io::Result<bool> {
+        for entry in Dir::read_from(&self.0)? {
+            if entry?.file_name().to_str().is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Makes sure that renames in this folder survive a loss of power.
     ///
     /// # Errors
@@ -304,48 +318,6 @@ impl Folder {
         match kind {
             Ok(FileType::Symlink) => invalid(&format!("'{}' is a symbolic link", name.escape_debug())),
             _ => invalid(&format!("'{}' is {otherwise}", name.escape_debug())),
-        }
-    }
-}
-
-/// An unfinished file.
-pub struct Staged<'a> {
-    folder: &'a Folder,
-    file: File,
-    name: String,
-    state: State,
-}
-
-#[derive(PartialEq, Eq)]
-enum State {
-    Unfinished,
-    Put,
-}
-
-impl Staged<'_> {
-    /// Returns the file to write to.
-    pub fn file(&mut self) -> &mut File {
-        &mut self.file
-    }
-
-    /// Puts the file under a name of a folder, in one step and for good. What was there under that name is gone; a link
-    /// is replaced, not followed.
-    ///
-    /// # Errors
-    /// [`io::Error`] where that fails; nothing has changed then.
-    pub fn put(mut self, folder: &Folder, name: &str) -> io::Result<()> {
-        self.file.sync_all()?;
-        renameat(&self.folder.0, self.name.as_str(), &folder.0, entry(name)?)?;
-        self.state = State::Put;
-        folder.sync()
-    }
-}
-
-impl Drop for Staged<'_> {
-    fn drop(&mut self) {
-        if self.state == State::Unfinished {
-            // where this fails the next sweep removes it
-            let _ = unlinkat(&self.folder.0, self.name.as_str(), AtFlags::empty());
         }
     }
 }
@@ -375,7 +347,7 @@ mod tests {
         for name in ["", ".", "..", "a/b", "/etc", "a\0b"] {
             assert!(folder.file(name).is_err(), "{name}");
             assert!(folder.make_folder(name).is_err(), "{name}");
-            assert!(folder.replace(name, b"").is_err(), "{name}");
+            assert!(folder.make_file(name).is_err(), "{name}");
         }
         assert_eq!(folder.names().unwrap(), Vec::<String>::new());
     }
@@ -391,38 +363,30 @@ mod tests {
         assert_eq!(error.to_string(), "'folder' is a symbolic link");
         assert!(folder.make_folder("folder").is_err());
         assert!(folder.file("file").is_err());
-        folder.replace("file", b"inside").unwrap();
+        assert!(folder.make_file("file").is_err());
+        assert!(folder.own("file").is_err());
         assert_eq!(std::fs::read(outside.path().join("file")).unwrap(), b"outside");
-        assert_eq!(std::fs::read(root.path().join("file")).unwrap(), b"inside");
-    }
-
-    /// A sweep that came between the making of a folder and its lock once emptied it, and then found it full again.
-    #[test]
-    fn folders_that_are_made_while_others_sweep_stay() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(root.path()).unwrap();
-        let work = || {
-            for _ in 0..200 {
-                folder.sweep().unwrap();
-                let (staged, name) = folder.stage_folder().unwrap();
-                std::fs::write(root.path().join(&name).join("file"), b"").unwrap();
-                std::thread::yield_now();
-                assert_eq!(staged.names().unwrap(), ["file"]);
-                staged.remove_files().unwrap();
-                folder.remove_folder(&name).unwrap();
-            }
-        };
-        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
     }
 
     #[test]
-    fn an_unfinished_file_is_gone_and_a_killed_one_is_swept() {
+    fn another_file_under_the_same_name_is_told_apart() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(root.path()).unwrap();
-        let alive = folder.stage().unwrap();
-        drop(folder.stage().unwrap());
-        std::fs::write(root.path().join(".tuf-fetch.1.0.part"), b"left over").unwrap();
-        Folder::open(root.path()).unwrap().sweep().unwrap();
-        assert_eq!(folder.names().unwrap(), [alive.name.as_str()]);
+        let file = folder.make_file("file").unwrap();
+        assert!(folder.holds("file", &file).unwrap());
+        std::fs::write(root.path().join("other"), b"other").unwrap();
+        std::fs::rename(root.path().join("other"), root.path().join("file")).unwrap();
+        assert!(!folder.holds("file", &file).unwrap());
+        assert!(!folder.holds("absent", &file).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_has_another_name_too_is_nobodys_to_write_to() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        std::fs::write(root.path().join("letter"), b"mine").unwrap();
+        std::fs::hard_link(root.path().join("letter"), root.path().join("kept")).unwrap();
+        assert!(folder.own("kept").unwrap().is_none());
+        assert!(folder.own("new").unwrap().is_some());
     }
 }

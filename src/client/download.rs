@@ -1,20 +1,28 @@
 //! Finds a target (5.6.7) and fetches it (5.7): verified before it becomes visible.
 
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::target_dir::{Arrivals, Arrived, Unfinished};
+use super::arrivals::{Arrivals, Arrived};
+use super::listing::{FAILURES, digests};
+use super::obstacles::{Clearing, Order};
+use super::record::Line;
 use super::transfer::{OnBytes, Transfer, holds, refused};
-use super::{ClientError, TargetDir, Updater};
+use super::unfinished::{NewFile, Removal};
+use super::{ClientError, ListedTarget, TargetDir, Updater, check_folders};
 use crate::metadata::{RoleName, TargetFile, TargetPath};
 use crate::trusted_set::TargetSearch;
 
-/// How many targets, and about how many bytes of them, become durable and visible together.
-const TOGETHER: (usize, u64) = (4096, 1 << 30);
+/// How many targets, and about how many bytes of them, become durable and visible together. Each is an open file until
+/// then; systems allow a process 256 or more.
+const TOGETHER: (usize, u64) = (200, 1 << 30);
 
 /// Where a verified target is.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +37,15 @@ pub struct Downloaded {
     pub cached: bool,
 }
 
+/// What a run brought.
+#[derive(Debug, Default)]
+pub struct Downloads {
+    /// The targets that are in their places now.
+    pub downloaded: Vec<Downloaded>,
+    /// Why others are not.
+    pub faults: Vec<ClientError>,
+}
+
 impl Updater<'_> {
     /// Searches the delegations for a target, loading the roles that the search reaches and no others. Returns the
     /// role that answered and what it says.
@@ -36,6 +53,12 @@ impl Updater<'_> {
     /// # Errors
     /// [`ClientError`] where a role on the way cannot be trusted.
     pub fn target_info(&mut self, path: &str) -> Result<Option<(RoleName, TargetFile)>, ClientError> {
+        let found = self.search(path);
+        self.record_stored()?;
+        found
+    }
+
+    fn search(&mut self, path: &str) -> Result<Option<(RoleName, TargetFile)>, ClientError> {
         // the top-level role is not counted
         let mut search = TargetSearch::new(path, self.limits.delegations.saturating_add(1));
         while let Some(visit) = search.next_visit() {
@@ -50,55 +73,132 @@ impl Updater<'_> {
     /// Brings targets into a folder, unless their bytes are there already, up to `jobs` of them at once. `progress`
     /// hears how many more bytes are there.
     ///
+    /// A target that fails leaves what was at its place, and does not keep the others from theirs.
+    ///
     /// # Errors
-    /// [`ClientError`] of the first target that failed, in the order in which they are given. What was at its place is
-    /// still there then, and those that were verified are in theirs.
+    /// [`ClientError`] where nothing can be put at all.
     pub fn download_targets(
-        &self,
-        targets: &[(TargetPath, TargetFile)],
+        &mut self,
+        wanted: &[ListedTarget],
         dir: &TargetDir,
         jobs: NonZeroUsize,
         progress: OnBytes<'_>,
-    ) -> Result<Vec<Downloaded>, ClientError> {
-        let arrivals = dir.arrivals();
-        let mut downloaded = Vec::with_capacity(targets.len());
-        let mut rest = targets;
-        while !rest.is_empty() {
+    ) -> Result<Downloads, ClientError> {
+        check_folders(self.local.path(), dir.path())?;
+        let mut downloads = Downloads::default();
+        let plan = self.plan(wanted, dir, &mut downloads.faults)?;
+        let arrivals = dir.arrivals(self.local.folder_identity()?);
+        let failures = Failures::default();
+        let mut rest = plan.as_slice();
+        while !rest.is_empty() && !failures.is_over() {
             let (now, later) = rest.split_at(together(rest));
             rest = later;
-            let outcomes = self.fetch_at_once(now, dir, &arrivals, jobs, progress);
-            let (mut arrived, mut failure) = (Vec::new(), Ok(()));
-            for ((path, info), outcome) in now.iter().zip(outcomes) {
-                let cached = match outcome {
-                    Some(Ok(Outcome::InPlace)) => true,
-                    Some(Ok(Outcome::Arrived(file))) => {
-                        arrived.push((file, path));
-                        false
-                    }
-                    Some(Err(error)) => {
-                        failure = failure.and(Err(error));
-                        continue;
-                    }
-                    // not tried, because another one failed
-                    None => continue,
-                };
-                let (path, info) = (path.clone(), info.clone());
-                downloaded.push(Downloaded { file: dir.file(&path), path, info, cached });
-            }
-            arrivals.put(&arrived)?;
-            failure?;
+            let outcomes = self.fetch_at_once(now, dir, &arrivals, jobs, &failures, progress);
+            self.settle(now, outcomes, dir, &arrivals, &mut downloads)?;
         }
-        dir.forget_unfinished()?;
-        Ok(downloaded)
+        downloads.faults.extend(failures.end());
+        drop(arrivals);
+        self.forget_unfinished(dir)?;
+        Ok(downloads)
     }
 
-    /// Fetches targets by several threads; the first failure ends the work of all.
+    /// Removes what interrupted runs left of targets that no role lists any more, where all roles are known.
+    fn forget_unfinished(&self, dir: &TargetDir) -> Result<(), ClientError> {
+        if !self.is_complete {
+            return Ok(());
+        }
+        let listed = OnceCell::new();
+        let is_listed = |digest: &str| listed.get_or_init(|| self.digests()).contains(digest);
+        dir.forget(&is_listed, Removal::Done).map(drop)
+    }
+
+    /// Returns the digests of all targets that the roles list which have been loaded.
+    fn digests(&self) -> BTreeSet<String> {
+        let roles = self.verified.keys().filter_map(|role| self.trusted.targets(role));
+        roles.flat_map(digests).collect()
+    }
+
+    /// Finds for each target what has to go before it can be put; those that cannot be put are faults.
+    fn plan<'t>(
+        &mut self,
+        wanted: &'t [ListedTarget],
+        dir: &TargetDir,
+        faults: &mut Vec<ClientError>,
+    ) -> Result<Vec<Planned<'t>>, ClientError> {
+        let (home, mut record, mut order) = (dir.home()?, None, Order::default());
+        let mut plan = Vec::with_capacity(wanted.len());
+        for target in self.without_conflicts(wanted, &mut order, faults)? {
+            match self.clearing(target, dir, &home, &mut record, &mut order) {
+                Ok(clearing) => plan.push(Planned { target, clearing }),
+                Err(error) => faults.push(error),
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Puts what was fetched in its place, and records it. Other clients wait meanwhile: none of them removes a folder
+    /// that is about to be used.
+    fn settle(
+        &self,
+        planned: &[Planned<'_>],
+        outcomes: Vec<Option<Result<Outcome, ClientError>>>,
+        dir: &TargetDir,
+        arrivals: &Arrivals<'_>,
+        downloads: &mut Downloads,
+    ) -> Result<(), ClientError> {
+        let (mut arrived, mut done) = (Vec::new(), Vec::new());
+        for (Planned { target, clearing }, outcome) in planned.iter().zip(outcomes) {
+            match outcome {
+                Some(Ok(Outcome::InPlace)) => done.push((*target, None)),
+                Some(Ok(Outcome::Arrived(new))) => {
+                    done.push((*target, Some(arrived.len())));
+                    arrived.push(Arrived { new, path: &target.path, info: &target.info, clearing });
+                }
+                Some(Err(error)) => downloads.faults.push(error),
+                // not tried, because others failed
+                None => {}
+            }
+        }
+        let mut outcomes = self.put(&arrived, dir, arrivals)?;
+        for (target, place) in done {
+            if let Some(Err(error)) = place.map(|index| std::mem::replace(&mut outcomes[index], Ok(()))) {
+                downloads.faults.push(error);
+                continue;
+            }
+            let (path, info) = (target.path.clone(), target.info.clone());
+            let file = dir.file(&path);
+            downloads.downloaded.push(Downloaded { file, path, info, cached: place.is_none() });
+        }
+        Ok(())
+    }
+
+    fn put(
+        &self,
+        arrived: &[Arrived<'_>],
+        dir: &TargetDir,
+        arrivals: &Arrivals<'_>,
+    ) -> Result<Vec<Result<(), ClientError>>, ClientError> {
+        if arrived.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (_lock, home) = (self.locked()?, dir.home()?);
+        let gone = arrived.iter().flat_map(|arrived| arrived.clearing.paths());
+        let gone = gone.map(|path| Line::Gone { folder: home.clone(), path: path.to_owned() }).collect();
+        self.local.add_to_record(gone)?;
+        let placed = arrivals.put(arrived, &home)?;
+        self.local.add_to_record(placed.lines)?;
+        self.local.shorten_record()?;
+        Ok(placed.outcomes)
+    }
+
+    /// Fetches targets by several threads.
     fn fetch_at_once(
         &self,
-        targets: &[(TargetPath, TargetFile)],
+        planned: &[Planned<'_>],
         dir: &TargetDir,
         arrivals: &Arrivals<'_>,
         jobs: NonZeroUsize,
+        failures: &Failures,
         progress: OnBytes<'_>,
     ) -> Vec<Option<Result<Outcome, ClientError>>> {
         let next = AtomicUsize::new(0);
@@ -106,17 +206,20 @@ impl Updater<'_> {
             let mut done = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some((path, info)) = targets.get(index) else { return done };
-                let outcome = self.fetch(path, info, dir, arrivals, progress);
-                if outcome.is_err() {
-                    next.store(targets.len(), Ordering::Relaxed);
+                let Some(planned) = planned.get(index) else { return done };
+                if failures.is_over() || !failures.may_try(&planned.target.role) {
+                    continue;
+                }
+                let outcome = self.fetch(planned, dir, arrivals, progress);
+                if let Err(error) = &outcome {
+                    failures.note(&planned.target.role, error);
                 }
                 done.push((index, outcome));
             }
         };
-        let mut outcomes: Vec<_> = targets.iter().map(|_| None).collect();
+        let mut outcomes: Vec<_> = planned.iter().map(|_| None).collect();
         thread::scope(|scope| {
-            let others: Vec<_> = (1..jobs.get().min(targets.len())).map(|_| scope.spawn(work)).collect();
+            let others: Vec<_> = (1..jobs.get().min(planned.len())).map(|_| scope.spawn(work)).collect();
             let mut done = work();
             for other in others {
                 // a thread that panicked would be a defect; its targets count as not tried
@@ -131,14 +234,15 @@ impl Updater<'_> {
 
     fn fetch(
         &self,
-        path: &TargetPath,
-        info: &TargetFile,
+        planned: &Planned<'_>,
         dir: &TargetDir,
         arrivals: &Arrivals<'_>,
         progress: OnBytes<'_>,
     ) -> Result<Outcome, ClientError> {
+        let ListedTarget { path, info, .. } = planned.target;
         digestible(path, info)?;
-        if let Some(file) = dir.open(path)?
+        if !planned.clearing.is_needed()
+            && let Some(file) = arrivals.open(path)?
             && holds(&file, info).map_err(|error| ClientError::local(&dir.file(path), error))?
         {
             progress(info.length);
@@ -146,7 +250,7 @@ impl Updater<'_> {
         }
         let mut unfinished = arrivals.start(info)?;
         match self.transfer(path, info, &mut unfinished, dir, progress) {
-            Ok(()) => Ok(Outcome::Arrived(arrivals.verified(unfinished))),
+            Ok(()) => Ok(Outcome::Arrived(unfinished)),
             Err(error) => {
                 arrivals.interrupted(unfinished)?;
                 Err(error)
@@ -170,13 +274,14 @@ impl Updater<'_> {
         digestible(path, info)?;
         let local = |error: io::Error| ClientError::local(&waiting.file(path), error);
         let rewound = |mut file: File| file.seek(SeekFrom::Start(0)).map(|_| file).map_err(local);
+        let forbidden = self.local.folder_identity()?;
         if let Some(dir) = dir
-            && let Some(file) = dir.open(path)?
+            && let Some(file) = dir.arrivals(forbidden).open(path)?
             && holds(&file, info).map_err(|error| ClientError::local(&dir.file(path), error))?
         {
             return rewound(file);
         }
-        let arrivals = waiting.arrivals();
+        let arrivals = waiting.arrivals(forbidden);
         let mut unfinished = arrivals.start_anew().map_err(local)?;
         self.transfer(path, info, &mut unfinished, waiting, progress)?;
         rewound(unfinished.file)
@@ -187,7 +292,7 @@ impl Updater<'_> {
         &self,
         path: &TargetPath,
         info: &TargetFile,
-        unfinished: &mut Unfinished,
+        unfinished: &mut NewFile,
         dir: &TargetDir,
         progress: OnBytes<'_>,
     ) -> Result<(), ClientError> {
@@ -197,12 +302,63 @@ impl Updater<'_> {
     }
 }
 
+/// A target that is wanted.
+struct Planned<'t> {
+    target: &'t ListedTarget,
+    clearing: Clearing,
+}
+
+/// What keeps further targets from being tried.
+#[derive(Default)]
+struct Failures {
+    /// How often the network failed for targets of a role, and how many more of its targets were not tried.
+    network: Mutex<BTreeMap<RoleName, (usize, usize)>>,
+    /// Set where the disk takes nothing more.
+    disk: AtomicBool,
+}
+
+impl Failures {
+    fn note(&self, role: &RoleName, error: &ClientError) {
+        if error.is_of_the_network() {
+            self.counts().entry(role.clone()).or_default().0 += 1;
+        }
+        if error.is_of_the_disk() {
+            self.disk.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells whether a target of a role may be tried, and counts it where not.
+    fn may_try(&self, role: &RoleName) -> bool {
+        match self.counts().get_mut(role) {
+            Some((failures, left)) if *failures >= FAILURES => {
+                *left += 1;
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.disk.load(Ordering::Relaxed)
+    }
+
+    fn end(self) -> Vec<ClientError> {
+        let counts = self.network.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let left = counts.into_iter().filter(|(_, (_, left))| *left > 0);
+        left.map(|(role, (_, left))| ClientError::GivenUp { role, left, kind: "targets" }).collect()
+    }
+
+    fn counts(&self) -> MutexGuard<'_, BTreeMap<RoleName, (usize, usize)>> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What became of a target that was wanted.
 enum Outcome {
     /// It was there already.
     InPlace,
     /// It has been downloaded and verified.
-    Arrived(Arrived),
+    Arrived(NewFile),
 }
 
 /// Refuses, before any request, a target without a digest that can be computed: nothing could be accepted.
@@ -214,10 +370,10 @@ fn digestible(path: &TargetPath, info: &TargetFile) -> Result<(), ClientError> {
 }
 
 /// Returns how many of some targets, one at least, become visible together.
-fn together(targets: &[(TargetPath, TargetFile)]) -> usize {
+fn together(targets: &[Planned<'_>]) -> usize {
     let mut bytes: u64 = 0;
-    let fits = |(_, info): &&(TargetPath, TargetFile)| {
-        bytes = bytes.saturating_add(info.length);
+    let fits = |planned: &&Planned<'_>| {
+        bytes = bytes.saturating_add(planned.target.info.length);
         bytes <= TOGETHER.1
     };
     targets.iter().take(TOGETHER.0).take_while(fits).count().max(1)

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{FetchCause, FetchError, MirrorFailure, shown};
+use super::{Conflict, FetchCause, FetchError, MirrorFailure, Obstacle, shown};
 use crate::metadata::{Mismatch, RoleName, TargetPathError, Threshold};
 use crate::trusted_set::TrustError;
 
@@ -39,6 +39,8 @@ pub enum Code {
     Download,
     /// A file or folder of this machine.
     Io,
+    /// Something that was asked for makes no sense.
+    Usage,
 }
 
 impl Code {
@@ -59,6 +61,7 @@ impl Code {
             Self::NoWorkingMirror => "NoWorkingMirrorError",
             Self::Download => "DownloadError",
             Self::Io => "io",
+            Self::Usage => "usage",
         }
     }
 }
@@ -102,6 +105,53 @@ pub enum ClientError {
     UnsafePath {
         /// What is wrong with it.
         source: TargetPathError,
+    },
+    /// A target is listed under a name that is kept for unfinished files.
+    #[error("the target path '{}' has a part that begins with '.tuf-': such names are for the programs' own files", .path.escape_debug())]
+    ReservedPath {
+        /// The path.
+        path: String,
+    },
+    /// Something keeps a target from its place.
+    #[error("{}", in_the_way(.path, .what, .obstacle))]
+    InTheWay {
+        /// The path of the target.
+        path: String,
+        /// The path of what stands there, below the target folder.
+        what: String,
+        /// Why it stays.
+        obstacle: Obstacle,
+    },
+    /// A listing would ask for more roles than it may.
+    #[error("{role} and further roles were not asked for: a listing asks for {limit} at most")]
+    TooManyRoles {
+        /// How many are asked for.
+        limit: usize,
+        /// The first role beyond.
+        role: RoleName,
+    },
+    /// After several failures of the network the rest was not tried.
+    #[error(
+        "{left} more {kind} of {role} were not tried: the network has failed {} times",
+        super::listing::FAILURES
+    )]
+    GivenUp {
+        /// The role that delegates to them or lists them.
+        role: RoleName,
+        /// How many.
+        left: usize,
+        /// What they are.
+        kind: &'static str,
+    },
+    /// The client's folders are not apart from each other, or not from a repository.
+    #[error("{}", folders(.metadata, .targets, *.conflict))]
+    Folders {
+        /// The metadata folder.
+        metadata: PathBuf,
+        /// The target folder.
+        targets: PathBuf,
+        /// How they stand to each other.
+        conflict: Conflict,
     },
     /// A target could not be downloaded.
     #[error("{source}")]
@@ -173,7 +223,11 @@ impl ClientError {
             Self::Metadata { source, .. } | Self::Target { source, .. } => fetch_code(&source.cause),
             Self::Endless { .. } => Code::EndlessData,
             Self::UnknownTarget { .. } => Code::UnknownTarget,
-            Self::UnsafePath { .. } => Code::InvalidMetadata,
+            Self::InTheWay { .. } => Code::Io,
+            Self::TooManyRoles { .. } => Code::EndlessData,
+            Self::GivenUp { .. } => Code::Download,
+            Self::UnsafePath { .. } | Self::ReservedPath { .. } => Code::InvalidMetadata,
+            Self::Folders { .. } => Code::Usage,
             Self::Mismatch { mismatch, .. } => mismatch_code(mismatch),
             Self::NoWorkingMirror { .. } => Code::NoWorkingMirror,
             Self::NotPinned { .. } => Code::BadSignature,
@@ -185,10 +239,19 @@ impl ClientError {
     pub fn subject(&self) -> String {
         match self {
             Self::Trust(error) => trust_subject(error),
-            Self::Metadata { role, .. } | Self::Endless { role, .. } => role.to_string(),
-            Self::UnknownTarget { path } | Self::Target { path, .. } | Self::Mismatch { path, .. } => {
-                path.clone()
-            }
+            Self::Metadata { role, .. }
+            | Self::Endless { role, .. }
+            | Self::TooManyRoles { role, .. }
+            | Self::GivenUp { role, .. } => role.to_string(),
+            Self::UnknownTarget { path }
+            | Self::ReservedPath { path }
+            | Self::InTheWay { path, .. }
+            | Self::Target { path, .. }
+            | Self::Mismatch { path, .. } => path.clone(),
+            Self::Folders { metadata, targets, conflict } => match conflict {
+                Conflict::RepositoryMetadata => metadata.display().to_string(),
+                _ => targets.display().to_string(),
+            },
             Self::UnsafePath { source } => source.path.clone(),
             Self::NoWorkingMirror { what, .. } => what.clone(),
             Self::NotPinned { .. } => "root".to_owned(),
@@ -207,12 +270,95 @@ impl ClientError {
         }
     }
 
+    /// Returns the path of a target that is listed and cannot be stored, where that is the failure.
+    pub fn unstorable(&self) -> Option<&str> {
+        match self {
+            Self::UnsafePath { source } => Some(&source.path),
+            Self::ReservedPath { path } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Tells whether the network or a server failed, and not what it brought: the same may well succeed another time.
+    pub fn is_of_the_network(&self) -> bool {
+        match self {
+            Self::Metadata { source, .. } | Self::Target { source, .. } => {
+                !source.is_not_found()
+                    && !matches!(source.cause, FetchCause::Write(_) | FetchCause::OtherRange)
+            }
+            Self::NoWorkingMirror { causes, .. } => {
+                causes.iter().any(|cause| cause.error.is_of_the_network())
+            }
+            _ => false,
+        }
+    }
+
+    /// Tells whether the disk takes nothing more: no other file would fare better.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let source = match self {
+            Self::Local { source, .. } => source,
+            Self::Metadata { source, .. } | Self::Target { source, .. } => match &source.cause {
+                FetchCause::Write(error) => error,
+                _ => return false,
+            },
+            _ => return false,
+        };
+        matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+    }
+
     /// Returns the URL that could not be read, where it was one.
     pub fn url(&self) -> Option<String> {
         match self {
             Self::Metadata { source, .. } | Self::Target { source, .. } => Some(shown(&source.url)),
             _ => None,
         }
+    }
+}
+
+/// Says what keeps a target from its place.
+fn in_the_way(path: &str, what: &str, obstacle: &Obstacle) -> String {
+    let (path, what) = (path.escape_debug(), what.escape_debug());
+    match obstacle {
+        Obstacle::Foreign => {
+            format!(
+                "'{what}' stands in the way of the target '{path}', and tuf-fetch did not put it there as it is now"
+            )
+        }
+        Obstacle::Listed => {
+            format!("the target '{what}' comes before the target '{path}', and there is room for one of them")
+        }
+        Obstacle::Unknown(error) => {
+            format!("'{what}' stands in the way of the target '{path}', and may still be a target: {error}")
+        }
+    }
+}
+
+/// Says how the two folders stand to each other.
+fn folders(metadata: &Path, targets: &Path, conflict: Conflict) -> String {
+    let (metadata, targets) = (metadata.display(), targets.display());
+    match conflict {
+        Conflict::Same => {
+            format!(
+                "the target folder {targets} is the metadata folder {metadata}: a target could replace the trusted root"
+            )
+        }
+        Conflict::MetadataInTargets => {
+            format!(
+                "the target folder {targets} holds the metadata folder {metadata}: a target could replace the trusted root"
+            )
+        }
+        Conflict::TargetsInMetadata => {
+            format!(
+                "the target folder {targets} lies in the metadata folder {metadata}, which is for trusted metadata only"
+            )
+        }
+        Conflict::RepositoryMetadata => format!(
+            "the metadata folder {metadata} is a repository's, and no place for what a client trusts (the target folder is {targets})"
+        ),
+        Conflict::RepositoryTargets => format!(
+            "the target folder {targets} is a repository's, and no place for downloads (the metadata folder is {metadata})"
+        ),
     }
 }
 

@@ -1,73 +1,190 @@
 //! All targets that a client can trust: for each path the answer that the search for it would give.
+//!
+//! A role that fails is that role's fault: what its search does not pass is listed all the same. A path whose search
+//! would pass it is not, since the role might have listed it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{ClientError, Updater};
-use crate::metadata::{Delegations, RoleName, Snapshot, TargetFile};
+use crate::metadata::{Delegations, RoleName, Snapshot, TargetFile, TargetPath, Targets};
 use crate::trusted_set::{TargetSearch, Visit};
+
+/// After this many failures of the network the roles that a delegator delegates to, or the targets that a role lists,
+/// are not asked for any more: neither a dead server nor the names that one role chooses hold up a run for long.
+pub(super) const FAILURES: usize = 3;
 
 /// A target and the role that answers for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedTarget {
     /// The path.
-    pub path: String,
+    pub path: TargetPath,
     /// The role.
     pub role: RoleName,
     /// What the role says.
     pub info: TargetFile,
 }
 
+/// The targets of a repository, and what kept others from being listed.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The targets, in the order of the roles, and of the paths in each.
+    pub targets: Vec<ListedTarget>,
+    /// Roles that cannot be trusted or had, and targets that have no path to be stored under.
+    pub faults: Vec<ClientError>,
+}
+
 impl Updater<'_> {
-    /// Lists all targets, loading every role that can be reached: in the order of the roles, and of the paths in each.
+    /// Lists all targets, loading every role that can be reached.
     ///
     /// A path that a role lists without being trusted for it is not there.
     ///
     /// # Errors
-    /// [`ClientError`] where a role cannot be trusted.
-    pub fn list(&mut self) -> Result<Vec<ListedTarget>, ClientError> {
-        let roles = self.load_all()?;
-        let mut listed = Vec::new();
-        for role in &roles {
+    /// [`ClientError`] where the top-level targets role cannot be trusted.
+    pub fn list(&mut self) -> Result<Listing, ClientError> {
+        let mut listing = Listing { targets: Vec::new(), faults: self.load_all()? };
+        self.is_complete = listing.faults.is_empty();
+        for role in &self.in_order() {
             let Some(targets) = self.trusted.targets(role) else { continue };
             for (path, info) in &targets.targets {
-                if self.answers(&path).as_ref() == Some(role) {
-                    listed.push(ListedTarget { path: path.into_owned(), role: role.clone(), info });
+                if self.answers(&path).as_ref() != Some(role) {
+                    continue;
+                }
+                match storable(&path) {
+                    Ok(path) => listing.targets.push(ListedTarget { path, role: role.clone(), info }),
+                    Err(error) => listing.faults.push(error),
                 }
             }
         }
-        Ok(listed)
+        self.record_stored()?;
+        Ok(listing)
     }
 
-    /// Loads every role that can be reached, each delegation verified; returns them in pre-order.
-    fn load_all(&mut self) -> Result<Vec<RoleName>, ClientError> {
+    /// Loads every role that can be reached, each delegation verified, those that are nearest to the root first: what
+    /// one role delegates to keeps no other from being asked. Returns what failed.
+    fn load_all(&mut self) -> Result<Vec<ClientError>, ClientError> {
+        let top = Visit { role: RoleName::targets(), delegator: RoleName::root() };
+        self.role(&top)?;
+        let mut faults = Faults::default();
+        let (mut seen, mut asked) = (BTreeSet::new(), BTreeSet::new());
+        let mut pending = VecDeque::from([(top, 0)]);
+        while let Some((visit, depth)) = pending.pop_front() {
+            if faults.are_too_many(&visit.delegator) {
+                faults.left(&visit.delegator);
+                continue;
+            }
+            asked.insert(visit.role.clone());
+            if asked.len() > self.limits.listed_roles {
+                faults
+                    .all
+                    .push(ClientError::TooManyRoles { limit: self.limits.listed_roles, role: visit.role });
+                break;
+            }
+            if let Err(error) = self.role(&visit) {
+                faults.note(&visit.delegator, error);
+                continue;
+            }
+            // no search goes deeper than it may visit roles
+            if !seen.insert(visit.role.clone()) || depth >= self.limits.delegations {
+                continue;
+            }
+            let next = self.children(&visit.role)?.into_iter();
+            pending.extend(next.map(|role| (Visit { role, delegator: visit.role.clone() }, depth + 1)));
+        }
+        Ok(faults.end())
+    }
+
+    /// Returns the roles that have been loaded, in pre-order.
+    fn in_order(&self) -> Vec<RoleName> {
         let mut pending = vec![Visit { role: RoleName::targets(), delegator: RoleName::root() }];
         let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
         while let Some(visit) = pending.pop() {
-            self.role(&visit)?;
-            if !seen.insert(visit.role.clone()) {
+            if !self.is_verified(&visit) || !seen.insert(visit.role.clone()) {
                 continue;
             }
-            let snapshot = self.trusted.current_snapshot()?;
-            let delegations =
-                self.trusted.targets(&visit.role).and_then(|targets| targets.delegations.as_ref());
-            let children = delegations.map(|delegations| children(delegations, snapshot)).unwrap_or_default();
+            let children = self.children(&visit.role).unwrap_or_default();
             let next = children.into_iter().rev().map(|role| Visit { role, delegator: visit.role.clone() });
             pending.extend(next);
             order.push(visit.role);
         }
-        Ok(order)
+        order
+    }
+
+    fn children(&self, role: &RoleName) -> Result<Vec<RoleName>, ClientError> {
+        let snapshot = self.trusted.current_snapshot()?;
+        let delegations = self.trusted.targets(role).and_then(|targets| targets.delegations.as_ref());
+        Ok(delegations.map(|delegations| children(delegations, snapshot)).unwrap_or_default())
     }
 
     /// Returns the role that the search for a path ends at, among the roles that have been loaded.
     fn answers(&self, path: &str) -> Option<RoleName> {
         let mut search = TargetSearch::new(path, self.limits.delegations.saturating_add(1));
         while let Some(visit) = search.next_visit() {
+            if !self.is_verified(&visit) {
+                // whatever it would have said: nobody behind it is asked
+                return None;
+            }
             let targets = self.trusted.targets(&visit.role)?;
             if search.look(&visit, targets).is_some() {
                 return Some(visit.role);
             }
         }
         None
+    }
+}
+
+/// Takes a path that metadata lists for one that a target can be stored under.
+///
+/// # Errors
+/// [`ClientError::UnsafePath`], [`ClientError::ReservedPath`].
+pub fn storable(path: &str) -> Result<TargetPath, ClientError> {
+    let parsed = TargetPath::parse(path).map_err(|source| ClientError::UnsafePath { source })?;
+    if parsed.is_reserved() {
+        return Err(ClientError::ReservedPath { path: path.to_owned() });
+    }
+    Ok(parsed)
+}
+
+/// Returns the digests of the targets that a role lists: large ones wait under them until they are whole.
+pub(super) fn digests(targets: &Targets) -> BTreeSet<String> {
+    let mut digests = BTreeSet::new();
+    for (_, file) in &targets.targets {
+        digests.extend(file.hashes.iter().map(|(_, digest)| digest.to_ascii_lowercase()));
+    }
+    digests
+}
+
+/// What failed, each once, and how often the network did for the roles of one delegator.
+#[derive(Default)]
+struct Faults {
+    all: Vec<ClientError>,
+    said: BTreeSet<String>,
+    network: BTreeMap<RoleName, usize>,
+    left: BTreeMap<RoleName, usize>,
+}
+
+impl Faults {
+    fn note(&mut self, delegator: &RoleName, error: ClientError) {
+        if error.is_of_the_network() {
+            *self.network.entry(delegator.clone()).or_default() += 1;
+        }
+        // a role that two delegate to fails twice
+        if self.said.insert(format!("{} {error}", error.subject())) {
+            self.all.push(error);
+        }
+    }
+
+    fn are_too_many(&self, delegator: &RoleName) -> bool {
+        self.network.get(delegator).is_some_and(|count| *count >= FAILURES)
+    }
+
+    fn left(&mut self, delegator: &RoleName) {
+        *self.left.entry(delegator.clone()).or_default() += 1;
+    }
+
+    fn end(mut self) -> Vec<ClientError> {
+        let given_up = |(role, left)| ClientError::GivenUp { role, left, kind: "roles that it delegates to" };
+        self.all.extend(self.left.into_iter().map(given_up));
+        self.all
     }
 }
 

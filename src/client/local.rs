@@ -8,9 +8,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::ClientError;
-use super::confined::Folder;
+use super::confined::{Folder, Identity};
 use super::noted::{FileIdentity, NotedTargets};
-use crate::metadata::RoleName;
+use super::record::{self, Line, Record};
+use super::unfinished::{replace, sweep};
+use crate::metadata::{RoleName, TOP_LEVEL};
 
 /// The largest local file that is read. It is no judgement on metadata: a client stores no more than it accepted.
 const LARGEST: u64 = 1 << 30;
@@ -57,7 +59,12 @@ impl LocalMetadata {
         &self.path
     }
 
-    /// Waits until no other client changes the folder, and removes what killed ones left behind.
+    /// Returns which folder it is.
+    pub(super) fn folder_identity(&self) -> Result<Identity, ClientError> {
+        self.folder.identity().map_err(|error| ClientError::local(&self.path, error))
+    }
+
+    /// Waits until no other client changes the folder.
     ///
     /// # Errors
     /// [`ClientError::Local`].
@@ -66,8 +73,36 @@ impl LocalMetadata {
         let locked =
             File::options().create(true).append(true).open(&path).and_then(|file| file.lock().map(|()| file));
         let lock = locked.map_err(|error| ClientError::local(&path, error))?;
-        self.folder.sweep().map_err(|error| ClientError::local(&self.path, error))?;
         Ok(LocalLock(lock))
+    }
+
+    /// Removes what killed clients left behind.
+    pub(super) fn sweep(&self) -> Result<(), ClientError> {
+        sweep(&self.folder).map_err(|error| ClientError::local(&self.path, error))
+    }
+
+    /// Reads the record of what was put.
+    pub(super) fn record(&self) -> Result<Record, ClientError> {
+        Record::read(&self.folder).map_err(|error| self.record_failed(error))
+    }
+
+    /// Adds to the record. To be called under the lock.
+    pub(super) fn add_to_record(&self, lines: Vec<Line>) -> Result<(), ClientError> {
+        Record::add(&self.folder, lines).map_err(|error| self.record_failed(error))
+    }
+
+    /// Replaces the record. To be called under the lock.
+    pub(super) fn replace_record(&self, record: &Record) -> Result<(), ClientError> {
+        record.write(&self.folder).map_err(|error| self.record_failed(error))
+    }
+
+    /// Drops lines of the record that later ones have overtaken. To be called under the lock.
+    pub(super) fn shorten_record(&self) -> Result<(), ClientError> {
+        Record::shorten(&self.folder).map_err(|error| self.record_failed(error))
+    }
+
+    fn record_failed(&self, error: io::Error) -> ClientError {
+        ClientError::local(&self.path.join(record::NAME), error)
     }
 
     /// Reads a role's file; `None` where there is none.
@@ -88,7 +123,7 @@ impl LocalMetadata {
     /// # Errors
     /// [`ClientError::Local`]; the old file is still there then.
     pub fn store(&self, role: &RoleName, bytes: &[u8]) -> Result<(), ClientError> {
-        let stored = self.folder.replace(&name(role), bytes);
+        let stored = replace(&self.folder, &name(role), bytes);
         stored.map_err(|error| ClientError::local(&self.file(role), error))
     }
 
@@ -106,7 +141,7 @@ impl LocalMetadata {
     /// [`ClientError::Local`].
     pub fn roles(&self) -> Result<Vec<RoleName>, ClientError> {
         let names = self.folder.names().map_err(|error| ClientError::local(&self.path, error))?;
-        Ok(names.iter().filter_map(|name| RoleName::from_encoded(name.strip_suffix(".json")?)).collect())
+        Ok(names.iter().filter_map(|file| role(file)).collect())
     }
 
     /// Returns what the system knows of a role's file; `None` where there is none.
@@ -135,7 +170,7 @@ impl LocalMetadata {
         if self.noted().as_ref() == Some(noted) {
             return Ok(());
         }
-        let replaced = self.folder.replace(NOTE, &noted.to_bytes());
+        let replaced = replace(&self.folder, NOTE, &noted.to_bytes());
         replaced.map_err(|error| ClientError::local(&self.path.join(NOTE), error))
     }
 
@@ -144,8 +179,34 @@ impl LocalMetadata {
     }
 }
 
+/// Returns the name of a role's file: the role's own, percent-encoded.
 fn name(role: &RoleName) -> String {
-    format!("{}.json", role.encoded())
+    let encoded = role.encoded();
+    if is_misleading(role) {
+        // one more character of it is encoded
+        let (first, rest) = encoded.split_at(1);
+        return first.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>() + rest + ".json";
+    }
+    encoded + ".json"
+}
+
+/// Returns the role that a file is of.
+fn role(file: &str) -> Option<RoleName> {
+    let encoded = file.strip_suffix(".json")?;
+    RoleName::from_encoded(encoded).filter(|role| !is_misleading(role)).or_else(|| {
+        let byte = u8::from_str_radix(encoded.strip_prefix('%')?.get(..2)?, 16).ok()?;
+        let role = RoleName::from_encoded(&format!("{}{}", char::from(byte), encoded.get(3..)?))?;
+        (is_misleading(&role) && name(&role) == file).then_some(role)
+    })
+}
+
+/// Tells whether a role's file could be taken for another: for a top-level role's where a file system does not tell
+/// small letters from capitals, or for a version of the root, by which the folder of a repository is known.
+fn is_misleading(role: &RoleName) -> bool {
+    let small = role.as_str().to_ascii_lowercase();
+    let is_version = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    (TOP_LEVEL.contains(&small.as_str()) && !role.is_top_level())
+        || small.strip_suffix(".root").is_some_and(|version| !version.is_empty() && is_version(version))
 }
 
 /// Reads a regular file. Links are followed: python-tuf keeps `root.json` as one.
@@ -157,4 +218,35 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST { refused("it is too large") } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_delegated_role_has_the_file_of_a_top_level_one_or_of_a_version_of_the_root() {
+        for (role_name, file) in [
+            ("root", "root.json"),
+            ("Root", "%52oot.json"),
+            ("TIMESTAMP", "%54IMESTAMP.json"),
+            ("1.root", "%31.root.json"),
+            ("22.ROOT", "%322.ROOT.json"),
+            ("x.root", "x.root.json"),
+            (".root", ".root.json"),
+            (".lock", ".lock.json"),
+            (".tuf-put", ".tuf-put.json"),
+            ("../root", "..%2Froot.json"),
+            ("rööt", "r%C3%B6%C3%B6t.json"),
+        ] {
+            let role_name = RoleName::new(role_name).unwrap();
+            assert_eq!(name(&role_name), file);
+            assert_eq!(role(file), Some(role_name));
+        }
+        for file in
+            ["1.root.json", "Root.json", "%61.json", "%72oot.json", "%.json", "%é.json", ".json", ".tuf-put"]
+        {
+            assert_eq!(role(file), None, "{file}");
+        }
+    }
 }

@@ -4,6 +4,8 @@
 //! workflow needs, in its order, [`LocalMetadata`] keeps what has become trusted, [`TargetDir`] keeps verified
 //! targets, and a [`Fetcher`] reaches out. Nothing here prints, and the time comes from the caller.
 
+mod apart;
+mod arrivals;
 mod clean;
 pub mod confined;
 mod digesting;
@@ -17,28 +19,33 @@ mod listing;
 mod local;
 mod mirrors;
 mod noted;
+mod obstacles;
+mod record;
 mod retry;
-mod staging;
 mod status;
 mod target_dir;
 mod transfer;
+mod unfinished;
 mod updater;
 mod urls;
 
-pub use clean::{Cleaned, Judged, clean};
-pub use download::Downloaded;
+pub use apart::{Conflict, check_folders};
+pub use clean::{Cleaned, Kept, clean};
+pub use download::{Downloaded, Downloads};
 pub use error::{ClientError, Code};
 pub use fetcher::{FetchCause, FetchError, Fetched, Fetcher, SchemeFetcher, Sink};
 pub use file_url::FileFetcher;
 pub use http::{HttpFetcher, HttpOptions};
 pub use init::{FirstRoot, init, init_from_repository};
-pub use listing::ListedTarget;
+pub use listing::{ListedTarget, Listing, storable};
 pub use local::LocalMetadata;
 pub use mirrors::{MirrorFailure, Mirrors, Repository};
+pub use obstacles::Obstacle;
 pub use retry::{Retries, Retrying};
 pub use status::{LocalRole, Standing, status};
 pub use target_dir::TargetDir;
 pub use transfer::OnBytes;
+pub use unfinished::Removal;
 pub use updater::{Limits, Updater, Versions};
 pub use urls::{parse_base, shown};
 

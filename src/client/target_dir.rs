@@ -1,29 +1,31 @@
 //! The folder of verified targets: nothing else is ever visible in it, and nothing outside it is ever touched.
-//!
-//! Unfinished targets have names that begin with a dot. Small ones wait in a hidden folder that ends with the run; a
-//! large one stays under the name of its digest, so that the next run can take it up.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use super::ClientError;
-use super::clean::clean_folder;
-use super::confined::Folder;
-use super::staging::{Staging, make_durable, make_renames_durable};
-use crate::metadata::{TargetFile, TargetPath};
-
-/// From this length in bytes on a target that was interrupted is worth keeping.
-const WORTH_KEEPING: u64 = 1 << 20;
-/// What the names of kept unfinished targets start and end with.
-const KEPT: (&str, &str) = (".tuf-fetch.", ".rest");
+use super::arrivals::Arrivals;
+use super::confined::{Folder, Identity};
+use super::record::{Content, Home};
+use super::unfinished::{Removal, forget, sweep};
+use crate::metadata::TargetPath;
 
 /// A folder for verified targets. Links on the way to it are followed, links in it are not.
 pub struct TargetDir {
     path: PathBuf,
-    folder: Folder,
+    pub(super) folder: Folder,
+}
+
+/// What there is at the place of a target.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing that keeps a target from being put.
+    Free,
+    /// A folder.
+    Folder,
+    /// A file at the place of a folder above: its path.
+    File(String),
 }
 
 impl TargetDir {
@@ -34,44 +36,6 @@ impl TargetDir {
     pub fn create(path: &Path) -> Result<Self, ClientError> {
         let folder = Folder::create(path).map_err(|error| ClientError::local(path, error))?;
         Ok(Self { path: path.to_owned(), folder })
-    }
-
-    /// Returns where a target is, or would be.
-    pub fn file(&self, target: &TargetPath) -> PathBuf {
-        self.path.join(target.as_str())
-    }
-
-    /// Opens the file at a target's place, whatever it holds; `None` where there is no regular file.
-    ///
-    /// # Errors
-    /// [`ClientError::Local`] where something other than a folder stands above that place, or a folder at it.
-    pub(super) fn open(&self, target: &TargetPath) -> Result<Option<File>, ClientError> {
-        self.find(target).map_err(|error| ClientError::local(&self.file(target), error))
-    }
-
-    fn find(&self, target: &TargetPath) -> io::Result<Option<File>> {
-        let (folders, name) = parts(target);
-        let mut above: Option<Folder> = None;
-        for folder in folders {
-            match above.as_ref().unwrap_or(&self.folder).folder(folder)? {
-                Some(folder) => above = Some(folder),
-                None => return Ok(None),
-            }
-        }
-        let above = above.as_ref().unwrap_or(&self.folder);
-        // a link, a pipe and the like hold no target; putting one there replaces them
-        match above.file(name) {
-            Ok(file) => Ok(file),
-            Err(_) if above.folder(name).is_ok_and(|folder| folder.is_some()) => {
-                Err(io::Error::new(io::ErrorKind::IsADirectory, "a folder stands there"))
-            }
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// Starts to take targets. Nothing is made before the first one comes.
-    pub(super) fn arrivals(&self) -> Arrivals<'_> {
-        Arrivals { dir: self, staging: OnceLock::new() }
     }
 
     /// Opens the folder; `None` where there is none.
@@ -86,173 +50,135 @@ impl TargetDir {
         }
     }
 
-    /// Removes whatever is not a file to keep, and left-overs; notes the paths of what was visible.
-    pub(super) fn clean(
-        &self,
-        keep: &dyn Fn(&str, &File) -> io::Result<bool>,
-        removed: &mut Vec<String>,
-    ) -> Result<(), ClientError> {
-        let failed = |error| ClientError::local(&self.path, error);
-        self.folder.sweep().map_err(failed)?;
-        self.forget_unfinished()?;
-        clean_folder(&self.folder, "", keep, removed).map_err(failed)
+    /// Returns where the folder is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Removes kept unfinished targets that nobody is at work on.
-    ///
-    /// # Errors
-    /// [`ClientError::Local`].
-    pub fn forget_unfinished(&self) -> Result<(), ClientError> {
-        let forget = || {
-            for name in self.folder.names()? {
-                if name.starts_with(KEPT.0)
-                    && name.ends_with(KEPT.1)
-                    && let Ok(Some(_owned)) = self.folder.own(&name)
-                {
-                    self.folder.remove(&name)?;
-                }
+    /// Returns where a target is, or would be.
+    pub fn file(&self, target: &TargetPath) -> PathBuf {
+        self.path.join(target.as_str())
+    }
+
+    /// Returns what the record knows the folder by.
+    pub(super) fn home(&self) -> Result<Home, ClientError> {
+        let home = || {
+            let Identity { device, inode } = self.folder.identity()?;
+            let real = self.path.canonicalize()?;
+            if Identity::at(&real)? != self.folder.identity()? {
+                return Err(io::Error::other("another folder has come in its place"));
             }
-            Ok(())
+            Ok(Home { device, inode, path: real.as_os_str().as_encoded_bytes().escape_ascii().to_string() })
         };
-        forget().map_err(|error| ClientError::local(&self.path, error))
+        home().map_err(|error| ClientError::local(&self.path, error))
     }
 
-    /// Opens the folder above a target's place, made where it is not there.
-    fn folder_above(&self, target: &TargetPath) -> io::Result<Option<Folder>> {
+    /// Starts to take targets. Nothing is made before the first one comes, and nothing is put in the `forbidden` folder,
+    /// wherever it is mounted.
+    pub(super) fn arrivals(&self, forbidden: Identity) -> Arrivals<'_> {
+        Arrivals::new(self, forbidden)
+    }
+
+    /// Finds out whether anything keeps a target from its place.
+    pub(super) fn standing(&self, target: &TargetPath) -> io::Result<Standing> {
+        let (folders, name) = parts(target)?;
         let mut above: Option<Folder> = None;
-        for folder in parts(target).0 {
-            above = Some(above.as_ref().unwrap_or(&self.folder).make_folder(folder)?);
-        }
-        Ok(above)
-    }
-}
-
-/// Targets on their way into a folder. Several threads may bring them.
-pub(super) struct Arrivals<'a> {
-    dir: &'a TargetDir,
-    staging: OnceLock<Staging<'a>>,
-}
-
-/// An unfinished target.
-pub(super) struct Unfinished {
-    /// The file, open at its end.
-    pub file: File,
-    place: Place,
-}
-
-/// Where an unfinished target waits.
-enum Place {
-    /// In the hidden folder, under a number.
-    Staged(String),
-    /// In the folder itself, under the name of its digest; the open file is its lock.
-    Kept(String),
-}
-
-/// A verified target that is not in its place yet.
-pub(super) struct Arrived {
-    place: Place,
-    /// Keeps a kept file locked.
-    _lock: Option<File>,
-}
-
-impl<'a> Arrivals<'a> {
-    /// Starts an unfinished file for a target, or takes up the one of an earlier run.
-    pub fn start(&self, info: &TargetFile) -> Result<Unfinished, ClientError> {
-        let started = || {
-            let digest = info.hashes.known().next().and_then(|algorithm| info.hashes.of(algorithm));
-            // a digest is hexadecimal wherever it can be matched; anything else is not worth a file name
-            let digest = digest.filter(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit()));
-            if let Some(digest) = digest.filter(|digest| info.length >= WORTH_KEEPING && digest.len() <= 128)
-            {
-                let name = format!("{}{digest}{}", KEPT.0, KEPT.1);
-                // whatever else stands there: the target is fetched without it
-                if let Ok(Some(mut file)) = self.dir.folder.own(&name) {
-                    if file.metadata()?.len() > info.length {
-                        file.set_len(0)?;
-                    }
-                    file.seek(SeekFrom::End(0))?;
-                    return Ok(Unfinished { file, place: Place::Kept(name) });
+        let mut length = 0;
+        for folder in folders {
+            length += folder.len();
+            let opened = match above.as_ref().unwrap_or(&self.folder).folder(folder) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    let is_file =
+                        above.as_ref().unwrap_or(&self.folder).file(folder).is_ok_and(|file| file.is_some());
+                    let file = || target.as_str()[..length].to_owned();
+                    return if is_file { Ok(Standing::File(file())) } else { Err(error) };
                 }
-            }
-            self.start_anew()
-        };
-        started().map_err(|error| ClientError::local(&self.dir.path, error))
-    }
-
-    /// Starts an empty file that ends with the run.
-    pub fn start_anew(&self) -> io::Result<Unfinished> {
-        let (file, name) = self.staging()?.file()?;
-        Ok(Unfinished { file, place: Place::Staged(name) })
-    }
-
-    fn staging(&self) -> io::Result<&Staging<'a>> {
-        if let Some(staging) = self.staging.get() {
-            return Ok(staging);
-        }
-        let made = Staging::new(&self.dir.folder)?;
-        // of two threads the second one's goes as it came
-        Ok(self.staging.get_or_init(|| made))
-    }
-
-    /// Takes a file that has been verified.
-    pub fn verified(&self, unfinished: Unfinished) -> Arrived {
-        let Unfinished { file, place } = unfinished;
-        // a few thousand staged files must not stay open
-        let lock = matches!(place, Place::Kept(_)).then_some(file);
-        Arrived { place, _lock: lock }
-    }
-
-    /// Leaves a file behind that could not be finished, where that is worth it; else removes it.
-    pub fn interrupted(&self, unfinished: Unfinished) -> Result<(), ClientError> {
-        let leave = || {
-            if matches!(unfinished.place, Place::Kept(_)) && unfinished.file.metadata()?.len() > 0 {
-                return Ok(());
-            }
-            let (folder, name) = self.place(&unfinished.place);
-            folder.remove(name)
-        };
-        leave().map_err(|error| ClientError::local(&self.dir.path, error))
-    }
-
-    fn place<'p>(&'p self, place: &'p Place) -> (&'p Folder, &'p str) {
-        match (place, self.staging.get()) {
-            (Place::Staged(name), Some(staging)) => (staging.folder(), name),
-            (Place::Staged(name) | Place::Kept(name), _) => (&self.dir.folder, name),
-        }
-    }
-
-    /// Puts verified targets in their places: all of them durable first, then renamed one by one, then the renames
-    /// durable. A target whose place is taken by something else does not keep the others from theirs.
-    ///
-    /// # Errors
-    /// [`ClientError::Local`] with the first target that could not be put.
-    pub fn put(&self, arrived: &[(Arrived, &TargetPath)]) -> Result<(), ClientError> {
-        let failed = |error| ClientError::local(&self.dir.path, error);
-        let files: Vec<_> = arrived.iter().map(|(arrived, _)| self.place(&arrived.place)).collect();
-        make_durable(&files).map_err(failed)?;
-        let mut folders: BTreeMap<&str, Option<Folder>> = BTreeMap::new();
-        let mut first = Ok(());
-        for ((_, target), (folder, name)) in arrived.iter().zip(files) {
-            let mut put = || {
-                let (above, to) = target.split();
-                if !folders.contains_key(above) {
-                    folders.insert(above, self.dir.folder_above(target)?);
-                }
-                let above = folders.get(above).and_then(Option::as_ref).unwrap_or(&self.dir.folder);
-                folder.rename(name, above, to)
             };
-            let put = put().map_err(|error| ClientError::local(&self.dir.file(target), error));
-            first = first.and(put);
+            let Some(opened) = opened else { return Ok(Standing::Free) };
+            above = Some(opened);
+            // the slash
+            length += 1;
         }
-        let mut renamed: Vec<&Folder> = folders.values().flatten().collect();
-        renamed.push(&self.dir.folder);
-        make_renames_durable(&renamed).map_err(failed)?;
-        first
+        let there = above.as_ref().unwrap_or(&self.folder).folder(name);
+        Ok(if matches!(there, Ok(Some(_))) { Standing::Folder } else { Standing::Free })
+    }
+
+    /// Opens the folder above a path that is there, with the last name of the path.
+    pub(super) fn above<'p>(&self, path: &'p str) -> io::Result<Option<(Option<Folder>, &'p str)>> {
+        let (folders, name) = match path.rsplit_once('/') {
+            Some((folders, name)) => (folders.split('/').collect(), name),
+            None => (Vec::new(), path),
+        };
+        let mut above: Option<Folder> = None;
+        for folder in folders {
+            match above.as_ref().unwrap_or(&self.folder).folder(folder)? {
+                Some(folder) => above = Some(folder),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some((above, name)))
+    }
+
+    /// Opens a folder below this one; `None` where there is none.
+    pub(super) fn folder_at(&self, path: &str) -> io::Result<Option<Folder>> {
+        match self.above(path)? {
+            Some((above, name)) => above.as_ref().unwrap_or(&self.folder).folder(name),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens a file below this folder if it has the bytes that were put there; `None` where it is gone or another one.
+    pub(super) fn recorded(&self, path: &str, content: &Content) -> io::Result<Option<File>> {
+        let Some((above, name)) = self.above(path)? else { return Ok(None) };
+        match above.as_ref().unwrap_or(&self.folder).file(name) {
+            Ok(Some(file)) if content.is_in(&file)? => Ok(Some(file)),
+            // a link, a pipe and the like were not put
+            _ => Ok(None),
+        }
+    }
+
+    /// Removes a file if it still has the bytes that were put there; tells whether it is gone.
+    pub(super) fn remove_recorded(&self, path: &str, content: &Content) -> io::Result<bool> {
+        let Some(file) = self.recorded(path, content)? else { return Ok(false) };
+        let Some((above, name)) = self.above(path)? else { return Ok(false) };
+        let above = above.as_ref().unwrap_or(&self.folder);
+        if !above.holds(name, &file)? {
+            return Ok(false);
+        }
+        above.remove(name).map(|()| true)
+    }
+
+    /// Removes an empty folder; tells whether it is gone.
+    pub(super) fn remove_empty(&self, path: &str) -> bool {
+        let removed = self.above(path).and_then(|found| {
+            let Some((above, name)) = found else { return Ok(()) };
+            above.as_ref().unwrap_or(&self.folder).remove_folder(name)
+        });
+        removed.is_ok()
+    }
+
+    /// Removes what killed processes left unfinished.
+    pub(super) fn sweep(&self) -> Result<(), ClientError> {
+        sweep(&self.folder).map_err(|error| ClientError::local(&self.path, error))
+    }
+
+    /// Finds the unfinished large targets that nobody wants, as [`forget`] does.
+    pub(super) fn forget(
+        &self,
+        is_wanted: &dyn Fn(&str) -> bool,
+        removal: Removal,
+    ) -> Result<usize, ClientError> {
+        forget(&self.folder, is_wanted, removal).map_err(|error| ClientError::local(&self.path, error))
     }
 }
 
-/// Splits a target path into the folders above the file and the file's name.
-fn parts(target: &TargetPath) -> (impl Iterator<Item = &str>, &str) {
+/// Splits a target path into the folders above the file and the file's name. A name that is kept for our own files is
+/// none for a target.
+pub(super) fn parts(target: &TargetPath) -> io::Result<(impl Iterator<Item = &str>, &str)> {
+    if target.is_reserved() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name is kept for unfinished files"));
+    }
     let (folders, name) = target.split();
-    (folders.split_terminator('/'), name)
+    Ok((folders.split_terminator('/'), name))
 }

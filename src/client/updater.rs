@@ -1,6 +1,6 @@
 //! Brings trusted metadata up to date with exactly the requests that the specification's workflow needs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -8,6 +8,7 @@ use url::Url;
 
 use super::local::LocalLock;
 use super::noted::{Digest, NotedTargets};
+use super::record::{Content, Line};
 use super::{ClientError, Fetched, Fetcher, LocalMetadata, Mirrors, Repository, urls};
 use crate::metadata::{RoleName, Targets};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet, Visit};
@@ -19,6 +20,8 @@ pub struct Limits {
     pub root_rotations: u32,
     /// How many delegated roles the search for one target visits, beside the top-level targets role.
     pub delegations: usize,
+    /// How many roles a listing of all targets asks for.
+    pub listed_roles: usize,
     /// The largest root in bytes.
     pub root: u64,
     /// The largest timestamp in bytes.
@@ -34,6 +37,8 @@ impl Default for Limits {
         Self {
             root_rotations: 256,
             delegations: 32,
+            // 16,384 hash bins and others beside them
+            listed_roles: 20_000,
             root: 512_000,
             timestamp: 16_384,
             snapshot: 2_000_000,
@@ -61,7 +66,7 @@ pub struct Updater<'a> {
     pub(super) mirrors: Arc<Mirrors>,
     pub(super) limits: Limits,
     pub(super) trusted: TrustedMetadataSet,
-    local: LocalMetadata,
+    pub(super) local: LocalMetadata,
     /// Digests of the trusted root and of the current snapshot.
     root_digest: Digest,
     snapshot_digest: Option<Digest>,
@@ -69,8 +74,12 @@ pub struct Updater<'a> {
     unread_targets: Option<u64>,
     /// Held from the reading of the root to the end of the refresh: two clients in one folder take turns.
     lock: Option<LocalLock>,
-    /// The roles that have been verified, and through whom.
-    verified: BTreeSet<(RoleName, RoleName)>,
+    /// The roles that have been verified, and through whom each.
+    pub(super) verified: BTreeMap<RoleName, BTreeSet<RoleName>>,
+    /// Set once every role that can be reached has been loaded.
+    pub(super) is_complete: bool,
+    /// Delegated roles that were stored and are not in the record yet.
+    stored: Vec<Line>,
 }
 
 impl<'a> Updater<'a> {
@@ -90,6 +99,7 @@ impl<'a> Updater<'a> {
         // looked for before the lock is made, so that a folder without a root stays as it is
         local.load(&RoleName::root())?.ok_or_else(not_initialised)?;
         let lock = local.lock()?;
+        local.sweep()?;
         let root = local.load(&RoleName::root())?.ok_or_else(not_initialised)?;
         let trusted = TrustedMetadataSet::new(&root, now)?;
         Ok(Self {
@@ -102,7 +112,9 @@ impl<'a> Updater<'a> {
             snapshot_digest: None,
             unread_targets: None,
             lock: Some(lock),
-            verified: BTreeSet::new(),
+            verified: BTreeMap::new(),
+            is_complete: false,
+            stored: Vec::new(),
         })
     }
 
@@ -247,7 +259,8 @@ impl<'a> Updater<'a> {
         let (version, expires) = (targets.version, targets.expires.timestamp());
         if let Some(file) = self.local.identity(&RoleName::targets())? {
             let noted = NotedTargets { root: self.root_digest, snapshot, file, version, expires };
-            self.local.note(&noted)?;
+            // without it the next update reads more
+            let _ = self.local.note(&noted);
         }
         Ok(())
     }
@@ -256,17 +269,35 @@ impl<'a> Updater<'a> {
     /// downloaded (5.6).
     pub(super) fn role(&mut self, visit: &Visit) -> Result<&Targets, ClientError> {
         let Visit { role, delegator } = visit;
-        let edge = (role.clone(), delegator.clone());
-        if !self.verified.contains(&edge) {
+        if !self.is_verified(visit) {
             if self.trusted.targets(role).is_some() {
                 // known through somebody else, whose keys say nothing here
                 self.trusted.verify_again(role, delegator)?;
             } else {
                 self.load_role(visit)?;
             }
-            self.verified.insert(edge);
+            self.verified.entry(role.clone()).or_default().insert(delegator.clone());
         }
         Ok(self.trusted.targets(role).ok_or_else(|| TrustError::OutOfOrder { missing: role.clone() })?)
+    }
+
+    /// Tells whether a role has been verified as this delegator demands.
+    pub(super) fn is_verified(&self, visit: &Visit) -> bool {
+        self.verified.get(&visit.role).is_some_and(|delegators| delegators.contains(&visit.delegator))
+    }
+
+    /// Records the delegated roles that have been stored.
+    pub(super) fn record_stored(&mut self) -> Result<(), ClientError> {
+        if self.stored.is_empty() {
+            return Ok(());
+        }
+        let _lock = self.locked()?;
+        self.local.add_to_record(std::mem::take(&mut self.stored))
+    }
+
+    /// Locks the metadata folder, unless this update has locked it already.
+    pub(super) fn locked(&self) -> Result<Option<LocalLock>, ClientError> {
+        if self.lock.is_some() { Ok(None) } else { self.local.lock().map(Some) }
     }
 
     fn load_role(&mut self, Visit { role, delegator }: &Visit) -> Result<(), ClientError> {
@@ -293,7 +324,11 @@ impl<'a> Updater<'a> {
         let (bytes, ()) = self.download(role, self.versioned(version), limit, |trusted, bytes| {
             trusted.update_targets(bytes, role, delegator).map(|_| ())
         })?;
-        self.local.store(role, &bytes)
+        self.local.store(role, &bytes)?;
+        if !role.is_top_level() {
+            self.stored.push(Line::Stored { role: role.clone(), content: Content::of_bytes(&bytes) });
+        }
+        Ok(())
     }
 
     /// Returns the version that stands in file names: none without consistent snapshots (5.3.12).

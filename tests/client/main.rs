@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod bounds;
+mod clean;
 mod delegations;
+mod faults;
 mod listing;
 mod mirrors;
+mod places;
 mod recovery;
 mod resume;
 mod simulator;

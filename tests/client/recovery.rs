@@ -130,10 +130,11 @@ fn a_snapshot_that_is_missing_is_named() {
 fn left_overs_of_killed_clients_are_swept() {
     let simulator = Simulator::new();
     let client = Client::new(&simulator);
-    let left_over = client.file(".tuf-fetch.1.0.part");
-    std::fs::write(&left_over, b"half a root").unwrap();
+    let left_over = client.file(".tuf-fetch/1.0.part");
+    std::fs::create_dir_all(&left_over).unwrap();
+    std::fs::write(left_over.join("0"), b"half a root").unwrap();
     client.refresh(&simulator).unwrap();
-    assert!(!left_over.exists());
+    assert!(!client.file(".tuf-fetch").exists());
 }
 
 #[test]

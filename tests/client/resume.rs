@@ -31,25 +31,30 @@ fn interrupted() -> (Simulator, Client) {
     (simulator, client)
 }
 
-/// The only file in the target folder.
-fn kept(client: &Client) -> PathBuf {
-    let mut entries = std::fs::read_dir(client.targets()).unwrap();
+/// The only file in a folder.
+fn only(folder: PathBuf) -> PathBuf {
+    let mut entries = std::fs::read_dir(folder).unwrap();
     let path = entries.next().unwrap().unwrap().path();
     assert!(entries.next().is_none());
     path
 }
 
+/// The beginning of the target that was interrupted.
+fn kept(client: &Client) -> PathBuf {
+    only(client.targets().join(".tuf-fetch"))
+}
+
 fn arrives(simulator: &Simulator, client: &Client) -> Vec<String> {
     client.download(simulator, "large").unwrap();
     assert_eq!(std::fs::read(client.targets().join("large")).unwrap(), body());
-    assert_eq!(kept(client), client.targets().join("large"));
+    assert_eq!(only(client.targets()), client.targets().join("large"));
     simulator.requests().into_iter().filter(|request| request.contains(".large")).collect()
 }
 
 #[test]
 fn an_interrupted_target_is_taken_up() {
     let (simulator, client) = interrupted();
-    assert!(kept(&client).file_name().unwrap().to_str().unwrap().starts_with(".tuf-fetch."));
+    assert!(kept(&client).to_str().unwrap().ends_with(".rest"));
     assert_eq!(arrives(&simulator, &client), [format!("{} from 1048576", url(&simulator))]);
 }
 

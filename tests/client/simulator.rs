@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeZone, Utc};
 use tuf::client::{
-    ClientError, FetchCause, FetchError, Fetched, Fetcher, Limits, LocalMetadata, Mirrors, Repository, Sink,
-    TargetDir, Updater, init,
+    ClientError, FetchCause, FetchError, Fetched, Fetcher, Limits, ListedTarget, LocalMetadata, Mirrors,
+    Repository, Sink, TargetDir, Updater, init, storable,
 };
 use tuf::crypto::{KeyType, PrivateKey, Signer};
 use tuf::metadata::{
@@ -390,10 +390,8 @@ impl Client {
         let mut updater = Updater::new(network, self.local(), mirrors, self.limits.clone(), self.now)?;
         updater.refresh()?;
         if let Some(path) = target {
-            let (_, file) = updater.target_info(path)?.unwrap();
-            let batch = [(TargetPath::parse(path).unwrap(), file)];
-            let dir = TargetDir::create(&self.targets())?;
-            updater.download_targets(&batch, &dir, NonZeroUsize::MIN, &|_| ())?;
+            let (role, info) = updater.target_info(path)?.unwrap();
+            self.fetch(&mut updater, ListedTarget { path: storable(path)?, role, info })?;
         }
         Ok(())
     }
@@ -410,11 +408,28 @@ impl Client {
         let mut updater = self.updater(simulator)?;
         updater.refresh()?;
         let unknown = || ClientError::UnknownTarget { path: path.to_owned() };
-        let (_, file) = updater.target_info(path)?.ok_or_else(unknown)?;
-        let path = TargetPath::parse(path).map_err(|source| ClientError::UnsafePath { source })?;
+        let (role, info) = updater.target_info(path)?.ok_or_else(unknown)?;
+        self.fetch(&mut updater, ListedTarget { path: storable(path)?, role, info })
+    }
+
+    fn fetch(&self, updater: &mut Updater<'_>, target: ListedTarget) -> Result<bool, ClientError> {
         let dir = TargetDir::create(&self.targets())?;
-        let jobs = NonZeroUsize::MIN;
-        Ok(updater.download_targets(&[(path, file)], &dir, jobs, &|_| ())?[0].cached)
+        let mut downloads = updater.download_targets(&[target], &dir, NonZeroUsize::MIN, &|_| ())?;
+        match downloads.faults.pop() {
+            Some(fault) => Err(fault),
+            None => Ok(downloads.downloaded[0].cached),
+        }
+    }
+
+    /// Refreshes, and downloads all targets; returns the paths of those that are in place, and what failed.
+    pub fn download_all(&self, simulator: &Simulator) -> (Vec<String>, Vec<ClientError>) {
+        let mut updater = self.updater(simulator).unwrap();
+        updater.refresh().unwrap();
+        let tuf::client::Listing { targets, mut faults } = updater.list().unwrap();
+        let dir = TargetDir::create(&self.targets()).unwrap();
+        let downloads = updater.download_targets(&targets, &dir, NonZeroUsize::MIN, &|_| ()).unwrap();
+        faults.extend(downloads.faults);
+        (downloads.downloaded.iter().map(|target| target.path.to_string()).collect(), faults)
     }
 
     /// Returns the roles and versions in the local folder: `root v1 snapshot v1`.

@@ -1,8 +1,7 @@
-//! Where trust begins: pinned keys, and what `clean` leaves of it.
+//! Where trust begins: pinned keys.
 
 use tuf::client::{
-    ClientError, Code, FirstRoot, Limits, LocalMetadata, Mirrors, Repository, TargetDir, clean,
-    init_from_repository,
+    ClientError, Code, FirstRoot, Limits, LocalMetadata, Mirrors, Repository, init_from_repository,
 };
 use tuf::crypto::Signer;
 use tuf::metadata::KeyId;
@@ -92,82 +91,4 @@ fn the_chain_is_walked_from_a_pinned_root() {
     init_from_repository(&client.local(), &simulator, &mirrors, &first, &limits, now()).unwrap();
     client.refresh(&simulator).unwrap();
     assert_eq!(client.trusted(), "root v2 snapshot v1 targets v1 timestamp v1");
-}
-
-fn cleaned(client: &Client) -> (Vec<String>, Vec<String>) {
-    let dir = TargetDir::create(&client.targets()).unwrap();
-    let cleaned = clean(&client.local(), Some(&dir), &client.limits).unwrap();
-    (cleaned.roles.iter().map(ToString::to_string).collect(), cleaned.targets)
-}
-
-#[test]
-fn clean_leaves_what_is_trusted() {
-    let mut simulator = Simulator::new();
-    simulator.delegate("targets", "a/b", |role| role.paths = Some(vec!["dir/*".into()]));
-    simulator.add_target("targets", "file", b"content");
-    simulator.add_target("a/b", "dir/file", b"below");
-    simulator.publish_all();
-    let mut client = Client::new(&simulator);
-    client.download(&simulator, "file").unwrap();
-    client.download(&simulator, "dir/file").unwrap();
-    assert_eq!(cleaned(&client), (vec![], vec![]));
-    // what has expired was trusted once
-    client.now = simulator.root.expires;
-    assert_eq!(cleaned(&client), (vec![], vec![]));
-}
-
-#[test]
-fn clean_drops_metadata_that_nobody_vouches_for() {
-    let mut simulator = Simulator::new();
-    simulator.delegate("targets", "gone", |_| ());
-    simulator.publish_all();
-    let client = Client::new(&simulator);
-    client.find(&simulator, "anything").unwrap();
-    std::fs::write(client.file("stranger.json"), b"{}").unwrap();
-    std::fs::write(client.file("notes.txt"), b"mine").unwrap();
-    simulator.targets.get_mut("targets").unwrap().delegations = None;
-    simulator.update_all();
-    client.refresh(&simulator).unwrap();
-    assert_eq!(cleaned(&client).0, ["gone", "stranger"]);
-    assert!(client.file("notes.txt").exists());
-    std::fs::write(client.file("timestamp.json"), b"damaged").unwrap();
-    let (roles, _) = cleaned(&client);
-    assert_eq!(roles, ["snapshot", "timestamp"]);
-    client.refresh(&simulator).unwrap();
-}
-
-#[test]
-fn clean_drops_targets_that_are_not_listed_or_not_what_is_listed() {
-    let mut simulator = Simulator::new();
-    for path in ["kept", "changed", "dir/gone", "dir/deep/gone"] {
-        simulator.add_target("targets", path, path.as_bytes());
-    }
-    simulator.publish_all();
-    let client = Client::new(&simulator);
-    for path in ["kept", "changed", "dir/gone", "dir/deep/gone"] {
-        client.download(&simulator, path).unwrap();
-    }
-    simulator.targets.get_mut("targets").unwrap().targets.retain(|path| !path.starts_with("dir/"));
-    simulator.update_all();
-    client.refresh(&simulator).unwrap();
-    std::fs::write(client.targets().join("changed"), b"CHANGED").unwrap();
-    let outside = tempfile::tempdir().unwrap();
-    std::fs::write(outside.path().join("file"), b"untouched").unwrap();
-    std::os::unix::fs::symlink(outside.path(), client.targets().join("link")).unwrap();
-    assert_eq!(cleaned(&client).1, ["changed", "dir/deep/gone", "dir/gone", "link"]);
-    let left: Vec<_> = std::fs::read_dir(client.targets()).unwrap().collect();
-    assert_eq!(left.len(), 1, "{left:?}");
-    assert_eq!(std::fs::read(outside.path().join("file")).unwrap(), b"untouched");
-}
-
-#[test]
-fn clean_touches_no_target_before_there_is_metadata_to_judge_by() {
-    let mut simulator = Simulator::new();
-    simulator.add_target("targets", "file", b"content");
-    simulator.publish_all();
-    let client = Client::new(&simulator);
-    client.download(&simulator, "file").unwrap();
-    std::fs::remove_file(client.file("snapshot.json")).unwrap();
-    assert_eq!(cleaned(&client), (vec![], vec![]));
-    assert!(client.targets().join("file").exists());
 }

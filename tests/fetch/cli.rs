@@ -51,12 +51,17 @@ fn the_conformance_protocol_is_the_command_line() {
 }
 
 #[test]
-fn downloads_stop_at_the_first_failure_in_the_order_of_the_arguments() {
+fn a_name_that_fails_is_told_and_keeps_no_other_back() {
     let scene = Scene::started(&simulator());
     let url = scene.file_url();
-    let args = ["--repo", &url, "--target-name", "no", "--target-name", "one.txt", "download"];
-    scene.run(&args).fails(1, "no: UnknownTargetError: ");
-    assert!(!scene.work().join("targets/one.txt").exists());
+    let args = ["--repo", &url, "--target-name", "no", "--target-name", "one.txt", "download", "--json"];
+    let json = scene.run(&args).fails(1, "no: UnknownTargetError: ").json();
+    assert_eq!(json["downloaded"][0]["path"], "one.txt");
+    assert_eq!(
+        (&json["error"]["code"], &json["errors"][0]["code"]),
+        (&"UnknownTargetError".into(), &"UnknownTargetError".into())
+    );
+    assert_eq!(read(&scene.work().join("targets/one.txt")), "one");
 }
 
 #[test]
@@ -208,9 +213,10 @@ fn names_from_afar_cannot_steer_the_terminal() {
     simulator.add_target("targets", "a\u{1b}[2Jb\nc", b"x");
     simulator.publish_all();
     let scene = Scene::started(&simulator);
-    let run = scene.run(&["--repo", &scene.file_url(), "list"]).succeeds();
-    assert_eq!(run.stdout().lines().count(), 1);
-    assert!(!run.stdout().contains('\u{1b}'));
+    let run = scene
+        .run(&["--repo", &scene.file_url(), "list"])
+        .fails(1, "a\\u{1b}[2Jb\\nc: InvalidMetadataError: ");
+    assert!(!run.stderr().contains('\u{1b}'), "{}", run.stderr());
     let run = scene.run(&["--repo", &scene.file_url()]);
     assert!(!run.stderr().contains('\u{1b}'), "{}", run.stderr());
 }

@@ -10,7 +10,7 @@ use tuf::cli::output::{ColorChoice, Format, Output, Verbosity};
 use tuf::client::parse_base;
 use url::Url;
 
-use crate::commands::{download, init, list, update};
+use crate::commands::{clean, download, init, list, update};
 
 /// Fetches files from a TUF repository, each one verified.
 ///
@@ -113,8 +113,10 @@ enum With {
         #[command(flatten)]
         options: Options,
     },
-    /// Remove local metadata and targets that the trusted metadata does not vouch for, without a request
+    /// Remove metadata and targets that tuf-fetch has put here and that are no longer trusted, without a request
     Clean {
+        #[command(flatten)]
+        args: clean::Args,
         #[command(flatten)]
         options: Options,
     },
@@ -134,7 +136,7 @@ pub enum Command {
     Download(download::Args),
     List(list::Args),
     Status,
-    Clean,
+    Clean(clean::Args),
     Update(update::Args),
 }
 
@@ -147,7 +149,7 @@ impl Cli {
             Some(With::Download { args, options }) => (options, Command::Download(args)),
             Some(With::List { args, options }) => (options, Command::List(args)),
             Some(With::Status { options }) => (options, Command::Status),
-            Some(With::Clean { options }) => (options, Command::Clean),
+            Some(With::Clean { args, options }) => (options, Command::Clean(args)),
             Some(With::Update { args, options }) => (options, Command::Update(args)),
             None => (Options::default(), Command::Update(update::Args::default())),
         };

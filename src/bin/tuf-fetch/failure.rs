@@ -1,8 +1,11 @@
 //! How `tuf-fetch` fails: `WHAT: CODE: detail`, and what to type next.
 
+use std::path::Path;
+
+use serde_json::{Value, json};
 use tuf::cli::failure;
-use tuf::cli::text::shell_word;
-use tuf::client::{ClientError, Code};
+use tuf::cli::text::{one_line, shell_word};
+use tuf::client::{ClientError, Code, Conflict, Obstacle, check_folders};
 
 /// Why a command ends without having done what it was asked.
 #[derive(Debug)]
@@ -38,9 +41,52 @@ impl Failure {
         format!("{}: {}: {}", self.what, self.code, self.detail)
     }
 
+    fn json(&self) -> Value {
+        json!({ "code": self.code, "message": one_line(&self.line()), "hint": self.hint.as_deref().map(one_line) })
+    }
+
     /// Returns the exit code.
     pub fn exit_code(&self) -> u8 {
         if self.code == "usage" { 2 } else { 1 }
+    }
+}
+
+/// What a command could not do. Where it could do a part, that is printed already.
+#[derive(Debug, Default)]
+pub struct Failures(pub Vec<Failure>);
+
+impl Failures {
+    /// Ends a command: well where nothing failed.
+    pub fn end(self) -> Result<(), Self> {
+        if self.0.is_empty() { Ok(()) } else { Err(self) }
+    }
+
+    /// Adds to the object that a command prints what it could not do; the first also stands where a command that could
+    /// do nothing says it.
+    pub fn add_to(&self, object: &mut Value) {
+        let errors: Vec<Value> = self.0.iter().map(Failure::json).collect();
+        if let Some(first) = errors.first() {
+            object["error"] = first.clone();
+        }
+        object["errors"] = errors.into();
+    }
+}
+
+impl From<Failure> for Failures {
+    fn from(failure: Failure) -> Self {
+        Self(vec![failure])
+    }
+}
+
+impl From<ClientError> for Failures {
+    fn from(error: ClientError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl From<failure::Failure> for Failures {
+    fn from(error: failure::Failure) -> Self {
+        Failure::from(error).into()
     }
 }
 
@@ -58,7 +104,7 @@ impl From<failure::Failure> for Failure {
 }
 
 /// Says how to start in a folder that trusts nothing yet.
-fn how_to_start(metadata_dir: &std::path::Path) -> String {
+fn how_to_start(metadata_dir: &Path) -> String {
     format!("tuf-fetch --metadata-dir {} init ROOT.json, with a root that you trust", path_word(metadata_dir))
 }
 
@@ -68,6 +114,21 @@ fn hint(error: &ClientError) -> Option<String> {
         ClientError::AlreadyInitialised { .. } => {
             "trust another repository in a folder of its own: --metadata-dir DIR".to_owned()
         }
+        ClientError::InTheWay { what, obstacle: Obstacle::Foreign, .. } => {
+            format!(
+                "move it out of the target folder, or choose another one with --target-dir: {}",
+                shell_word(what)
+            )
+        }
+        ClientError::InTheWay { obstacle: Obstacle::Listed, .. } => {
+            "the repository's maintainers must give one of the two another name".to_owned()
+        }
+        ClientError::InTheWay { obstacle: Obstacle::Unknown(cause), .. } => return hint(cause),
+        ClientError::ReservedPath { .. } => {
+            "the repository's maintainers must give it another name; all other targets can be fetched"
+                .to_owned()
+        }
+        ClientError::Folders { metadata, targets, conflict } => apart(metadata, targets, *conflict),
         _ => match error.code() {
             Code::UnknownTarget => "see what there is: tuf-fetch --repo URL list".to_owned(),
             Code::ExpiredMetadata => {
@@ -82,6 +143,40 @@ fn hint(error: &ClientError) -> Option<String> {
     Some(hint)
 }
 
-fn path_word(path: &std::path::Path) -> String {
+/// Names folders that would do.
+fn apart(metadata: &Path, targets: &Path, conflict: Conflict) -> String {
+    let client = |folder: &str| Path::new("client").join(folder);
+    let beside = |name: &str| metadata.parent().map(|above| above.join(name));
+    let proposed = match conflict {
+        Conflict::RepositoryMetadata => {
+            // the other folder may be the repository's too
+            for targets in [targets, &client("targets")] {
+                if check_folders(&client("metadata"), targets).is_ok() {
+                    return format!(
+                        "give the client folders of its own: --metadata-dir {} --target-dir {}",
+                        path_word(&client("metadata")),
+                        path_word(targets)
+                    );
+                }
+            }
+            None
+        }
+        _ => [
+            beside("targets"),
+            Some(metadata.join("../targets")),
+            beside("downloads"),
+            Some(client("targets")),
+        ]
+        .into_iter()
+        .flatten()
+        .find(|targets| check_folders(metadata, targets).is_ok()),
+    };
+    match proposed {
+        Some(targets) => format!("keep targets apart from metadata: --target-dir {}", path_word(&targets)),
+        None => "give the client two folders of its own: --metadata-dir DIR --target-dir DIR".to_owned(),
+    }
+}
+
+fn path_word(path: &Path) -> String {
     shell_word(&path.to_string_lossy())
 }

@@ -14,7 +14,7 @@ use tuf::cli::output::{ColorChoice, Output, Verbosity};
 use tuf::cli::usage;
 
 use args::{Cli, Command};
-use failure::Failure;
+use failure::{Failure, Failures};
 use session::Session;
 
 fn main() -> ExitCode {
@@ -26,25 +26,31 @@ fn main() -> ExitCode {
     let output = options.output();
     match run(&Session::new(options, &output), command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report(&output, &failure),
+        Err(failures) => {
+            let codes: Vec<u8> = failures.0.iter().map(|failure| report(&output, failure)).collect();
+            codes.into_iter().max().unwrap_or(1).into()
+        }
     }
 }
 
-fn run(session: &Session<'_>, command: Command) -> Result<(), Failure> {
+fn run(session: &Session<'_>, command: Command) -> Result<(), Failures> {
+    if !matches!(command, Command::Status) {
+        session.check_folders()?;
+    }
     match command {
-        Command::Init(args) => commands::init::run(session, args),
-        Command::Refresh => commands::refresh::run(session),
+        Command::Init(args) => Ok(commands::init::run(session, args)?),
+        Command::Refresh => Ok(commands::refresh::run(session)?),
         Command::Download(args) => commands::download::run(session, args),
         Command::List(args) => commands::list::run(session, args),
-        Command::Status => commands::status::run(session),
-        Command::Clean => commands::clean::run(session),
+        Command::Status => Ok(commands::status::run(session)?),
+        Command::Clean(args) => Ok(commands::clean::run(session, &args)?),
         Command::Update(args) => commands::update::run(session, args),
     }
 }
 
-fn report(output: &Output, failure: &Failure) -> ExitCode {
+fn report(output: &Output, failure: &Failure) -> u8 {
     output.error(failure.code, &failure.line(), failure.hint.as_deref());
-    failure.exit_code().into()
+    failure.exit_code()
 }
 
 /// Help and the version go to stdout as the parser formats them; a refusal is told like any failure.
@@ -53,7 +59,7 @@ fn report_parser(error: &clap::Error, words: &[OsString]) -> ExitCode {
         Some(refusal) => {
             let failure = Failure { hint: refusal.hint, ..Failure::usage("command line", refusal.message) };
             let output = Output::new(usage::requested_format(words), Verbosity::Normal, ColorChoice::Auto);
-            report(&output, &failure)
+            report(&output, &failure).into()
         }
         None => {
             // a reader who is gone has seen enough of the help

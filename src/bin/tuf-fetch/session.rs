@@ -10,7 +10,7 @@ use tuf::cli::clock;
 use tuf::cli::output::Output;
 use tuf::client::{
     Authorities, FetchError, Fetched, Fetcher, HttpFetcher, HttpOptions, Limits, LocalMetadata, Mirrors,
-    Repository, Retries, Retrying, SchemeFetcher, Sink, Updater, Versions, shown,
+    Repository, Retries, Retrying, SchemeFetcher, Sink, Updater, Versions, check_folders, shown,
 };
 use url::Url;
 
@@ -52,6 +52,11 @@ impl<'a> Session<'a> {
     /// Returns the folder of verified targets.
     pub fn target_dir(&self) -> &Path {
         self.options.target_dir.as_deref().unwrap_or(Path::new("targets"))
+    }
+
+    /// Refuses folders that are not apart, before anything is fetched or written.
+    pub fn check_folders(&self) -> Result<(), Failure> {
+        Ok(check_folders(self.metadata_dir(), self.target_dir())?)
     }
 
     /// Returns the targets that options name.

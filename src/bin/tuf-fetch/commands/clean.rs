@@ -1,21 +1,40 @@
-//! `clean`: what is not trusted goes.
+//! `clean`: what tuf-fetch has put and nobody trusts any more goes.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tuf::cli::text::one_line;
-use tuf::client::{self, Cleaned, Judged, Limits, LocalMetadata, TargetDir};
+use tuf::client::{self, Cleaned, Kept, Limits, LocalMetadata, Removal, TargetDir};
 
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub fn run(session: &Session<'_>) -> Result<(), Failure> {
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    /// Print what would go, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub fn run(session: &Session<'_>, args: &Args) -> Result<(), Failure> {
     let local = LocalMetadata::open(session.metadata_dir())?;
     let targets = TargetDir::open_existing(session.target_dir())?;
-    let cleaned = client::clean(&local, targets.as_ref(), &Limits::default())?;
-    let json = json!({ "removed_roles": cleaned.roles, "removed_targets": cleaned.targets });
+    let removal = if args.dry_run { Removal::Planned } else { Removal::Done };
+    let cleaned = client::clean(&local, targets.as_ref(), &Limits::default(), session.now, removal)?;
+    let json = json!({
+        "dry_run": args.dry_run,
+        "removed_roles": cleaned.roles,
+        "removed_targets": cleaned.targets,
+        "removed_unfinished": cleaned.unfinished,
+        "kept": cleaned.kept.iter().map(kept_json).collect::<Vec<_>>(),
+    });
     session.output.result(|| removed(&cleaned), json)?;
-    if cleaned.judged == Judged::MetadataOnly {
-        session.output.talk("targets were left alone: there is no current targets metadata to judge them by");
-        session.output.talk("next: tuf-fetch --repo URL refresh");
+    for kept in &cleaned.kept {
+        session.output.talk(&format!("kept {}: {}", kept.what, kept.reason));
+    }
+    if !cleaned.kept.is_empty() {
+        session.output.talk("next: tuf-fetch --repo URL list, which fetches the metadata of all roles");
+    }
+    if args.dry_run {
+        session.output.talk("nothing was removed: --dry-run");
     }
     Ok(())
 }
@@ -23,5 +42,13 @@ pub fn run(session: &Session<'_>) -> Result<(), Failure> {
 fn removed(cleaned: &Cleaned) -> String {
     let roles = cleaned.roles.iter().map(|role| format!("removed metadata {}\n", one_line(role.as_str())));
     let targets = cleaned.targets.iter().map(|path| format!("removed target {}\n", one_line(path)));
-    roles.chain(targets).collect()
+    let unfinished = match cleaned.unfinished {
+        0 => String::new(),
+        count => format!("removed {count} unfinished\n"),
+    };
+    roles.chain(targets).collect::<String>() + &unfinished
+}
+
+fn kept_json(kept: &Kept) -> Value {
+    json!({ "what": kept.what, "reason": kept.reason })
 }

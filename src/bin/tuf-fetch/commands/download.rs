@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use tuf::cli::output::Format;
 use tuf::cli::progress::Progress;
 use tuf::cli::text::one_line;
-use tuf::client::{ClientError, Downloaded, TargetDir, Updater};
-use tuf::metadata::{TargetFile, TargetPath, pattern_matches};
+use tuf::client::{ClientError, Downloaded, ListedTarget, Listing, TargetDir, Updater, storable};
+use tuf::metadata::pattern_matches;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Failures};
 use crate::session::{Need, Session, versions_json, versions_text};
 
 #[derive(Debug, clap::Args)]
@@ -26,14 +26,14 @@ pub struct Args {
     output: Option<String>,
 }
 
-pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
+pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failures> {
     let mut wanted = named(session, args.globs);
     if args.all {
         wanted.push(Wanted::All);
     }
     if wanted.is_empty() {
         let failure = Failure::usage("download", "no target is named");
-        return Err(failure.with_hint("name some: --target-name NAME, or GLOB, or --all"));
+        return Err(failure.with_hint("name some: --target-name NAME, or GLOB, or --all").into());
     }
     if args.output.is_some() { print(session, &wanted) } else { fetch(session, &wanted) }
 }
@@ -54,45 +54,48 @@ pub fn named(session: &Session<'_>, globs: Vec<String>) -> Vec<Wanted> {
     names.chain(globs.into_iter().map(Wanted::Pattern)).collect()
 }
 
-/// Brings the metadata up to date, then fetches targets. The first failure, in the order in which they are wanted,
-/// ends it.
-pub fn fetch(session: &Session<'_>, wanted: &[Wanted]) -> Result<(), Failure> {
+/// Brings the metadata up to date, then fetches targets. What fails is told and keeps no other target back.
+pub fn fetch(session: &Session<'_>, wanted: &[Wanted]) -> Result<(), Failures> {
     let mirrors = session.mirrors(Need::Targets)?;
     let fetcher = session.fetcher()?;
     let mut updater = session.refreshed(&fetcher, mirrors)?;
     let dir = TargetDir::create(session.target_dir())?;
-    let mut batch = Batch::default();
-    // those before one that is not there are fetched all the same
-    let resolved = wanted.iter().try_for_each(|wanted| resolve(&mut updater, wanted, &mut batch));
-    let length = batch.0.iter().fold(0_u64, |sum, (_, info)| sum.saturating_add(info.length));
+    let Batch { targets, mut failures, .. } = Batch::resolve(&mut updater, wanted);
+    let length = targets.iter().fold(0_u64, |sum, target| sum.saturating_add(target.info.length));
     let progress = Progress::bytes(session.output.verbosity(), length, "targets");
     let advance = |bytes| progress.advance(bytes);
-    let downloaded = updater.download_targets(&batch.0, &dir, session.jobs(), &advance)?;
+    let downloads = updater.download_targets(&targets, &dir, session.jobs(), &advance)?;
     drop(progress);
-    resolved?;
+    failures.0.extend(downloads.faults.into_iter().map(Failure::from));
+    let downloaded = downloads.downloaded;
     let versions = updater.versions();
     let mut json = versions_json(versions);
     json["downloaded"] = downloaded.iter().map(target_json).collect();
+    failures.add_to(&mut json);
     session.output.result(|| downloaded.iter().map(target_line).collect(), json)?;
     let kept = downloaded.iter().filter(|target| target.cached).count();
     let new = downloaded.len() - kept;
-    session.output.talk(&format!("{new} downloaded, {kept} in place already ({})", versions_text(versions)));
-    Ok(())
+    if failures.0.is_empty() {
+        session
+            .output
+            .talk(&format!("{new} downloaded, {kept} in place already ({})", versions_text(versions)));
+    }
+    failures.end()
 }
 
 /// Brings the metadata up to date, then prints one target.
-fn print(session: &Session<'_>, wanted: &[Wanted]) -> Result<(), Failure> {
+fn print(session: &Session<'_>, wanted: &[Wanted]) -> Result<(), Failures> {
     if session.output.format() == Format::Json {
-        return Err(Failure::usage("--output", "a target on standard output leaves no room for JSON"));
+        return Err(Failure::usage("--output", "a target on standard output leaves no room for JSON").into());
     }
     let mirrors = session.mirrors(Need::Targets)?;
     let fetcher = session.fetcher()?;
     let mut updater = session.refreshed(&fetcher, mirrors)?;
-    let mut batch = Batch::default();
-    wanted.iter().try_for_each(|wanted| resolve(&mut updater, wanted, &mut batch))?;
-    let [(path, info)] = batch.0.as_slice() else {
-        let detail = format!("{} targets are named, and one can be printed", batch.0.len());
-        return Err(Failure::usage("--output", detail));
+    let Batch { targets, failures, .. } = Batch::resolve(&mut updater, wanted);
+    failures.end()?;
+    let [ListedTarget { path, info, .. }] = targets.as_slice() else {
+        let detail = format!("{} targets are named, and one can be printed", targets.len());
+        return Err(Failure::usage("--output", detail).into());
     };
     let place = TargetDir::open_existing(session.target_dir())?;
     let waiting = TargetDir::create(session.metadata_dir())?;
@@ -102,42 +105,82 @@ fn print(session: &Session<'_>, wanted: &[Wanted]) -> Result<(), Failure> {
     drop(progress);
     match io::copy(&mut file, &mut io::stdout().lock()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::io("standard output", error.to_string()))
+            Err(Failure::io("standard output", error.to_string()).into())
         }
         // a reader who is gone has seen enough
         _ => Ok(()),
     }
 }
 
-/// Targets to fetch, each once.
+/// Targets to fetch, each once, and what is wrong with others.
 #[derive(Default)]
-struct Batch(Vec<(TargetPath, TargetFile)>, BTreeSet<String>);
-
-impl Batch {
-    fn add(&mut self, path: String, info: TargetFile) -> Result<(), Failure> {
-        let parsed = TargetPath::parse(&path).map_err(|source| ClientError::UnsafePath { source })?;
-        if self.1.insert(path) {
-            self.0.push((parsed, info));
-        }
-        Ok(())
-    }
+struct Batch {
+    targets: Vec<ListedTarget>,
+    paths: BTreeSet<String>,
+    failures: Failures,
+    is_listed: bool,
 }
 
-fn resolve(updater: &mut Updater<'_>, wanted: &Wanted, batch: &mut Batch) -> Result<(), Failure> {
-    match wanted {
-        Wanted::All => updater.list()?.into_iter().try_for_each(|target| batch.add(target.path, target.info)),
-        Wanted::Pattern(pattern) if pattern.contains(['*', '?', '[']) => {
-            let matches = |path: &str| path == pattern || pattern_matches(pattern, path);
-            let mut listed = updater.list()?;
-            listed.retain(|target| matches(&target.path));
-            if listed.is_empty() {
-                return Err(unknown(pattern));
+impl Batch {
+    fn resolve(updater: &mut Updater<'_>, wanted: &[Wanted]) -> Self {
+        let mut batch = Self::default();
+        for wanted in wanted {
+            if let Err(failure) = batch.add(updater, wanted) {
+                batch.failures.0.push(failure);
             }
-            listed.into_iter().try_for_each(|target| batch.add(target.path, target.info))
         }
-        Wanted::Name(name) | Wanted::Pattern(name) => {
-            let (_, info) = updater.target_info(name)?.ok_or_else(|| unknown(name))?;
-            batch.add(name.clone(), info)
+        batch
+    }
+
+    fn add(&mut self, updater: &mut Updater<'_>, wanted: &Wanted) -> Result<(), Failure> {
+        match wanted {
+            Wanted::All => self.add_listed(updater, |_| true).map(drop),
+            Wanted::Pattern(pattern) if pattern.contains(['*', '?', '[']) => {
+                let matches = |path: &str| path == pattern || pattern_matches(pattern, path);
+                match self.add_listed(updater, matches)? {
+                    0 => Err(unknown(pattern)),
+                    _ => Ok(()),
+                }
+            }
+            Wanted::Name(name) | Wanted::Pattern(name) => {
+                let (role, info) = updater.target_info(name)?.ok_or_else(|| unknown(name))?;
+                self.push(ListedTarget { path: storable(name)?, role, info });
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds those of all targets that match, and says how many there are, those included that cannot be stored.
+    fn add_listed(
+        &mut self,
+        updater: &mut Updater<'_>,
+        matches: impl Fn(&str) -> bool,
+    ) -> Result<usize, Failure> {
+        let Listing { targets, faults } = updater.list()?;
+        let mut count = 0;
+        for target in targets.into_iter().filter(|target| matches(target.path.as_str())) {
+            count += 1;
+            self.push(target);
+        }
+        for fault in faults {
+            match fault.unstorable() {
+                Some(path) if !matches(path) => {}
+                Some(_) => {
+                    count += 1;
+                    self.failures.0.push(fault.into());
+                }
+                // a role that failed is told once, however many patterns there are
+                None if self.is_listed => {}
+                None => self.failures.0.push(fault.into()),
+            }
+        }
+        self.is_listed = true;
+        Ok(count)
+    }
+
+    fn push(&mut self, target: ListedTarget) {
+        if self.paths.insert(target.path.to_string()) {
+            self.targets.push(target);
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 use tuf::cli::text::one_line;
-use tuf::client::ListedTarget;
+use tuf::client::{ListedTarget, Listing};
 use tuf::metadata::pattern_matches;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Failures};
 use crate::session::{Need, Session};
 
 #[derive(Debug, clap::Args)]
@@ -15,28 +15,37 @@ pub struct Args {
     globs: Vec<String>,
 }
 
-pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
+pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failures> {
     let mirrors = session.mirrors(Need::Metadata)?;
     let fetcher = session.fetcher()?;
     let mut updater = session.refreshed(&fetcher, mirrors)?;
     let matches = |path: &str| args.globs.iter().any(|glob| glob == path || pattern_matches(glob, path));
-    let mut listed = updater.list()?;
-    listed.retain(|target| args.globs.is_empty() || matches(&target.path));
+    let Listing { targets: mut listed, mut faults } = updater.list()?;
+    let is_asked_for = |path: &str| args.globs.is_empty() || matches(path);
+    listed.retain(|target| is_asked_for(target.path.as_str()));
+    faults.retain(|fault| fault.unstorable().is_none_or(is_asked_for));
+    let failures = Failures(faults.into_iter().map(Failure::from).collect());
     let versions = updater.versions();
     let targets: Map<String, Value> =
-        listed.iter().map(|target| (target.path.clone(), target_json(target))).collect();
-    let json = json!({
+        listed.iter().map(|target| (target.path.to_string(), target_json(target))).collect();
+    let mut json = json!({
         "root": versions.root,
         "timestamp": versions.timestamp,
         "snapshot": versions.snapshot,
         "targets": targets,
     });
+    failures.add_to(&mut json);
     session.output.result(|| listed.iter().map(target_line).collect(), json)?;
-    Ok(())
+    failures.end()
 }
 
 fn target_line(target: &ListedTarget) -> String {
-    format!("{}\t{} bytes\t{}\n", one_line(&target.path), target.info.length, one_line(target.role.as_str()))
+    format!(
+        "{}\t{} bytes\t{}\n",
+        one_line(target.path.as_str()),
+        target.info.length,
+        one_line(target.role.as_str())
+    )
 }
 
 fn target_json(target: &ListedTarget) -> Value {

@@ -1,7 +1,7 @@
 //! `update`: the basic client, which also runs where no command is given.
 
 use super::download::{Wanted, fetch, named};
-use crate::failure::Failure;
+use crate::failure::Failures;
 use crate::session::Session;
 
 #[derive(Debug, Default, clap::Args)]
@@ -11,7 +11,7 @@ pub struct Args {
     targets: Vec<String>,
 }
 
-pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
+pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failures> {
     let wanted = named(session, args.targets);
     if wanted.is_empty() { fetch(session, &[Wanted::All]) } else { fetch(session, &wanted) }
 }

@@ -1,0 +1,227 @@
+//! Targets on their way into a folder: unfinished, then verified, then in their places, and then in the record.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::sync::OnceLock;
+
+use super::confined::{Folder, Identity};
+use super::obstacles::Clearing;
+use super::record::{Content, Home, Line};
+use super::target_dir::parts;
+use super::unfinished::{NewFile, Unfinished, is_digest};
+use super::{ClientError, TargetDir};
+use crate::metadata::{Algorithm, TargetFile, TargetPath};
+
+/// From this length in bytes on a target that was interrupted is worth keeping.
+const WORTH_KEEPING: u64 = 1 << 20;
+/// Up to this many files are made durable one by one; above it the whole file system is, at once.
+const FEW: usize = 4;
+
+/// Takes targets for a folder. Several threads may bring them.
+pub(super) struct Arrivals<'a> {
+    dir: &'a TargetDir,
+    /// The folder of trusted metadata.
+    forbidden: Identity,
+    unfinished: OnceLock<Unfinished<'a>>,
+}
+
+/// A verified target that is not in its place yet.
+pub(super) struct Arrived<'t> {
+    pub new: NewFile,
+    pub path: &'t TargetPath,
+    pub info: &'t TargetFile,
+    /// What has to go first.
+    pub clearing: &'t Clearing,
+}
+
+/// What became of some targets.
+pub(super) struct Placed {
+    /// For each target, in their order.
+    pub outcomes: Vec<Result<(), ClientError>>,
+    /// What the record is to say of them.
+    pub lines: Vec<Line>,
+}
+
+impl<'a> Arrivals<'a> {
+    pub fn new(dir: &'a TargetDir, forbidden: Identity) -> Self {
+        Self { dir, forbidden, unfinished: OnceLock::new() }
+    }
+
+    /// Opens the file at a target's place, whatever it holds; `None` where there is no regular file.
+    ///
+    /// # Errors
+    /// [`ClientError::Local`] where something other than a folder stands above that place, or a folder at it.
+    pub fn open(&self, target: &TargetPath) -> Result<Option<File>, ClientError> {
+        self.find(target).map_err(|error| self.failed(target, error))
+    }
+
+    fn find(&self, target: &TargetPath) -> io::Result<Option<File>> {
+        let (folders, name) = parts(target)?;
+        let mut above: Option<Folder> = None;
+        for folder in folders {
+            match above.as_ref().unwrap_or(&self.dir.folder).folder(folder)? {
+                Some(folder) => above = Some(self.allowed(folder)?),
+                None => return Ok(None),
+            }
+        }
+        let above = above.as_ref().unwrap_or(&self.dir.folder);
+        // a link, a pipe and the like hold no target; putting one there replaces them
+        match above.file(name) {
+            Ok(file) => Ok(file),
+            Err(_) if above.folder(name).is_ok_and(|folder| folder.is_some()) => {
+                Err(io::Error::new(io::ErrorKind::IsADirectory, "a folder stands there"))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Lets any folder pass but that of trusted metadata, which may be mounted in here.
+    fn allowed(&self, folder: Folder) -> io::Result<Folder> {
+        if folder.identity()? == self.forbidden {
+            return Err(io::Error::other("the folder of trusted metadata stands there"));
+        }
+        Ok(folder)
+    }
+
+    /// Starts an unfinished file for a target, or takes up the one of an earlier run.
+    pub fn start(&self, info: &TargetFile) -> Result<NewFile, ClientError> {
+        let started = || {
+            let digest = info.hashes.known().next().and_then(|algorithm| info.hashes.of(algorithm));
+            if let Some(digest) = digest.filter(|digest| info.length >= WORTH_KEEPING && is_digest(digest))
+                && let Some(kept) = self.unfinished()?.kept(&digest.to_ascii_lowercase())?
+            {
+                if kept.file.metadata()?.len() > info.length {
+                    kept.file.set_len(0)?;
+                }
+                return Ok(kept);
+            }
+            self.start_anew()
+        };
+        started().map_err(|error| ClientError::local(self.dir.path(), error))
+    }
+
+    /// Starts an empty file that ends with the run.
+    pub fn start_anew(&self) -> io::Result<NewFile> {
+        self.unfinished()?.file()
+    }
+
+    fn unfinished(&self) -> io::Result<&Unfinished<'a>> {
+        if let Some(unfinished) = self.unfinished.get() {
+            return Ok(unfinished);
+        }
+        let made = Unfinished::new(&self.dir.folder)?;
+        // of two threads the second one's goes as it came
+        Ok(self.unfinished.get_or_init(|| made))
+    }
+
+    /// Leaves a file behind that could not be finished, where that is worth it; else removes it.
+    pub fn interrupted(&self, new: NewFile) -> Result<(), ClientError> {
+        let left = self.unfinished().and_then(|unfinished| unfinished.leave(new));
+        left.map_err(|error| ClientError::local(self.dir.path(), error))
+    }
+
+    /// Puts verified targets in their places: all of them durable first, then renamed one by one, then the renames
+    /// durable. A target whose place is taken by something else does not keep the others from theirs.
+    ///
+    /// # Errors
+    /// [`ClientError::Local`] where the disk fails altogether.
+    pub fn put(&self, arrived: &[Arrived<'_>], home: &Home) -> Result<Placed, ClientError> {
+        let failed = |error| ClientError::local(self.dir.path(), error);
+        let mut placed = Placed { outcomes: arrived.iter().map(|_| Ok(())).collect(), lines: Vec::new() };
+        if arrived.is_empty() {
+            return Ok(placed);
+        }
+        let files: Vec<&File> = arrived.iter().map(|arrived| &arrived.new.file).collect();
+        self.make_durable(&files).map_err(failed)?;
+        let mut folders: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (index, arrived) in arrived.iter().enumerate() {
+            folders.entry(arrived.path.split().0).or_default().push(index);
+        }
+        let at_once = folders.len() > FEW && cfg!(target_os = "linux");
+        // one folder is open at a time: there may be as many as targets
+        for indices in folders.into_values() {
+            let mut last = None;
+            for index in indices {
+                match self.put_one(&arrived[index], home, &mut placed.lines) {
+                    Ok(above) => last = Some(above),
+                    Err(error) => placed.outcomes[index] = Err(self.failed(arrived[index].path, error)),
+                }
+            }
+            if let Some(Some(above)) = last.filter(|_| !at_once) {
+                above.sync().map_err(failed)?;
+            }
+        }
+        if !(at_once && self.dir.folder.sync_file_system().map_err(failed)?) {
+            self.dir.folder.sync().map_err(failed)?;
+        }
+        Ok(placed)
+    }
+
+    /// Puts one target; returns the folder that it is in, where that is another than the folder of all.
+    fn put_one(
+        &self,
+        arrived: &Arrived<'_>,
+        home: &Home,
+        lines: &mut Vec<Line>,
+    ) -> io::Result<Option<Folder>> {
+        arrived.clearing.clear(self.dir)?;
+        let above = self.folder_above(arrived.path, home, lines)?;
+        let name = arrived.path.split().1;
+        self.unfinished()?.put(&arrived.new, above.as_ref().unwrap_or(&self.dir.folder), name)?;
+        lines.push(Line::Put {
+            folder: home.clone(),
+            path: arrived.path.as_str().to_owned(),
+            content: content(arrived)?,
+        });
+        Ok(above)
+    }
+
+    /// Opens the folder above a target's place, made where it is not there.
+    fn folder_above(
+        &self,
+        target: &TargetPath,
+        home: &Home,
+        lines: &mut Vec<Line>,
+    ) -> io::Result<Option<Folder>> {
+        let mut above: Option<Folder> = None;
+        let mut length = 0;
+        for folder in parts(target)?.0 {
+            length += folder.len();
+            let from = above.as_ref().unwrap_or(&self.dir.folder);
+            let next = match from.folder(folder)? {
+                Some(there) => there,
+                None => {
+                    if from.make_new_folder(folder)? {
+                        let path = target.as_str()[..length].to_owned();
+                        lines.push(Line::Made { folder: home.clone(), path });
+                    }
+                    from.folder(folder)?.ok_or(io::ErrorKind::NotFound)?
+                }
+            };
+            above = Some(self.allowed(next)?);
+            // the slash
+            length += 1;
+        }
+        Ok(above)
+    }
+
+    fn make_durable(&self, files: &[&File]) -> io::Result<()> {
+        if files.len() > FEW && self.dir.folder.sync_file_system()? {
+            return Ok(());
+        }
+        files.iter().try_for_each(|file| file.sync_all())
+    }
+
+    fn failed(&self, target: &TargetPath, error: io::Error) -> ClientError {
+        ClientError::local(&self.dir.file(target), error)
+    }
+}
+
+/// Returns the length and the SHA-256 of a verified target: metadata lists it, or else it is read once more.
+fn content(arrived: &Arrived<'_>) -> io::Result<Content> {
+    match arrived.info.hashes.of(Algorithm::Sha256) {
+        Some(sha256) => Ok(Content { length: arrived.info.length, sha256: sha256.to_ascii_lowercase() }),
+        None => Content::of(&arrived.new.file),
+    }
+}

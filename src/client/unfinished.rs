@@ -1,0 +1,380 @@
+//! Files that are not finished: they lie below the name `.tuf-fetch` of a folder, where no target path leads and no
+//! role's file, and each is known by its descriptor.
+//!
+//! Small ones lie in a folder of the process, which ends with it; a large one lies under its digest, so that the next
+//! run can take it up. A file is moved to its place only where its name still leads to the file that is open.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::confined::Folder;
+
+/// The name below which unfinished files lie, in the folder that they are for.
+const PLACE: &str = ".tuf-fetch";
+/// What the name of a process's folder ends with.
+const PART: &str = ".part";
+/// What the name of a large file that is kept ends with; before it stands its digest.
+const KEPT: &str = ".rest";
+/// How often a folder is made again that others remove as empty at the same time.
+const ATTEMPTS: usize = 1000;
+
+/// A folder of new files. What is still there when it is dropped goes with it; what a killed process left is swept by
+/// the next.
+pub struct Unfinished<'a> {
+    above: &'a Folder,
+    place: Folder,
+    part: Folder,
+    name: String,
+    next: AtomicU64,
+}
+
+/// A new file, known by its descriptor.
+pub struct NewFile {
+    /// The file, open for reading and writing.
+    pub file: File,
+    lies: Lies,
+}
+
+/// Where a new file lies.
+enum Lies {
+    /// In the folder of the process, under a number.
+    Part(String),
+    /// Beside that folder, under its digest; the open file is its lock.
+    Kept(String),
+}
+
+impl<'a> Unfinished<'a> {
+    /// Makes a folder for new files in another one, after sweeping what killed processes left there.
+    ///
+    /// # Errors
+    /// [`io::Error`] where it cannot be made.
+    pub fn new(above: &'a Folder) -> io::Result<Self> {
+        let mut number: u32 = 0;
+        for _ in 0..ATTEMPTS {
+            // others remove the place whenever it is empty
+            let place = match above.make_folder(PLACE) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                made => made?,
+            };
+            sweep_place(&place)?;
+            let name = format!("{}.{number}{PART}", std::process::id());
+            number = number.wrapping_add(1);
+            match place.make_private_folder(&name) {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) =>
+                {
+                    continue;
+                }
+                made => made?,
+            }
+            // somebody may take it for a left-over before it is locked
+            let Ok(Some(part)) = place.folder(&name) else { continue };
+            match part.try_lock() {
+                // somebody does, and is about to remove it
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                // a file system without locks sweeps nothing
+                Ok(()) | Err(_) => {}
+            }
+            if place.holds(&name, &part)? {
+                return Ok(Self { above, place, part, name, next: AtomicU64::new(0) });
+            }
+        }
+        Err(io::Error::other(format!("others remove {PLACE} again and again")))
+    }
+
+    /// Makes an empty file that ends with the process.
+    ///
+    /// # Errors
+    /// [`io::Error`] where it cannot be made.
+    pub fn file(&self) -> io::Result<NewFile> {
+        let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        Ok(NewFile { file: self.part.make_file(&name)?, lies: Lies::Part(name) })
+    }
+
+    /// Opens the file that is kept under a digest in hexadecimal, made where there is none; `None` where somebody else
+    /// is at work on it, or something else stands there.
+    ///
+    /// # Errors
+    /// [`io::Error`] where the disk fails.
+    pub fn kept(&self, digest: &str) -> io::Result<Option<NewFile>> {
+        let name = format!("{digest}{KEPT}");
+        // whatever else stands there: the target is fetched without it
+        let Ok(Some(mut file)) = self.place.own(&name) else { return Ok(None) };
+        file.seek(SeekFrom::End(0))?;
+        Ok(Some(NewFile { file, lies: Lies::Kept(name) }))
+    }
+
+    /// Moves a file to a name in a folder, in one step: the file that is open, or none. What was there under that name
+    /// is gone; a link is replaced, not followed.
+    ///
+    /// # Errors
+    /// [`io::Error`] where that fails, or where another file has come to the name of this one.
+    pub fn put(&self, new: &NewFile, folder: &Folder, to: &str) -> io::Result<()> {
+        let (from, name) = self.lies(&new.lies);
+        let exchanged = || io::Error::other("another file came in the place of the one that was verified");
+        if !from.holds(name, &new.file)? {
+            return Err(exchanged());
+        }
+        from.rename(name, folder, to)?;
+        if folder.holds(to, &new.file)? { Ok(()) } else { Err(exchanged()) }
+    }
+
+    /// Leaves a file behind that could not be finished, where the next run can take it up; else removes it.
+    ///
+    /// # Errors
+    /// [`io::Error`] where it stays.
+    pub fn leave(&self, new: NewFile) -> io::Result<()> {
+        if matches!(new.lies, Lies::Kept(_)) && new.file.metadata()?.len() > 0 {
+            return Ok(());
+        }
+        let (folder, name) = self.lies(&new.lies);
+        if folder.holds(name, &new.file)? { folder.remove(name) } else { Ok(()) }
+    }
+
+    fn lies<'p>(&'p self, lies: &'p Lies) -> (&'p Folder, &'p str) {
+        match lies {
+            Lies::Part(name) => (&self.part, name),
+            Lies::Kept(name) => (&self.place, name),
+        }
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        // where this fails the next sweep removes it; the place itself stays while it holds anything
+        let _ = remove_numbered(&self.part).and_then(|()| self.place.remove_folder(&self.name));
+        let _ = self.above.remove_folder(PLACE);
+    }
+}
+
+/// Puts bytes under a name of a folder in one step, durably: whoever reads it sees the old bytes or the new ones.
+///
+/// # Errors
+/// [`io::Error`] where that fails; the old bytes are still there then.
+pub fn replace(folder: &Folder, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = Unfinished::new(folder)?;
+    let mut new = unfinished.file()?;
+    new.file.write_all(bytes)?;
+    new.file.sync_all()?;
+    unfinished.put(&new, folder, name)?;
+    folder.sync()
+}
+
+/// Removes from a folder the unfinished files of processes that are gone, those excepted that can be taken up.
+///
+/// # Errors
+/// [`io::Error`] where the folder cannot be read.
+pub fn sweep(above: &Folder) -> io::Result<()> {
+    // something of another kind under that name is not ours
+    let Ok(Some(place)) = above.folder(PLACE) else { return Ok(()) };
+    sweep_place(&place)?;
+    // it stays while it holds anything
+    let _ = above.remove_folder(PLACE);
+    Ok(())
+}
+
+/// Whether what is of no use any more is removed, or only named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is removed.
+    Done,
+    /// It is named.
+    Planned,
+}
+
+/// Finds the large files of interrupted runs that nobody is at work on and nobody wants, given by their digests, and
+/// returns how many there are.
+///
+/// # Errors
+/// [`io::Error`] where the folder cannot be read, or one stays.
+pub fn forget(above: &Folder, is_wanted: &dyn Fn(&str) -> bool, removal: Removal) -> io::Result<usize> {
+    let Ok(Some(place)) = above.folder(PLACE) else { return Ok(0) };
+    let mut count = 0;
+    for name in place.names()? {
+        let Some(digest) = name.strip_suffix(KEPT).filter(|digest| is_digest(digest)) else { continue };
+        if !is_wanted(digest)
+            && let Ok(Some(_owned)) = place.own(&name)
+        {
+            count += 1;
+            if removal == Removal::Done {
+                place.remove(&name)?;
+            }
+        }
+    }
+    let _ = above.remove_folder(PLACE);
+    Ok(count)
+}
+
+/// Tells whether a text is a digest that a file can be kept under: hexadecimal, no longer than SHA-512.
+pub fn is_digest(text: &str) -> bool {
+    matches!(text.len(), 64 | 128) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Removes the folders of processes that are gone. What has another name is not ours.
+fn sweep_place(place: &Folder) -> io::Result<()> {
+    for name in place.names()? {
+        if !is_part(&name) {
+            continue;
+        }
+        // what is locked has an owner; nor is ours what has come to the name since
+        if let Ok(Some(part)) = place.folder(&name)
+            && part.try_lock().is_ok()
+            && place.holds(&name, &part)?
+        {
+            remove_numbered(&part)?;
+            // it stays where it holds something that we did not make
+            let _ = place.remove_folder(&name);
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether a name is that of a process's folder: two numbers and the ending.
+fn is_part(name: &str) -> bool {
+    name.strip_suffix(PART)
+        .and_then(|numbers| numbers.split_once('.'))
+        .is_some_and(|(process, number)| is_number(process) && is_number(number))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Removes the files of a process's folder, which have numbers for names.
+fn remove_numbered(part: &Folder) -> io::Result<()> {
+    part.names()?.iter().filter(|name| is_number(name)).try_for_each(|name| part.remove(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(root: &std::path::Path) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![root.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+                if path.is_dir() {
+                    folders.push(path);
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn nothing_is_left_of_files_that_were_put_or_dropped() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        replace(&folder, "file", b"bytes").unwrap();
+        drop(Unfinished::new(&folder).unwrap().file().unwrap());
+        assert_eq!(tree(root.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_file_that_came_in_the_place_of_the_verified_one_is_not_put() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        std::fs::write(root.path().join("to"), b"old").unwrap();
+        let digest = "0".repeat(64);
+        for kept in [false, true] {
+            let unfinished = Unfinished::new(&folder).unwrap();
+            let new =
+                if kept { unfinished.kept(&digest).unwrap().unwrap() } else { unfinished.file().unwrap() };
+            let (from, name) = unfinished.lies(&new.lies);
+            let mut other = Unfinished::new(&folder).unwrap().file().unwrap();
+            other.file.write_all(b"owned").unwrap();
+            from.remove(name).unwrap();
+            from.make_file(name).unwrap().write_all(b"owned").unwrap();
+            assert!(unfinished.put(&new, &folder, "to").is_err());
+            assert_eq!(std::fs::read(root.path().join("to")).unwrap(), b"old");
+        }
+    }
+
+    #[test]
+    fn a_killed_process_is_swept_and_a_living_one_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let alive = Unfinished::new(&folder).unwrap();
+        let file = alive.file().unwrap();
+        let killed = root.path().join(PLACE).join("1.0.part");
+        std::fs::create_dir(&killed).unwrap();
+        std::fs::write(killed.join("0"), b"left over").unwrap();
+        sweep(&Folder::open(root.path()).unwrap()).unwrap();
+        assert!(!killed.exists());
+        alive.put(&file, &folder, "file").unwrap();
+        drop(alive);
+        assert_eq!(tree(root.path()), ["file"]);
+    }
+
+    #[test]
+    fn files_that_only_look_like_ours_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let digest = "a".repeat(64);
+        let mine = [
+            ".tuf-fetch.1.0.part",
+            ".tuf-fetch/notes",
+            ".tuf-fetch/1.0.part.txt",
+            ".tuf-fetch/1.x.part",
+            ".tuf-fetch/2.0.part",
+            ".tuf-fetch/3.0.part/letter",
+            ".tuf-fetch/a.rest",
+        ];
+        std::fs::create_dir_all(root.path().join(".tuf-fetch/3.0.part")).unwrap();
+        mine.iter().for_each(|name| std::fs::write(root.path().join(name), b"mine").unwrap());
+        std::fs::write(root.path().join(format!(".tuf-fetch.{digest}.rest")), b"mine").unwrap();
+        let before = tree(root.path());
+        replace(&folder, "file", b"").unwrap();
+        sweep(&folder).unwrap();
+        forget(&folder, &|_| false, Removal::Done).unwrap();
+        std::fs::remove_file(root.path().join("file")).unwrap();
+        assert_eq!(tree(root.path()), before);
+    }
+
+    #[test]
+    fn what_can_be_taken_up_goes_only_where_nobody_wants_it_or_is_at_work_on_it() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let [wanted, unwanted, locked] = ["a", "b", "c"].map(|digit| digit.repeat(64));
+        let unfinished = Unfinished::new(&folder).unwrap();
+        for digest in [&wanted, &unwanted] {
+            let mut new = unfinished.kept(digest).unwrap().unwrap();
+            new.file.write_all(b"half").unwrap();
+            unfinished.leave(new).unwrap();
+        }
+        let _at_work = unfinished.kept(&locked).unwrap().unwrap();
+        assert_eq!(forget(&folder, &|digest| digest == wanted, Removal::Planned).unwrap(), 1);
+        assert_eq!(forget(&folder, &|digest| digest == wanted, Removal::Done).unwrap(), 1);
+        drop(unfinished);
+        assert_eq!(
+            tree(root.path()),
+            [PLACE.to_owned(), format!("{PLACE}/{wanted}.rest"), format!("{PLACE}/{locked}.rest")]
+        );
+    }
+
+    /// A sweep that came between the making of a folder and its lock once emptied it, and then found it full again.
+    #[test]
+    fn folders_that_are_made_while_others_sweep_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let work = |thread: usize| {
+            for round in 0..200 {
+                sweep(&folder).unwrap();
+                let name = format!("{thread}.{round}");
+                replace(&folder, &name, b"whole").unwrap();
+                assert_eq!(std::fs::read(root.path().join(&name)).unwrap(), b"whole");
+            }
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || work(thread));
+            }
+        });
+        assert_eq!(tree(root.path()).len(), 800);
+    }
+}

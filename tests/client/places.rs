@@ -1,0 +1,196 @@
+//! Where targets may lie: never where unfinished files lie, nor in the place of another role's target.
+
+use tuf::client::{ClientError, Obstacle};
+use tuf::metadata::{Algorithm, Hasher};
+
+use crate::simulator::{Client, Simulator};
+
+fn sha256(bytes: &[u8]) -> String {
+    Hasher::digest([Algorithm::Sha256], bytes).of(Algorithm::Sha256).unwrap().to_owned()
+}
+
+fn read(client: &Client, path: &str) -> String {
+    String::from_utf8(std::fs::read(client.targets().join(path)).unwrap()).unwrap()
+}
+
+fn at(client: &Client, path: &str) -> std::path::PathBuf {
+    client.targets().join(path)
+}
+
+fn said(faults: &[ClientError]) -> Vec<String> {
+    faults.iter().map(ToString::to_string).collect()
+}
+
+/// contrib comes first and may list anything up to three folders deep; release lists its own.
+fn two_roles() -> Simulator {
+    let mut simulator = Simulator::new();
+    let anything = ["*", "*/*", "*/*/*"].map(str::to_owned).to_vec();
+    simulator.delegate("targets", "contrib", |role| role.paths = Some(anything.clone()));
+    simulator.delegate("targets", "release", |role| role.paths = Some(anything));
+    simulator
+}
+
+#[test]
+fn no_role_decides_the_bytes_of_another_roles_target_by_naming_an_unfinished_file() {
+    let large: Vec<u8> = (0..2 << 20).map(|index| (index % 251) as u8).collect();
+    let process = std::process::id();
+    let names = [
+        format!(".tuf-fetch.{}.rest", sha256(&large)),
+        format!(".tuf-fetch/{}.rest", sha256(&large)),
+        format!(".TUF-Fetch/{}.rest", sha256(&large)),
+        format!(".tuf-fetch/{process}.0.part/0"),
+        format!(".tuf-fetch/{process}.0.part"),
+        ".tuf-fetch".to_owned(),
+        ".tuf-put".to_owned(),
+        "release/.tuf-x/y".to_owned(),
+    ];
+    let mut simulator = two_roles();
+    for name in &names {
+        simulator.add_target("contrib", name, b"owned");
+    }
+    simulator.add_target("contrib", "good", b"good");
+    simulator.add_target("release", "release/app.bin", &large);
+    simulator.add_target("release", "release/small", b"small");
+    simulator.publish_all();
+    let client = Client::new(&simulator);
+    let (downloaded, faults) = client.download_all(&simulator);
+    assert_eq!(downloaded, ["good", "release/app.bin", "release/small"]);
+    assert_eq!(faults.len(), names.len(), "{:?}", said(&faults));
+    assert!(
+        faults.iter().all(|fault| matches!(fault, ClientError::ReservedPath { .. })),
+        "{:?}",
+        said(&faults)
+    );
+    assert_eq!(std::fs::read(at(&client, "release/app.bin")).unwrap(), large);
+    assert_eq!(read(&client, "release/small"), "small");
+    for name in &names {
+        assert!(matches!(client.download(&simulator, name), Err(ClientError::ReservedPath { .. })), "{name}");
+        assert!(!at(&client, name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_becomes_a_folder_and_a_folder_that_becomes_a_file_are_followed() {
+    let mut simulator = Simulator::new();
+    for path in ["a", "b/deep/x", "b/y", "other"] {
+        simulator.add_target("targets", path, path.as_bytes());
+    }
+    simulator.publish_all();
+    let client = Client::new(&simulator);
+    assert_eq!(client.download_all(&simulator).0.len(), 4);
+    for (gone, new) in [("a", "a/x"), ("b/deep/x b/y", "b"), ("a/x", "a"), ("b", "b/deep")] {
+        simulator
+            .targets
+            .get_mut("targets")
+            .unwrap()
+            .targets
+            .retain(|path| !gone.split(' ').any(|gone| gone == path));
+        simulator.add_target("targets", new, new.as_bytes());
+        simulator.add_target("targets", "zz", new.as_bytes());
+        simulator.update_all();
+        let (downloaded, faults) = client.download_all(&simulator);
+        assert_eq!(said(&faults), [""; 0]);
+        assert!(downloaded.contains(&new.to_owned()), "{downloaded:?}");
+        assert_eq!(read(&client, new), new);
+        assert_eq!(read(&client, "zz"), new);
+    }
+}
+
+#[test]
+fn a_folder_made_for_one_roles_target_does_not_block_anothers_for_ever() {
+    let mut simulator = two_roles();
+    simulator.add_target("contrib", "release/app.bin/x", b"bad");
+    simulator.add_target("release", "release/app.bin", b"app");
+    simulator.add_target("release", "release/zz", b"zz");
+    simulator.publish_all();
+    let client = Client::new(&simulator);
+    // the role that comes first has the place, the other one is named, and the rest is fetched
+    let (downloaded, faults) = client.download_all(&simulator);
+    assert_eq!(downloaded, ["release/zz", "release/app.bin/x"]);
+    assert!(
+        matches!(&faults[..], [ClientError::InTheWay { path, what, obstacle: Obstacle::Listed }]
+            if path == "release/app.bin" && what == "release/app.bin/x"),
+        "{:?}",
+        said(&faults)
+    );
+    let error = client.download(&simulator, "release/app.bin").unwrap_err();
+    assert!(matches!(error, ClientError::InTheWay { obstacle: Obstacle::Listed, .. }), "{error}");
+    // once the bad target has been thrown out, by name too
+    simulator.targets.get_mut("contrib").unwrap().targets.retain(|_| false);
+    simulator.update_all();
+    client.download(&simulator, "release/app.bin").unwrap();
+    assert_eq!(read(&client, "release/app.bin"), "app");
+    assert_eq!(said(&client.download_all(&simulator).1), [""; 0]);
+}
+
+#[test]
+fn the_order_of_the_roles_decides_even_against_what_is_there() {
+    let mut simulator = two_roles();
+    simulator.add_target("contrib", "release/app.bin/x", b"bad");
+    simulator.publish_all();
+    let client = Client::new(&simulator);
+    client.download_all(&simulator);
+    simulator.add_target("release", "release/app.bin", b"app");
+    let delegations = simulator.targets.get_mut("targets").unwrap().delegations.as_mut().unwrap();
+    delegations.roles.as_mut().unwrap().reverse();
+    simulator.update_all();
+    let (downloaded, faults) = client.download_all(&simulator);
+    assert_eq!(downloaded, ["release/app.bin"]);
+    assert_eq!(faults.len(), 1, "{:?}", said(&faults));
+    assert_eq!(read(&client, "release/app.bin"), "app");
+}
+
+#[test]
+fn what_somebody_else_put_in_the_way_stays_and_is_named() {
+    for (foreign, wanted) in [("tools/notes", "tools"), ("tools", "tools/x"), ("tools/deep/", "tools")] {
+        let mut simulator = Simulator::new();
+        simulator.add_target("targets", wanted, b"tool");
+        simulator.add_target("targets", "zz", b"zz");
+        simulator.publish_all();
+        let client = Client::new(&simulator);
+        std::fs::create_dir_all(at(&client, foreign.rsplit_once('/').map_or("", |(above, _)| above)))
+            .unwrap();
+        if !foreign.ends_with('/') {
+            std::fs::write(at(&client, foreign), b"mine").unwrap();
+        }
+        let (downloaded, faults) = client.download_all(&simulator);
+        assert_eq!(downloaded, ["zz"]);
+        assert!(
+            matches!(&faults[..], [ClientError::InTheWay { obstacle: Obstacle::Foreign, .. }]),
+            "{:?}",
+            said(&faults)
+        );
+        assert!(at(&client, foreign).exists());
+    }
+}
+
+#[test]
+fn a_target_that_was_changed_here_is_not_cleared_away() {
+    let mut simulator = Simulator::new();
+    simulator.add_target("targets", "tools/x", b"x");
+    simulator.publish_all();
+    let client = Client::new(&simulator);
+    client.download_all(&simulator);
+    std::fs::write(at(&client, "tools/x"), b"edited").unwrap();
+    simulator.targets.get_mut("targets").unwrap().targets.retain(|_| false);
+    simulator.add_target("targets", "tools", b"tools");
+    simulator.update_all();
+    let (_, faults) = client.download_all(&simulator);
+    assert!(matches!(&faults[..], [ClientError::InTheWay { obstacle: Obstacle::Foreign, .. }]));
+    assert_eq!(read(&client, "tools/x"), "edited");
+}
+
+#[test]
+fn what_a_role_that_cannot_be_had_may_list_is_not_cleared_away() {
+    let mut simulator = two_roles();
+    simulator.add_target("contrib", "tools/x", b"x");
+    simulator.publish_all();
+    let client = Client::new(&simulator);
+    client.download_all(&simulator);
+    simulator.add_target("targets", "tools", b"tools");
+    simulator.update_all();
+    simulator.statuses.insert("/metadata/2.contrib.json".to_owned(), 404);
+    let error = client.download(&simulator, "tools").unwrap_err();
+    assert!(matches!(error, ClientError::InTheWay { obstacle: Obstacle::Unknown(_), .. }), "{error}");
+    assert_eq!(read(&client, "tools/x"), "x");
+}
