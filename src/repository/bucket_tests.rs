@@ -638,3 +638,26 @@ fn what_was_published_to_the_bucket_of_the_policy_is_known_without_asking_it() {
         assert_eq!(state(dir), done);
     }
 }
+
+#[test]
+fn an_expired_delegated_role_is_a_warning_where_the_bucket_has_it_and_a_refusal_where_it_has_not() {
+    for layout in [Layout::Consistent, Layout::Plain] {
+        let (dir, keys) = workshop(layout);
+        let memory = Memory::new();
+        let mut repository = open(dir.path(), start());
+        repository.expire(&role("one"), start() + TimeDelta::days(2)).unwrap();
+        write(&mut repository, &keys);
+        drop(repository);
+        publish(dir.path(), &at(&memory)).unwrap();
+        let late = start() + TimeDelta::days(3);
+        let mut repository = open(dir.path(), late);
+        bump(&mut repository, &["timestamp"]);
+        write(&mut repository, &keys);
+        drop(repository);
+        let plan = publish_at(dir.path(), late, &at(&memory)).unwrap();
+        let [warning] = &plan.warnings[..] else { panic!("{:?}", plan.warnings) };
+        assert!(warning.message.contains("one v2 expired"), "{warning:?}");
+        let error = publish_at(dir.path(), late, &at(&Memory::new())).unwrap_err().to_string();
+        assert!(error.contains("one v2 expired"), "{error}");
+    }
+}

@@ -7,8 +7,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
-use super::bins::{Delegatee, delegatees};
-use super::error::{AtPath, RepositoryError};
+use super::bins::{BinSet, Delegatee, delegatees};
+use super::error::{AtPath, Refusal, RepositoryError};
+use super::fault::{Fault, Ground, Leading};
 use super::gate::check_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS};
 use super::listing::is_covered;
@@ -142,8 +143,7 @@ pub fn check(
     let policy = Policy::read(repository)?;
     let first_root = policy.first_root();
     let mut checked = check_metadata(&folder, options.side.folder(), first_root, options.expiry, now, None)?;
-    let mut report = checked.report;
-    report.findings.extend(checked.strays);
+    let mut report = checked.whole_report();
     if options.side == Side::Staged && report.ok() {
         let live = Folder::new(repository.join(METADATA));
         report.findings.extend(check_succession(&folder, &live, checked.layout, &checked.files)?);
@@ -164,14 +164,39 @@ pub fn check(
 }
 
 /// What a check of metadata found, with the metadata for further checks.
+#[derive(Debug, Default)]
 pub(super) struct Checked {
+    /// What is found of the top-level roles, and warnings.
     pub(super) report: Report,
-    /// The targets that no delegation trusts their role for: no client is harmed, and none finds them.
-    pub(super) strays: Vec<Finding>,
+    /// What is wrong with delegated roles, targets that no delegation trusts their role for among it.
+    pub(super) faults: Vec<Fault>,
     pub(super) layout: Layout,
+    pub(super) snapshot: Option<Snapshot>,
     pub(super) targets: BTreeMap<RoleName, Targets>,
     /// The files that clients ask for, in the order in which they are published, the timestamp last.
     pub(super) files: Vec<String>,
+}
+
+impl Checked {
+    /// Returns all that was found, the faults of delegated roles as errors; forgets these.
+    pub(super) fn whole_report(&mut self) -> Report {
+        let mut report = std::mem::take(&mut self.report);
+        report.findings.extend(self.faults.drain(..).map(|fault| fault.finding()));
+        report
+    }
+
+    /// Returns how a client is led to delegated roles; `files` are those that were checked.
+    pub(super) fn leading<'a>(&'a self, files: &'a dyn Storage) -> Leading<'a> {
+        let read = move |name: &str| files.read(name, MAX_METADATA).at(files.place(name));
+        let delegates = |(_, targets): &(&RoleName, &Targets)| targets.delegations.is_some();
+        let delegators = self.targets.iter().filter(delegates);
+        Leading {
+            layout: self.layout,
+            snapshot: self.snapshot.as_ref(),
+            delegators: delegators.map(|(role, targets)| (role.clone(), targets)).collect(),
+            read: Box::new(read),
+        }
+    }
 }
 
 /// Checks metadata as a client would that starts from the first root; `prefix` names the folder in findings,
@@ -193,18 +218,19 @@ pub(super) fn check_metadata(
         expiry,
         now,
         report: Report::default(),
-        strays: Vec::new(),
+        faults: Vec::new(),
         roots: Vec::new(),
         names: Vec::new(),
     };
     let mut layout = Layout::Consistent;
-    let mut targets = BTreeMap::new();
+    let (mut targets, mut snapshot) = (BTreeMap::new(), None);
     if let Some(set) = checker.run()? {
         layout = Layout::of(set.root().consistent_snapshot);
+        snapshot = set.snapshot().cloned();
         targets = set.into_targets();
     }
     let files = checker.roots.into_iter().chain(checker.names.into_iter().rev()).collect();
-    Ok(Checked { report: checker.report, strays: checker.strays, layout, targets, files })
+    Ok(Checked { report: checker.report, faults: checker.faults, layout, snapshot, targets, files })
 }
 
 /// How long the file of a role is, and what was judged of it.
@@ -218,7 +244,7 @@ struct Checker<'a> {
     expiry: Expiry,
     now: DateTime<Utc>,
     report: Report,
-    strays: Vec<Finding>,
+    faults: Vec<Fault>,
     roots: Vec<String>,
     /// The other files, in the order in which a client asks for them.
     names: Vec<String>,
@@ -326,18 +352,23 @@ impl Checker<'_> {
             delegators.entry(role.clone()).or_default().push(delegator.clone());
             if set.targets(&role).is_some() {
                 if let Err(error) = set.verify_again(&role, &delegator) {
-                    self.error(&role, Some(&name), format!("delegated by '{delegator}': {error}"));
+                    self.fault(
+                        &role,
+                        &delegator,
+                        Some(&name),
+                        format!("delegated by '{delegator}': {error}"),
+                    );
                 }
                 continue;
             }
             let file = listed.role(&role);
             let file = file.as_ref();
             let Some((length, taken)) = self.judge_targets(set, &role, &delegator, &name, file)? else {
-                self.error(&role, Some(&name), "missing".to_owned());
+                self.fault(&role, &delegator, Some(&name), "missing".to_owned());
                 continue;
             };
             self.measure(&role, &name, length, file, USUAL_BOUNDS.1);
-            let Some(targets) = self.taken(set, &role, name, taken) else { continue };
+            let Some(targets) = self.taken(set, &role, &delegator, name, taken) else { continue };
             reachable.insert(role.clone());
             let found = targets.delegations.as_ref().map(delegatees).unwrap_or_default();
             for delegatee in found.into_iter().rev() {
@@ -345,21 +376,16 @@ impl Checker<'_> {
                     Delegatee::Role(child) => pending.push((child, role.clone())),
                     Delegatee::Bins(set) => {
                         let found: Vec<RoleName> = set.listed_by(listed).collect();
-                        if found.len() as u64 != set.number() {
-                            let message = format!(
-                                "'{role}' delegates to {} hash bins named '{}', and the snapshot lists {} of them",
-                                set.number(),
-                                set.prefix().escape_debug(),
-                                found.len()
-                            );
-                            self.error(&role, None, message);
-                        }
+                        self.count_bins(&set, &role, &found);
                         bins.extend(found.into_iter().map(|child| (child, role.clone())));
                     }
                 }
             }
         }
         self.bins(set, layout, listed, bins, &mut delegators, &mut reachable)?;
+        for role in reachable.iter().filter(|role| !role.is_top_level()) {
+            self.judge_delegated(set, layout, role, delegators.get(role).map_or(&[], Vec::as_slice));
+        }
         let paths: Vec<Vec<String>> = {
             let roles: Vec<&RoleName> = reachable.iter().collect();
             roles.par_iter().map(|role| unreachable_targets(set, &delegators, role)).collect()
@@ -367,11 +393,11 @@ impl Checker<'_> {
         for (role, paths) in reachable.iter().zip(paths) {
             let version = set.targets(role).map_or(0, |targets| targets.version);
             for path in paths {
-                self.strays.push(Finding {
-                    severity: Severity::Error,
-                    role: Some(role.clone()),
+                self.faults.push(Fault {
+                    role: role.clone(),
+                    ground: Ground::Chain(delegators.get(role).cloned().unwrap_or_default()),
                     file: Some(format!("{}/{}", self.prefix, layout.metadata_name(role, version))),
-                    message: format!("lists '{}', which no delegation trusts it for", path.escape_debug()),
+                    reason: stray(&path),
                 });
             }
         }
@@ -397,19 +423,24 @@ impl Checker<'_> {
         for ((role, delegator), taken) in bins.into_iter().zip(judged) {
             let Some(name) = self.listed_name(&role, &delegator, layout, listed) else { continue };
             let Some((length, taken)) = taken else {
-                self.error(&role, Some(&name), "missing".to_owned());
+                self.fault(&role, &delegator, Some(&name), "missing".to_owned());
                 continue;
             };
             self.measure(&role, &name, length, listed.role(&role).as_ref(), USUAL_BOUNDS.1);
             delegators.entry(role.clone()).or_default().push(delegator.clone());
             if set.targets(&role).is_some() {
                 if let Err(error) = taken {
-                    self.error(&role, Some(&name), format!("delegated by '{delegator}': {error}"));
+                    self.fault(
+                        &role,
+                        &delegator,
+                        Some(&name),
+                        format!("delegated by '{delegator}': {error}"),
+                    );
                 }
-            } else if let Some(targets) = self.taken(set, &role, name, taken) {
+            } else if let Some(targets) = self.taken(set, &role, &delegator, name, taken) {
                 if targets.delegations.is_some() {
                     let message = "is a hash bin and delegates further, which is not followed".to_owned();
-                    self.error(&role, None, message);
+                    self.fault(&role, &delegator, None, message);
                 }
                 reachable.insert(role);
             }
@@ -455,7 +486,7 @@ impl Checker<'_> {
             Some(file) => Some(layout.metadata_name(role, file.version)),
             None => {
                 let message = format!("'{delegator}' delegates to it, and the snapshot does not list it");
-                self.error(role, None, message);
+                self.fault(role, delegator, None, message);
                 None
             }
         }
@@ -466,17 +497,20 @@ impl Checker<'_> {
         &mut self,
         set: &'s mut TrustedMetadataSet,
         role: &RoleName,
+        delegator: &RoleName,
         name: String,
         taken: Result<Verified<Targets>, TrustError>,
     ) -> Option<&'s Targets> {
         match taken {
             Ok(targets) => {
-                self.judge(role, &name, targets.signed());
+                if role.is_top_level() {
+                    self.judge(role, &name, targets.signed());
+                }
                 self.names.push(name);
                 Some(set.keep_targets(role, targets))
             }
             Err(error) => {
-                self.error(role, Some(&name), error.to_string());
+                self.fault(role, delegator, Some(&name), error.to_string());
                 None
             }
         }
@@ -526,13 +560,54 @@ impl Checker<'_> {
 
     fn judge<T: Signed>(&mut self, role: &RoleName, name: &str, signed: &T) {
         self.report.versions.insert(role.clone(), signed.version());
-        if signed.expires() > self.now {
-            return;
-        }
+        let Some(message) = expired(role, signed, self.now) else { return };
         let severity = if self.expiry == Expiry::Enforce { Severity::Error } else { Severity::Warning };
-        let message = format!("{role} v{} expired on {}", signed.version(), time::format(&signed.expires()));
         let file = Some(format!("{}/{name}", self.prefix));
         self.report.findings.push(Finding { severity, role: Some(role.clone()), file, message });
+    }
+
+    /// Notes a delegated role that was taken, and whether it has expired: that is so for all who delegate to it.
+    fn judge_delegated(
+        &mut self,
+        set: &TrustedMetadataSet,
+        layout: Layout,
+        role: &RoleName,
+        delegators: &[RoleName],
+    ) {
+        let Some(targets) = set.targets(role) else { return };
+        let name = layout.metadata_name(role, targets.version);
+        if self.expiry == Expiry::Allow {
+            return self.judge(role, &name, targets);
+        }
+        self.report.versions.insert(role.clone(), targets.version);
+        if let Some(message) = expired(role, targets, self.now) {
+            self.faults.push(Fault {
+                role: role.clone(),
+                ground: Ground::Delegators(delegators.to_vec()),
+                file: Some(format!("{}/{name}", self.prefix)),
+                reason: Refusal::Finding(message),
+            });
+        }
+    }
+
+    /// Notes hash bins that the snapshot does not list; the first of them stands for all.
+    fn count_bins(&mut self, bins: &BinSet, delegator: &RoleName, listed: &[RoleName]) {
+        if let Some((bin, message)) = missing_bin(bins, delegator, listed) {
+            self.fault(&bin, delegator, None, message);
+        }
+    }
+
+    /// Notes what is wrong with a role, as one of its delegators has it.
+    fn fault(&mut self, role: &RoleName, delegator: &RoleName, file: Option<&str>, message: String) {
+        if role.is_top_level() {
+            return self.error(role, file, message);
+        }
+        self.faults.push(Fault {
+            role: role.clone(),
+            ground: Ground::Delegator(delegator.clone()),
+            file: file.map(|name| format!("{}/{name}", self.prefix)),
+            reason: Refusal::Finding(message),
+        });
     }
 
     fn error(&mut self, role: &RoleName, file: Option<&str>, message: String) {
@@ -544,6 +619,39 @@ impl Checker<'_> {
             message,
         });
     }
+}
+
+/// Says that metadata has expired.
+fn expired<T: Signed>(role: &RoleName, signed: &T, now: DateTime<Utc>) -> Option<String> {
+    let expires = signed.expires();
+    (expires <= now).then(|| format!("{role} v{} expired on {}", signed.version(), time::format(&expires)))
+}
+
+/// Says that a snapshot does not list all hash bins of a set, and which is the first of those that it does not.
+pub(super) fn missing_bin(
+    bins: &BinSet,
+    delegator: &RoleName,
+    listed: &[RoleName],
+) -> Option<(RoleName, String)> {
+    if listed.len() as u64 == bins.number() {
+        return None;
+    }
+    let message = format!(
+        "'{delegator}' delegates to {} hash bins named '{}', and the snapshot lists {} of them",
+        bins.number(),
+        bins.prefix().escape_debug(),
+        listed.len()
+    );
+    let present = listed.iter().map(Some).chain([None]);
+    let named = (0..).zip(present).map(|(index, present)| (bins.bin(index), present));
+    let missing = named.into_iter().find_map(|(bin, present)| bin.filter(|bin| Some(bin) != present));
+    // a prefix that no role's name can start with
+    Some((missing.unwrap_or_else(|| delegator.clone()), message))
+}
+
+/// Says that a target is one that no client finds.
+pub(super) fn stray(path: &str) -> Refusal {
+    Refusal::Finding(format!("lists '{}', which no delegation trusts it for", path.escape_debug()))
 }
 
 /// Says that no keys could ever sign for a role as often as a root demands.

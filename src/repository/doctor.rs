@@ -23,6 +23,7 @@ impl Repository {
     pub fn doctor(&self) -> Result<Vec<Finding>, RepositoryError> {
         let view = self.staged.effective();
         let mut doctor = Doctor { repository: self, view, findings: Vec::new() };
+        doctor.damaged();
         doctor.keys();
         doctor.expiry_order();
         doctor.delegations();
@@ -40,6 +41,14 @@ struct Doctor<'a> {
 impl<'a> Doctor<'a> {
     fn advise(&mut self, role: Option<&RoleName>, file: Option<String>, message: String) {
         self.findings.push(Finding { severity: Severity::Warning, role: role.cloned(), file, message });
+    }
+
+    fn damaged(&mut self) {
+        let staged = self.repository.staged();
+        for (role, damage) in staged.damaged().filter(|(role, _)| staged.damage(role).is_some()) {
+            let message = format!("{}, and no client gets anything from it", damage.reason);
+            self.advise(Some(role), Some(damage.file.clone()), message);
+        }
     }
 
     fn keys(&mut self) {

@@ -25,6 +25,8 @@ pub enum Reason {
     Follows(RoleName),
     /// It has a draft that is no metadata.
     Unreadable(String),
+    /// Its written file is missing or no metadata.
+    Damaged(String),
 }
 
 impl std::fmt::Display for Reason {
@@ -34,6 +36,7 @@ impl std::fmt::Display for Reason {
             Self::KeysChanged => f.write_str("must be signed again: its keys changed"),
             Self::Follows(role) => write!(f, "follows {role}"),
             Self::Unreadable(reason) => write!(f, "has a draft that cannot be read: {reason}"),
+            Self::Damaged(reason) => write!(f, "cannot be read: {reason}"),
         }
     }
 }

@@ -93,7 +93,9 @@ impl Repository {
             return Ok(vec![Step::Write(Vec::new())]);
         }
         let refresh = planner.to_refresh();
-        if !refresh.is_empty() {
+        // a delegated role that has expired keeps nobody from publishing
+        let is_urgent = |role: &RoleName| role.is_top_level() && planner.has_expired(role);
+        if !refresh.is_empty() && (published || refresh.iter().any(is_urgent)) {
             return Ok(vec![Step::Refresh(planner.keys_for(&refresh))]);
         }
         Ok(if published { Vec::new() } else { vec![Step::Publish] })
@@ -195,14 +197,11 @@ impl<'a> Planner<'a> {
 
     /// Returns the roles that `refresh` would sign again, where one of them has expired.
     fn to_refresh(&self) -> Vec<RoleName> {
-        let written = |role: &RoleName| self.staged.role(role).and_then(AnyRole::written_expires);
-        let has_expired =
-            |role: &RoleName| written(role).is_some_and(|expires| expires <= self.repository.now);
         let due = self.repository.due(None);
-        if !due.iter().any(has_expired) {
+        if !due.iter().any(|role| self.has_expired(role)) {
             return Vec::new();
         }
-        let asked = |role: &RoleName| has_expired(role) || self.repository.policy.asks_for_refresh(role);
+        let asked = |role: &RoleName| self.has_expired(role) || self.repository.policy.asks_for_refresh(role);
         let mut roles: BTreeSet<RoleName> = due.into_iter().filter(asked).collect();
         if roles.iter().any(RoleName::lists_targets) {
             roles.insert(RoleName::snapshot());
@@ -211,6 +210,11 @@ impl<'a> Planner<'a> {
             roles.insert(RoleName::timestamp());
         }
         signing_order(&self.graph).into_iter().filter(|role| roles.contains(role)).collect()
+    }
+
+    fn has_expired(&self, role: &RoleName) -> bool {
+        let written = self.staged.role(role).and_then(AnyRole::written_expires);
+        written.is_some_and(|expires| expires <= self.repository.now)
     }
 
     /// Chooses keys that meet every threshold of the roles, beside the signatures that are there. None is named where

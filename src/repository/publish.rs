@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::check::{Checked, Expiry, Finding, Report, TargetBytes, check_metadata};
 use super::error::{AtPath, Refusal, RepositoryError};
+use super::fault::refuse_caused;
 use super::gate::refuse_succession;
 use super::layout::{
     Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned, parse_plain, parse_versioned,
@@ -33,7 +34,7 @@ pub struct PublishPlan {
     pub roles: BTreeMap<RoleName, u64>,
     /// How many files are there already.
     pub kept: usize,
-    /// What is worth knowing: expired metadata that was allowed.
+    /// What is worth knowing: expired metadata that was allowed, faults of delegated roles that were there before.
     pub warnings: Vec<Finding>,
     pub(super) layout: Layout,
     pub(super) metadata: Vec<(String, Vec<u8>)>,
@@ -178,17 +179,16 @@ impl Repository {
     /// Plans how what is staged and was checked takes the place of what is live.
     fn plan_over(
         &self,
-        (checked, files): (Checked, Result<FoundFiles, RepositoryError>),
+        (mut checked, files): (Checked, Result<FoundFiles, RepositoryError>),
         Live { place, checked: published }: Live,
         destination: &Destination,
     ) -> Result<PublishPlan, RepositoryError> {
         let (live, staged) = (place.metadata(), self.staged.folder());
         refuse_errors(&checked.report)?;
-        refuse_findings(checked.strays)?;
         let published = match live.read("root.json", MAX_METADATA).at(live.place("root.json"))? {
             // a first publication may have been cut short: without a timestamp no client has been served from there
             None if live.read("timestamp.json", MAX_METADATA).at(live.place("timestamp.json"))?.is_none() => {
-                BTreeMap::new()
+                None
             }
             // without it nobody can tell what the clients of this folder trust
             None => {
@@ -197,9 +197,13 @@ impl Repository {
             }
             Some(_) => {
                 refuse_succession(staged, live, checked.layout, &checked.files)?;
-                published?.targets
+                Some(published?)
             }
         };
+        let faults = std::mem::take(&mut checked.faults);
+        let published = published.unwrap_or_default();
+        let faults = refuse_caused(faults, &published.leading(live), &checked.leading(staged))?;
+        let published = published.targets;
         let files = files?;
         refuse_findings(files.findings)?;
         let listed = all_listed(&checked.targets);
@@ -213,6 +217,7 @@ impl Repository {
             check_bytes(&at_places(&listed, &new))?;
         }
         let mut warnings = checked.report.findings;
+        warnings.extend(faults);
         warnings.extend(files.elsewhere);
         let mut plan = PublishPlan {
             roles: checked.report.versions,
@@ -246,7 +251,7 @@ impl Repository {
         let known = self.lock.is_some().then_some(&self.staged);
         let first_root = self.policy.first_root();
         let mut checked = check_metadata(self.staged.folder(), STAGED, first_root, expiry, self.now, known)?;
-        if !checked.report.ok() || !checked.strays.is_empty() {
+        if !checked.report.ok() {
             return Ok((checked, Ok(FoundFiles::default())));
         }
         let (layout, names) = (checked.layout, checked.files.clone());

@@ -44,8 +44,7 @@ impl Repository {
         }
         let first_root = self.policy.first_root();
         let mut checked = check_metadata(metadata, METADATA, first_root, Expiry::Enforce, self.now, None)?;
-        let mut report = checked.report;
-        report.findings.extend(checked.strays);
+        let mut report = checked.whole_report();
         if how != TargetBytes::Ignore {
             if self.policy.targets_elsewhere() {
                 // as `publish` has it: what is not in the repository was not brought there

@@ -207,11 +207,14 @@ impl Repository {
         let mut dirty: BTreeMap<RoleName, Vec<Reason>> = dirty(&view, &self.staged).into_iter().collect();
         let live = self.live_versions()?;
         let names = self.keyring().names();
-        let order: Vec<(RoleName, Vec<Reason>)> = signing_order(&graph)
+        let order: Vec<(RoleName, Vec<Reason>)> = self
+            .roles_in_order(&graph)
             .into_iter()
             .map(|role| {
                 let mut reasons = dirty.remove(&role).unwrap_or_default();
                 reasons.extend(self.unreadable.get(&role).cloned().map(Reason::Unreadable));
+                let damage = self.staged.damage_of_written(&role);
+                reasons.extend(damage.map(|damage| Reason::Damaged(damage.to_string())));
                 (role, reasons)
             })
             .collect();
@@ -243,13 +246,30 @@ impl Repository {
         let reasons = dirty(&view, &self.staged);
         let mut is_dirty: BTreeSet<&RoleName> = reasons.iter().map(|(role, _)| role).collect();
         is_dirty.extend(self.unreadable.keys());
+        is_dirty.extend(self.damaged_roles(&graph));
         let steps = self.next_steps(self.is_published(&graph, &self.live_versions()?))?;
-        Ok((signing_order(&graph).iter().filter(|role| is_dirty.contains(role)).cloned().collect(), steps))
+        let mut order = self.roles_in_order(&graph);
+        order.retain(|role| is_dirty.contains(role));
+        Ok((order, steps))
+    }
+
+    /// Returns the roles that are known: in the order in which they are signed, then hash bins that cannot be read.
+    fn roles_in_order(&self, graph: &Graph) -> Vec<RoleName> {
+        let mut order = signing_order(graph);
+        let known: BTreeSet<&RoleName> = graph.order.iter().collect();
+        order.extend(self.damaged_roles(graph).filter(|role| !known.contains(role)).cloned());
+        order
+    }
+
+    /// Returns the delegated roles whose written files cannot be read.
+    fn damaged_roles<'a>(&'a self, graph: &'a Graph) -> impl Iterator<Item = &'a RoleName> {
+        let damaged = self.staged.damaged().map(|(role, _)| role);
+        damaged.filter(|role| graph.contains(role))
     }
 
     /// Tells whether clients see all that is written, hash bins that have not been read among it.
     fn is_published(&self, graph: &Graph, live: &Live) -> bool {
-        let written = |role: &RoleName| self.staged.role(role).and_then(|state| state.written_version());
+        let written = |role: &RoleName| self.staged.written_version(role);
         let bins_are_live = |bins: &BinSet| {
             let bins = self.staged.listed_bins(bins);
             bins.iter().all(|bin| live.version(bin) == Some(self.staged.listed_version(bin)))
@@ -287,8 +307,7 @@ fn role_status(
 ) -> RoleStatus {
     let state = staged.role(&role);
     let authorities = view.authorities(&role, graph);
-    let (written, draft) =
-        (state.and_then(|state| state.written_version()), state.and_then(|state| state.draft_version()));
+    let (written, draft) = (staged.written_version(&role), state.and_then(|state| state.draft_version()));
     // a role that must follow and has no draft yet has no signature yet
     let bytes = match (reasons.is_empty(), draft) {
         (false, None) => None,

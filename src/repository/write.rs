@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rayon::prelude::*;
 
 use super::Repository;
+use super::check::Finding;
 use super::copies::Copies;
 use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
 use super::follow::{Extent, dirty, follow, keys_changed};
@@ -16,9 +17,8 @@ use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_v
 use super::sign::{SigningKey, Verified, sign_drafts, signing_order};
 use super::staged::{AnyRole, DraftPlan, Saved, Staged};
 use super::view::View;
-use crate::metadata::{KeyId, Metadata, RoleName, Targets};
+use crate::metadata::{KeyId, RoleName};
 use crate::storage::{Folder, ReadFiles};
-use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 
 /// Which drafts are to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Written {
     pub roles: BTreeMap<RoleName, u64>,
     /// The roles whose drafts stay, with what they lack.
     pub left: Vec<Lacking>,
+    /// Faults of delegated roles that were there before.
+    pub warnings: Vec<Finding>,
     /// Metadata files in the order in which they are put.
     metadata: Vec<(String, FileBytes)>,
     /// Hash-named copies of targets to make, or plain targets to check.
@@ -58,6 +60,11 @@ impl Written {
         self.copies.bytes()
     }
 
+    /// Returns the metadata files that are put, by name.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&str, &FileBytes)> {
+        self.metadata.iter().map(|(name, bytes)| (name.as_str(), bytes))
+    }
+
     /// Tells whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.metadata.is_empty()
@@ -69,7 +76,7 @@ const LARGE: usize = 4 << 20;
 
 /// The bytes of a metadata file that is to be put.
 #[derive(Debug, Clone)]
-enum FileBytes {
+pub(super) enum FileBytes {
     /// These.
     Known(Vec<u8>),
     /// The draft of a role with its signatures: made when it is needed, since there may be many.
@@ -80,7 +87,7 @@ enum FileBytes {
 
 impl FileBytes {
     /// Tells whether they are those of a draft with its signatures.
-    fn is_draft(&self) -> bool {
+    pub(super) fn is_draft(&self) -> bool {
         matches!(self, Self::Drafted(_) | Self::LaidOut(_))
     }
 }
@@ -152,7 +159,7 @@ impl Repository {
         }
         let mut written = self.collect(&view, &roles, largest?)?;
         written.left = left;
-        self.check_as_client(&view, &written)?;
+        written.warnings = self.check_as_client(&view, &written)?;
         Ok(written)
     }
 
@@ -271,8 +278,10 @@ impl Repository {
             let graph = view.graph();
             let mut out: BTreeSet<RoleName> = BTreeSet::new();
             for role in std::iter::once(RoleName::root()).chain(graph.order.iter().cloned()) {
-                let absent = view.bytes(&role).is_none();
-                let lacking = view.lacking(&role, &graph);
+                // what cannot be read, or was not signed enough before, is no fault of these drafts
+                let absent = view.bytes(&role).is_none() && self.staged.damage(&role).is_none();
+                let is_ours = || taken.contains(&role) || keys_changed(&view, &self.staged, &role, &graph);
+                let lacking = view.lacking(&role, &graph).filter(|_| is_ours());
                 if !absent && lacking.is_none() {
                     continue;
                 }
@@ -397,113 +406,6 @@ impl Repository {
         }
     }
 
-    /// Checks the outcome as a client that trusts what is written now; as a new one where nothing is.
-    fn check_as_client(&self, view: &View<'_>, written: &Written) -> Result<(), RepositoryError> {
-        let new: BTreeMap<&str, &FileBytes> =
-            written.metadata.iter().map(|(name, bytes)| (name.as_str(), bytes)).collect();
-        let layout = Layout::of(view.root().is_some_and(|root| root.consistent_snapshot));
-        let read = |name: &str| -> Result<Vec<u8>, RepositoryError> {
-            if let Some(bytes) = new.get(name) {
-                return Ok(self.file_bytes(bytes)?.into_owned());
-            }
-            let folder = self.staged.folder();
-            let bytes = folder.read(name, MAX_METADATA).at(folder.file(name))?;
-            bytes.ok_or_else(|| RepositoryError::Refused {
-                file: format!("{STAGED}/{name}"),
-                reason: Refusal::Missing,
-            })
-        };
-        let refused = |name: &str, error: TrustError| RepositoryError::Refused {
-            file: format!("{STAGED}/{name}"),
-            reason: error.into(),
-        };
-        let trusted =
-            |name: &str, result: Result<(), TrustError>| result.map_err(|error| refused(name, error));
-        let written_root = self.staged.root.written.as_ref().map(|root| root.to_bytes()).transpose();
-        let written_root =
-            written_root.map_err(|reason| InputError::Canonical { what: "root".to_owned(), reason })?;
-        let first = match &written_root {
-            Some(root) => root.clone(),
-            None => read("root.json")?,
-        };
-        let set = TrustedMetadataSet::new(&first, self.now);
-        let mut set = set.map_err(|error| RepositoryError::Refused {
-            file: format!("{STAGED}/root.json"),
-            reason: error.into(),
-        })?;
-        if written_root.is_some() && written.roles.contains_key(&RoleName::root()) {
-            let name = format!("{}.root.json", set.root().version + 1);
-            let bytes = read(&name)?;
-            trusted(&name, set.update_root(&bytes).map(drop))?;
-        }
-        trusted("root.json", set.check_root_expiry())?;
-        self.trust_written(&mut set);
-        let timestamp = read("timestamp.json")?;
-        match set.update_timestamp(&timestamp).map(drop) {
-            Err(TrustError::SameTimestamp { .. }) => {}
-            result => trusted("timestamp.json", result)?,
-        }
-        let listed =
-            set.timestamp().and_then(|timestamp| timestamp.snapshot()).map_or(0, |listed| listed.version);
-        let name = layout.metadata_name(&RoleName::snapshot(), listed);
-        let drafted = self.staged.snapshot.draft.as_ref().filter(|_| view.takes(&RoleName::snapshot()));
-        let judged = match (new.get(&*name), drafted) {
-            (Some(file), Some(draft)) if file.is_draft() => {
-                set.update_read_snapshot(draft.metadata.clone(), Origin::Remote)
-            }
-            _ => set.update_snapshot(&read(&name)?, Origin::Remote),
-        };
-        trusted(&name, judged.map(drop))?;
-        let graph = view.graph();
-        let needed = needed(&graph.order, |role| graph.delegators(role), &written.roles);
-        // hash bins lead to no other role, so that each can be judged by itself
-        let is_bin = |role: &RoleName| graph.bins_of(role).is_some();
-        let roles = || graph.order.iter().filter(|role| needed.contains(*role) && !is_bin(role));
-        let name = |set: &TrustedMetadataSet, role: &RoleName| {
-            let listed = set.snapshot().and_then(|snapshot| snapshot.role(role));
-            layout.metadata_name(role, listed.map_or(0, |listed| listed.version))
-        };
-        // what is put is the draft, byte for byte, and was read from there
-        let drafted = |role: &RoleName| -> Option<Metadata<Targets>> {
-            let draft = self.staged.targets(role)?.draft.as_ref().filter(|_| view.takes(role))?;
-            let known = new.get(&*layout.metadata_name(role, draft.metadata.signed().version))?;
-            known.is_draft().then(|| draft.metadata.clone())
-        };
-        // each by whoever comes first, since another delegator may itself come later; then by all of them
-        for role in roles() {
-            let loaded = |by: &&RoleName| by.as_str() == "root" || set.targets(by).is_some();
-            let Some(delegator) = graph.delegators(role).iter().find(loaded) else { continue };
-            let name = name(&set, role);
-            let judged = match drafted(role) {
-                Some(metadata) => set.verify_read_targets(metadata, role, delegator),
-                None => set.verify_targets(read(&name)?, role, delegator),
-            };
-            let targets = judged.map_err(|error| refused(&name, error))?;
-            set.keep_targets(role, targets);
-        }
-        for role in roles() {
-            let by_all = graph
-                .delegators(role)
-                .iter()
-                .try_for_each(|delegator| set.verify_again(role, delegator).map(drop));
-            trusted(&name(&set, role), by_all)?;
-        }
-        let bins: Vec<&RoleName> =
-            graph.order.iter().filter(|role| needed.contains(*role) && is_bin(role)).collect();
-        bins.par_iter().try_for_each(|role| {
-            let name = name(&set, role);
-            if let Some(metadata) = drafted(role) {
-                return graph.delegators(role).iter().try_for_each(|delegator| {
-                    trusted(&name, set.verify_read_targets(metadata.clone(), role, delegator).map(drop))
-                });
-            }
-            let bytes = read(&name)?;
-            graph.delegators(role).iter().try_for_each(|delegator| {
-                trusted(&name, set.verify_targets(&bytes[..], role, delegator).map(drop))
-            })
-        })
-    }
-
     /// Lays out the file of the longest draft, if that is long.
     fn largest_file(&self, roles: &[RoleName]) -> Result<Option<(RoleName, Bytes)>, RepositoryError> {
         let length = |role: &RoleName| Some(self.staged.role(role)?.draft_bytes()?.bytes.len());
@@ -514,7 +416,7 @@ impl Repository {
     }
 
     /// Returns the bytes of a metadata file that is to be put.
-    fn file_bytes<'f>(&self, file: &'f FileBytes) -> Result<Cow<'f, [u8]>, RepositoryError> {
+    pub(super) fn file_bytes<'f>(&self, file: &'f FileBytes) -> Result<Cow<'f, [u8]>, RepositoryError> {
         let role = match file {
             FileBytes::Known(bytes) => return Ok(Cow::Borrowed(bytes)),
             FileBytes::LaidOut(bytes) => return Ok(Cow::Borrowed(bytes)),
@@ -524,39 +426,6 @@ impl Repository {
         let bytes = bytes.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
         Ok(Cow::Owned(bytes.unwrap_or_default()))
     }
-
-    /// Lets a client trust what is written now, as far as it still does: it protects against going back.
-    fn trust_written(&self, set: &mut TrustedMetadataSet) {
-        // a client's own copies may have expired or be signed by keys that are gone: it goes on without them then
-        if set.keys_rotated() {
-            return;
-        }
-        if let Some(Ok(bytes)) = self.staged.timestamp.written.as_ref().map(|written| written.to_bytes()) {
-            let _ = set.update_timestamp(&bytes);
-        }
-        if let Some(written) = &self.staged.snapshot.written {
-            let _ = set.update_read_snapshot(written.clone(), Origin::Local);
-        }
-    }
-}
-
-/// Returns the roles that a check must look at: those that change, those they delegate to, and those above them.
-fn needed<'a>(
-    order: &[RoleName],
-    delegators: impl Fn(&RoleName) -> &'a [RoleName],
-    changed: &BTreeMap<RoleName, u64>,
-) -> BTreeSet<RoleName> {
-    let touched = |role: &&RoleName| {
-        changed.contains_key(*role) || delegators(role).iter().any(|by| changed.contains_key(by))
-    };
-    let mut pending: Vec<RoleName> = order.iter().filter(touched).cloned().collect();
-    let mut needed = BTreeSet::new();
-    while let Some(role) = pending.pop() {
-        if role.as_str() != "root" && needed.insert(role.clone()) {
-            pending.extend(delegators(&role).iter().cloned());
-        }
-    }
-    needed
 }
 
 /// What returns the bytes of a file that is to be put.

@@ -13,6 +13,7 @@ mod client;
 mod collect;
 mod contract;
 mod crash;
+mod delegates;
 mod environment;
 #[cfg(target_os = "linux")]
 mod faults;

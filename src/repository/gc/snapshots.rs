@@ -41,8 +41,10 @@ impl<'a> Side<'a> {
             return if names.is_empty() { Ok(None) } else { Err(missing(prefix, "root.json")) };
         }
         // what is current must be whole: on a broken repository counts mean nothing
-        let checked = check_metadata(folder, prefix, first_root, Expiry::Allow, now, None)?;
-        refuse_errors(&checked.report)?;
+        let mut checked = check_metadata(folder, prefix, first_root, Expiry::Allow, now, None)?;
+        // of what no client finds nothing is asked for either
+        checked.faults.retain(|fault| !fault.is_stray());
+        refuse_errors(&checked.whole_report())?;
         let layout = checked.layout;
         let counting = &*counts;
         let listed = |(role, targets): (RoleName, Targets)| {

@@ -73,6 +73,11 @@ impl Staged {
             wanted.insert(name);
         }
         plan.remove = self.on_disk.difference(&wanted).cloned().collect();
+        if self.damaged().next().is_some() {
+            // whoever delegates to a role that is not known may be one that cannot be read
+            let role = |name: &str| RoleName::from_encoded(name.strip_suffix(".json")?);
+            plan.remove.retain(|name| role(name).is_none_or(|role| self.role(&role).is_some()));
+        }
         Ok(plan)
     }
 

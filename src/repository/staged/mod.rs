@@ -30,7 +30,8 @@ pub use drafts::{DraftPlan, draft_name, draft_of};
 use spent::Spent;
 pub use state::{AnyRole, Draft, Pins, RoleState, Saved};
 use state::{NOTE, repeats};
-use written::{Written, required};
+pub(super) use written::Damage;
+use written::{Damaged, Written, required};
 
 /// What a draft's file says; nothing where there is none.
 type ReadDraft<T> = Result<Option<(Metadata<T>, Pins)>, RepositoryError>;
@@ -73,6 +74,8 @@ pub struct Staged {
     targets: BTreeMap<RoleName, Arc<RoleState<Targets>>>,
     /// The hash bins that what is written delegates to.
     written_bins: Vec<BinSet>,
+    /// The delegated roles whose written files cannot be read, hash bins that nobody asked for apart.
+    damaged: Damaged,
     /// The versions whose names are taken.
     spent: Arc<Spent>,
     /// The names of the drafts' files.
@@ -123,6 +126,7 @@ impl Staged {
             snapshot: RoleState::new(written.snapshot),
             targets: BTreeMap::new(),
             written_bins: written.bins,
+            damaged: written.damaged,
             spent: Arc::new(spent),
             on_disk,
         };
@@ -217,11 +221,17 @@ impl Staged {
     pub(super) fn read_bins_named(&mut self, bins: Vec<RoleName>) -> Result<(), RepositoryError> {
         let unread = |role: &RoleName| !self.targets.contains_key(role);
         let read = |role: RoleName| {
-            let state = self.read_role(&role, None, None)?;
-            Ok::<_, RepositoryError>(state.map(|state| (role, Arc::new(state))))
+            let read = Damage::take(&role, self.read_role(&role, None, None))?;
+            Ok::<_, RepositoryError>((role, read))
         };
         let read: Vec<_> = bins.into_par_iter().filter(unread).map(read).collect::<Result<_, _>>()?;
-        self.targets.extend(read.into_iter().flatten());
+        for (role, read) in read {
+            match read {
+                Ok(Some(state)) => drop(self.targets.insert(role, Arc::new(state))),
+                Ok(None) => {}
+                Err(damage) => drop(self.damaged.insert(role, damage)),
+            }
+        }
         Ok(())
     }
 
@@ -297,17 +307,25 @@ impl Staged {
         &mut self,
         horizon: &(dyn Fn(&RoleName) -> DateTime<Utc> + Sync),
     ) -> Result<(), RepositoryError> {
-        let expires_soon = |role: &RoleName| -> Result<bool, RepositoryError> {
+        let expires_soon = |role: &RoleName| -> Result<Result<bool, Damage>, RepositoryError> {
             let name = self.layout().metadata_name(role, self.listed_version(role));
-            Ok(written::read_expiry(&self.folder, &name)? <= horizon(role))
+            let expires = Damage::take(role, written::read_expiry(&self.folder, &name))?;
+            Ok(expires.map(|expires| expires <= horizon(role)))
         };
-        let mut due = Vec::new();
+        let (mut due, mut damaged) = (Vec::new(), Vec::new());
         for set in self.graph().bins {
             let unread = self.listed_bins(&set.bins).into_iter().filter(|role| self.role(role).is_none());
             let unread: Vec<RoleName> = unread.collect();
-            let soon: Vec<bool> = unread.par_iter().map(expires_soon).collect::<Result<_, _>>()?;
-            due.extend(unread.into_iter().zip(soon).filter(|(_, soon)| *soon).map(|(role, _)| role));
+            let soon: Vec<_> = unread.par_iter().map(expires_soon).collect::<Result<_, _>>()?;
+            for (role, soon) in unread.into_iter().zip(soon) {
+                match soon {
+                    Ok(true) => due.push(role),
+                    Ok(false) => {}
+                    Err(damage) => damaged.push((role, damage)),
+                }
+            }
         }
+        self.damaged.extend(damaged);
         self.read_bins_named(due)
     }
 
@@ -490,6 +508,9 @@ impl Staged {
     pub fn find_role(&mut self, name: &str) -> Result<RoleName, RepositoryError> {
         let unknown = || InputError::UnknownRole(name.escape_debug().to_string());
         let role = RoleName::new(name).map_err(|_| unknown())?;
+        if let Some(damage) = self.damage(&role) {
+            return Err(damage.clone().into());
+        }
         let reachable = role.is_top_level() || self.graph().contains(&role);
         if reachable && self.read_bin(&role)? { Ok(role) } else { Err(unknown().into()) }
     }
@@ -523,6 +544,7 @@ impl Staged {
         self.snapshot.promote();
         self.timestamp.promote();
         for role in written.keys() {
+            self.damaged.remove(role);
             if let Some(state) = self.targets_mut(role) {
                 state.promote();
             }
@@ -536,6 +558,7 @@ impl Staged {
         let graph = self.graph();
         let is_bin = |role: &RoleName| graph.bins_of(role).is_some() && !graph.delegators.contains_key(role);
         self.targets.retain(|role, _| graph.contains(role) && !is_bin(role));
+        self.damaged.retain(|role, _| !is_bin(role));
         self.written_bins = graph.bins.into_iter().map(|set| set.bins).collect();
     }
 
@@ -587,8 +610,34 @@ impl Staged {
         self.on_disk.insert(draft_name(role));
     }
 
-    /// Drops the drafts of roles that nobody delegates to any more.
+    /// Returns why the written file of a delegated role cannot be read.
+    pub(super) fn damage_of_written(&self, role: &RoleName) -> Option<&Damage> {
+        self.damaged.get(role)
+    }
+
+    /// Returns why the written file of a delegated role cannot be read, where no draft takes its place.
+    pub(super) fn damage(&self, role: &RoleName) -> Option<&Damage> {
+        self.damaged.get(role).filter(|_| self.role(role).is_none())
+    }
+
+    /// Returns the version of a role that is written, also where its file cannot be read.
+    pub(super) fn written_version(&self, role: &RoleName) -> Option<u64> {
+        match self.damage_of_written(role) {
+            Some(_) => Some(self.listed_version(role)),
+            None => self.role(role).and_then(AnyRole::written_version),
+        }
+    }
+
+    /// Returns the delegated roles whose written files cannot be read, and why.
+    pub(super) fn damaged(&self) -> impl Iterator<Item = (&RoleName, &Damage)> {
+        self.damaged.iter()
+    }
+
+    /// Drops the drafts of roles that nobody delegates to any more. Where a delegator cannot be read nobody knows which.
     pub fn drop_unreachable(&mut self) {
+        if !self.damaged.is_empty() {
+            return;
+        }
         let graph = self.graph();
         self.drop_drafts(|role| !graph.contains(role));
     }

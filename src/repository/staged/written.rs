@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::super::bins::{BinSet, Delegatee, delegatees};
 use super::super::error::{AtPath, Refusal, RepositoryError};
 use super::super::layout::{Layout, MAX_METADATA, STAGED};
+use super::draft_of;
 use crate::metadata::{Metadata, ParseError, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::{Folder, ReadFiles};
 use crate::verify::Delegator;
@@ -22,12 +23,61 @@ pub(super) struct Written {
     pub(super) targets: BTreeMap<RoleName, Metadata<Targets>>,
     /// The hash bins that they delegate to.
     pub(super) bins: Vec<BinSet>,
+    /// The delegated roles whose files are missing or no metadata.
+    pub(super) damaged: Damaged,
+}
+
+/// Delegated roles whose written files cannot be read: their fault is no reason to refuse the others.
+pub(super) type Damaged = BTreeMap<RoleName, Damage>;
+
+/// Why the written file of a delegated role cannot be read.
+#[derive(Debug, Clone)]
+pub(in crate::repository) struct Damage {
+    /// The file, relative to the repository.
+    pub(in crate::repository) file: String,
+    /// What is wrong.
+    pub(in crate::repository) reason: String,
+}
+
+impl Damage {
+    /// Takes the damage of a delegated role's written file; any other failure stays one.
+    pub(super) fn take<T>(
+        role: &RoleName,
+        read: Result<T, RepositoryError>,
+    ) -> Result<Result<T, Self>, RepositoryError> {
+        match read {
+            Err(RepositoryError::Refused { file, reason })
+                if !role.is_top_level() && draft_of(&file).is_none() =>
+            {
+                Ok(Err(Self { file, reason: reason.to_string() }))
+            }
+            other => other.map(Ok),
+        }
+    }
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.file, self.reason)
+    }
+}
+
+impl From<Damage> for RepositoryError {
+    fn from(Damage { file, reason }: Damage) -> Self {
+        Self::Refused { file, reason: Refusal::Finding(reason) }
+    }
 }
 
 impl Written {
     pub(super) fn read(folder: &Folder) -> Result<Self, RepositoryError> {
-        let mut written =
-            Self { root: None, timestamp: None, snapshot: None, targets: BTreeMap::new(), bins: Vec::new() };
+        let mut written = Self {
+            root: None,
+            timestamp: None,
+            snapshot: None,
+            targets: BTreeMap::new(),
+            bins: Vec::new(),
+            damaged: Damaged::new(),
+        };
         // a `write` that was killed between N.root.json and root.json: clients take the former
         let root = read_written::<Root>(folder, "root.json")?;
         let root = root.map_or_else(|| read_written(folder, "1.root.json"), |root| Ok(Some(root)))?;
@@ -68,13 +118,24 @@ impl Written {
         let mut seen = BTreeSet::new();
         while !level.is_empty() {
             level.retain(|role| seen.insert(role.clone()));
-            let read = |role: RoleName| -> Option<Result<(RoleName, Metadata<Targets>), RepositoryError>> {
-                let name = layout.metadata_name(&role, snapshot.role(&role)?.version);
-                Some(required(folder, &name).map(|metadata| (role, metadata)))
+            let listed = level.into_iter().filter_map(|role| {
+                let version = snapshot.role(&role)?.version;
+                Some((layout.metadata_name(&role, version), role))
+            });
+            let listed: Vec<(String, RoleName)> = listed.collect();
+            let read = |(name, role): (String, RoleName)| {
+                Ok::<_, RepositoryError>((Damage::take(&role, required::<Targets>(folder, &name))?, role))
             };
-            let read: Vec<_> = level.into_par_iter().filter_map(read).collect::<Result<_, _>>()?;
+            let read: Vec<_> = listed.into_par_iter().map(read).collect::<Result<_, _>>()?;
             level = Vec::new();
-            for (role, metadata) in read {
+            for (read, role) in read {
+                let metadata = match read {
+                    Ok(metadata) => metadata,
+                    Err(damage) => {
+                        self.damaged.insert(role, damage);
+                        continue;
+                    }
+                };
                 for delegatee in metadata.signed().delegations.as_ref().map(delegatees).unwrap_or_default() {
                     match delegatee {
                         Delegatee::Role(role) => level.push(role),

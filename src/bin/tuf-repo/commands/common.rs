@@ -11,8 +11,9 @@ use tuf::cli::password_source::PasswordSource;
 use tuf::cli::passwords::Passwords;
 use tuf::cli::progress::Progress;
 use tuf::cli::terminal::Interaction;
+use tuf::cli::text::one_line;
 use tuf::metadata::{RoleName, Threshold};
-use tuf::repository::{DeadEnd, InputError, KeyChoice, Repository};
+use tuf::repository::{DeadEnd, Finding, InputError, KeyChoice, Repository};
 
 use super::counted::counted;
 use crate::context::Context;
@@ -259,5 +260,16 @@ pub fn key_choice(typed: &str, passwords: &mut Passwords) -> Result<KeyChoice, F
     match argument.filter(is_file) {
         Some(argument) => Ok(KeyChoice::Key(load_public(&argument, passwords)?)),
         None => Ok(KeyChoice::Id(typed.to_owned())),
+    }
+}
+
+/// How many warnings of one kind are shown: a repository may have tens of thousands of hash bins.
+const MOST_WARNINGS: usize = 20;
+
+/// Tells what a plan is worth knowing of and goes on all the same.
+pub fn warn_of(findings: &[Finding], context: &Context) {
+    findings.iter().take(MOST_WARNINGS).for_each(|finding| context.output.warn(&one_line(&finding.message)));
+    if let Some(more) = findings.len().checked_sub(MOST_WARNINGS).filter(|more| *more > 0) {
+        context.output.warn(&format!("and {more} more, which tuf-repo verify lists"));
     }
 }

@@ -6,9 +6,10 @@ use serde_json::json;
 use tuf::cli::failure::Outcome;
 use tuf::repository::{Destination, Expiry, Repository};
 
-use super::common::{DryRun, progress_bytes};
+use super::common::{DryRun, progress_bytes, warn_of};
 use super::destination::{DestinationArgs, shown};
 use super::edit::some;
+use super::verify::finding_json;
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -33,7 +34,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let destination = args.destination.or_policy(unread.policy(), unread.dir())?;
     let expiry = if args.allow_expired { Expiry::Allow } else { Expiry::Enforce };
     let (repository, plan) = unread.plan_publish(&destination, expiry, wait).map_err(failure)?;
-    plan.warnings.iter().for_each(|finding| context.output.warn(&finding.message));
+    warn_of(&plan.warnings, context);
     // with everything live too: what a killed command left behind goes
     if !args.dry_run.dry_run {
         let label = if matches!(destination, Destination::Bucket(_)) { "Sending" } else { "Copying" };
@@ -70,6 +71,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         "put": plan.put(),
         "deleted": [],
         "kept": plan.kept,
+        "warnings": plan.warnings.iter().map(finding_json).collect::<Vec<_>>(),
     });
     let human = || {
         if args.dry_run.dry_run {

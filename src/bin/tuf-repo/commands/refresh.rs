@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use tuf::cli::clock::parse_duration;
 use tuf::cli::failure::Outcome;
+use tuf::metadata::RoleName;
 use tuf::repository::SigningKey;
 
 use super::common::{DryRun, KeyArgs};
@@ -39,7 +40,8 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
         loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
     let written = repository.plan_refresh(args.within, &keys).map_err(failure)?;
     drop(loaded);
-    for role in due.iter().filter(|role| !written.roles.contains_key(*role)) {
+    let told = |role: &&RoleName| written.warnings.iter().any(|warning| warning.role.as_ref() == Some(role));
+    for role in due.iter().filter(|role| !written.roles.contains_key(*role) && !told(role)) {
         context
             .output
             .warn(&format!("'{role}' has expired and is left: its keys are not at hand, or it has a draft"));

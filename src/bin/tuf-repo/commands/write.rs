@@ -6,9 +6,10 @@ use serde_json::json;
 use tuf::cli::failure::Outcome;
 use tuf::repository::{Lacking, Repository, Selection, SigningKey, Written};
 
-use super::common::{DryRun, KeyArgs, key_dir, progress_bytes, show_trust};
+use super::common::{DryRun, KeyArgs, key_dir, progress_bytes, show_trust, warn_of};
 use super::edit::{open, open_locked, some};
 use super::next;
+use super::verify::finding_json;
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -71,6 +72,7 @@ pub fn execute(
         false => repository.status().map_err(failure)?,
     };
     drop(repository);
+    warn_of(&written.warnings, context);
     let next = next::commands(&status.steps, context);
     let names: Vec<String> =
         written.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
@@ -95,6 +97,7 @@ pub fn execute(
         "deleted": [],
         "kept": status.roles.len().saturating_sub(written.roles.len()),
         "left": left,
+        "warnings": written.warnings.iter().map(finding_json).collect::<Vec<_>>(),
         "next": next,
     });
     let human = || match dry_run.dry_run {
