@@ -1,16 +1,16 @@
 //! Targets on their way into a folder: unfinished, then verified, then in their places, and then in the record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::confined::{Folder, Identity};
 use super::obstacles::Clearing;
 use super::record::{Content, Home, Line};
 use super::target_dir::parts;
 use super::unfinished::{NewFile, Unfinished, is_digest};
-use super::{ClientError, TargetDir};
+use super::{ClientError, Obstacle, TargetDir};
 use crate::metadata::{Algorithm, TargetFile, TargetPath};
 
 /// From this length in bytes on a target that was interrupted is worth keeping.
@@ -24,6 +24,9 @@ pub(super) struct Arrivals<'a> {
     /// The folder of trusted metadata.
     forbidden: Identity,
     unfinished: OnceLock<Unfinished<'a>>,
+    /// The files that are in their places, with the paths that they are there for: file systems may take two paths for
+    /// one.
+    taken: Mutex<BTreeMap<Identity, String>>,
 }
 
 /// A verified target that is not in its place yet.
@@ -45,7 +48,7 @@ pub(super) struct Placed {
 
 impl<'a> Arrivals<'a> {
     pub fn new(dir: &'a TargetDir, forbidden: Identity) -> Self {
-        Self { dir, forbidden, unfinished: OnceLock::new() }
+        Self { dir, forbidden, unfinished: OnceLock::new(), taken: Mutex::default() }
     }
 
     /// Opens the file at a target's place, whatever it holds; `None` where there is no regular file.
@@ -74,6 +77,16 @@ impl<'a> Arrivals<'a> {
             }
             Err(_) => Ok(None),
         }
+    }
+
+    /// Notes that a file is in the place of a target, and what it has to be.
+    pub fn keep(&self, target: &TargetPath, file: &File) -> Result<(), ClientError> {
+        let kept = Identity::of(file).map(|identity| self.taken().insert(identity, target.to_string()));
+        kept.map(drop).map_err(|error| self.failed(target, error))
+    }
+
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<Identity, String>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets any folder pass but that of trusted metadata, which may be mounted in here.
@@ -134,23 +147,19 @@ impl<'a> Arrivals<'a> {
         }
         let files: Vec<&File> = arrived.iter().map(|arrived| &arrived.new.file).collect();
         self.make_durable(&files).map_err(failed)?;
-        let mut folders: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (index, arrived) in arrived.iter().enumerate() {
-            folders.entry(arrived.path.split().0).or_default().push(index);
-        }
+        let folders: BTreeSet<&str> = arrived.iter().map(|arrived| arrived.path.split().0).collect();
         let at_once = folders.len() > FEW && cfg!(target_os = "linux");
-        // one folder is open at a time: there may be as many as targets
-        for indices in folders.into_values() {
-            let mut last = None;
-            for index in indices {
-                match self.put_one(&arrived[index], home, &mut placed.lines) {
-                    Ok(above) => last = Some(above),
-                    Err(error) => placed.outcomes[index] = Err(self.failed(arrived[index].path, error)),
-                }
+        let mut open: Option<(&str, Option<Folder>)> = None;
+        for (arrived, outcome) in arrived.iter().zip(&mut placed.outcomes) {
+            let above = arrived.path.split().0;
+            // one folder is open at a time: there may be as many as targets
+            if let Some((_, Some(left))) = open.take_if(|(open, _)| *open != above).filter(|_| !at_once) {
+                left.sync().map_err(failed)?;
             }
-            if let Some(Some(above)) = last.filter(|_| !at_once) {
-                above.sync().map_err(failed)?;
-            }
+            *outcome = self.put_one(arrived, home, &mut open, &mut placed.lines);
+        }
+        if let Some((_, Some(left))) = open.filter(|_| !at_once) {
+            left.sync().map_err(failed)?;
         }
         if !(at_once && self.dir.folder.sync_file_system().map_err(failed)?) {
             self.dir.folder.sync().map_err(failed)?;
@@ -158,23 +167,38 @@ impl<'a> Arrivals<'a> {
         Ok(placed)
     }
 
-    /// Puts one target; returns the folder that it is in, where that is another than the folder of all.
-    fn put_one(
+    /// Puts one target, in the folder that is open where that is the right one.
+    fn put_one<'t>(
         &self,
-        arrived: &Arrived<'_>,
+        arrived: &Arrived<'t>,
         home: &Home,
+        open: &mut Option<(&'t str, Option<Folder>)>,
         lines: &mut Vec<Line>,
-    ) -> io::Result<Option<Folder>> {
-        arrived.clearing.clear(self.dir)?;
-        let above = self.folder_above(arrived.path, home, lines)?;
-        let name = arrived.path.split().1;
-        self.unfinished()?.put(&arrived.new, above.as_ref().unwrap_or(&self.dir.folder), name)?;
-        lines.push(Line::Put {
-            folder: home.clone(),
-            path: arrived.path.as_str().to_owned(),
-            content: content(arrived)?,
-        });
-        Ok(above)
+    ) -> Result<(), ClientError> {
+        let failed = |error| self.failed(arrived.path, error);
+        arrived.clearing.clear(self.dir).map_err(failed)?;
+        let (above, name) = arrived.path.split();
+        let (_, folder) = match open {
+            Some(open) => open,
+            closed => closed.insert((above, self.folder_above(arrived.path, home, lines).map_err(failed)?)),
+        };
+        let folder = folder.as_ref().unwrap_or(&self.dir.folder);
+        if let Some(there) = folder.only_name(name).map_err(failed)?
+            && let Some(other) = self.taken().get(&there).filter(|other| *other != arrived.path.as_str())
+        {
+            return Err(ClientError::InTheWay {
+                path: arrived.path.to_string(),
+                what: other.clone(),
+                obstacle: Obstacle::Listed,
+            });
+        }
+        self.unfinished()
+            .and_then(|unfinished| unfinished.put(&arrived.new, folder, name))
+            .map_err(failed)?;
+        self.keep(arrived.path, &arrived.new.file)?;
+        let content = content(arrived).map_err(failed)?;
+        lines.push(Line::Put { folder: home.clone(), path: arrived.path.as_str().to_owned(), content });
+        Ok(())
     }
 
     /// Opens the folder above a target's place, made where it is not there.
@@ -223,5 +247,40 @@ fn content(arrived: &Arrived<'_>) -> io::Result<Content> {
     match arrived.info.hashes.of(Algorithm::Sha256) {
         Some(sha256) => Ok(Content { length: arrived.info.length, sha256: sha256.to_ascii_lowercase() }),
         None => Content::of(&arrived.new.file),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::metadata::{Extra, Hasher};
+
+    /// Where small letters and capitals are the same, two roles may list one file: the second would decide the bytes of
+    /// the first one's target.
+    #[test]
+    fn a_file_that_is_there_for_one_path_is_not_replaced_for_another() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let dir = TargetDir::create(root.path()).unwrap();
+        let arrivals = dir.arrivals(Identity::at(elsewhere.path()).unwrap());
+        std::fs::write(root.path().join("app"), b"first").unwrap();
+        let [first, second] = ["APP", "app"].map(|path| TargetPath::parse(path).unwrap());
+        arrivals.keep(&first, &File::open(root.path().join("app")).unwrap()).unwrap();
+        let hashes = Hasher::digest([Algorithm::Sha256], b"owned");
+        let info = TargetFile { length: 5, hashes, custom: None, extra: Extra::new() };
+        let put = |path: &TargetPath| {
+            let mut new = arrivals.start(&info).unwrap();
+            new.file.write_all(b"owned").unwrap();
+            let arrived = [Arrived { new, path, info: &info, clearing: &Clearing::default() }];
+            let mut placed = arrivals.put(&arrived, &dir.home().unwrap()).unwrap();
+            (placed.outcomes.remove(0), placed.lines.len())
+        };
+        assert!(matches!(put(&second), (Err(ClientError::InTheWay { obstacle: Obstacle::Listed, .. }), 0)));
+        assert_eq!(std::fs::read(root.path().join("app")).unwrap(), b"first");
+        // of several names of one file this one is nobody else's
+        std::fs::hard_link(root.path().join("app"), root.path().join("other name")).unwrap();
+        assert!(matches!(put(&second), (Ok(()), 1)));
+        assert_eq!(std::fs::read(root.path().join("other name")).unwrap(), b"first");
     }
 }

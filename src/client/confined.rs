@@ -255,6 +255,18 @@ impl Folder {
         Identity::of(&self.0)
     }
 
+    /// Returns which file a name leads to, where it is the only name of that file.
+    ///
+    /// # Errors
+    /// [`io::Error`] where the folder cannot be read.
+    pub fn only_name(&self, name: &str) -> io::Result<Option<Identity>> {
+        match statat(&self.0, entry(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok((found.st_nlink == 1).then(|| Identity::from(&found))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Tells whether a name is that of an open file or folder, and not of another that has come in its place.
     ///
     /// # Errors

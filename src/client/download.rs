@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -212,7 +212,7 @@ impl Updater<'_> {
                 }
                 let outcome = self.fetch(planned, dir, arrivals, progress);
                 if let Err(error) = &outcome {
-                    failures.note(&planned.target.role, error);
+                    failures.note(&planned.target.role, error, dir.path());
                 }
                 done.push((index, outcome));
             }
@@ -245,6 +245,7 @@ impl Updater<'_> {
             && let Some(file) = arrivals.open(path)?
             && holds(&file, info).map_err(|error| ClientError::local(&dir.file(path), error))?
         {
+            arrivals.keep(path, &file)?;
             progress(info.length);
             return Ok(Outcome::InPlace);
         }
@@ -318,11 +319,12 @@ struct Failures {
 }
 
 impl Failures {
-    fn note(&self, role: &RoleName, error: &ClientError) {
+    fn note(&self, role: &RoleName, error: &ClientError, dir: &Path) {
         if error.is_of_the_network() {
             self.counts().entry(role.clone()).or_default().0 += 1;
         }
-        if error.is_of_the_disk() {
+        // what the folder itself refuses it refuses to all
+        if error.is_of_the_disk() || matches!(error, ClientError::Local { path, .. } if path == dir) {
             self.disk.store(true, Ordering::Relaxed);
         }
     }

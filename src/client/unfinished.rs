@@ -191,7 +191,7 @@ pub enum Removal {
 pub fn forget(above: &Folder, is_wanted: &dyn Fn(&str) -> bool, removal: Removal) -> io::Result<usize> {
     let Ok(Some(place)) = above.folder(PLACE) else { return Ok(0) };
     let mut count = 0;
-    for name in place.names()? {
+    for name in names(&place)? {
         let Some(digest) = name.strip_suffix(KEPT).filter(|digest| is_digest(digest)) else { continue };
         if !is_wanted(digest)
             && let Ok(Some(_owned)) = place.own(&name)
@@ -213,7 +213,7 @@ pub fn is_digest(text: &str) -> bool {
 
 /// Removes the folders of processes that are gone. What has another name is not ours.
 fn sweep_place(place: &Folder) -> io::Result<()> {
-    for name in place.names()? {
+    for name in names(place)? {
         if !is_part(&name) {
             continue;
         }
@@ -230,6 +230,14 @@ fn sweep_place(place: &Folder) -> io::Result<()> {
     Ok(())
 }
 
+/// Lists the names in a folder; one that others have removed meanwhile is empty.
+fn names(folder: &Folder) -> io::Result<Vec<String>> {
+    match folder.names() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        names => names,
+    }
+}
+
 /// Tells whether a name is that of a process's folder: two numbers and the ending.
 fn is_part(name: &str) -> bool {
     name.strip_suffix(PART)
@@ -243,7 +251,7 @@ fn is_number(text: &str) -> bool {
 
 /// Removes the files of a process's folder, which have numbers for names.
 fn remove_numbered(part: &Folder) -> io::Result<()> {
-    part.names()?.iter().filter(|name| is_number(name)).try_for_each(|name| part.remove(name))
+    names(part)?.iter().filter(|name| is_number(name)).try_for_each(|name| part.remove(name))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::scene::{Run, Scene, simulator};
 use crate::simulator::Simulator;
 
 /// Runs the program by a shell that does something first; `None` where this machine does not let it.
-fn after(scene: &Scene, preparation: &str, args: &[&str]) -> Option<Run> {
+pub fn after(scene: &Scene, preparation: &str, args: &[&str]) -> Option<Run> {
     let program = env!("CARGO_BIN_EXE_tuf-fetch");
     let script = format!("{preparation} || exit 77; exec \"$0\" --time 2030-01-01T00:00:00Z \"$@\"");
     let mut command = Command::new("unshare");

@@ -4,9 +4,11 @@
 
 mod cli;
 mod disk;
+mod folders;
 mod host;
 mod memory;
 mod network;
+mod others_faults;
 mod scene;
 #[path = "../client/simulator.rs"]
 mod simulator;

@@ -1,0 +1,264 @@
+//! The client's folders: apart from each other, apart from a repository's, and what lies in them that is not ours.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::disk::after;
+use crate::scene::{Scene, simulator};
+use crate::simulator::Simulator;
+
+/// Everything below a folder: the bytes of files, and where links lead.
+fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(above) = folders.pop() {
+        for entry in std::fs::read_dir(&above).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+            let kind = path.symlink_metadata().unwrap().file_type();
+            if kind.is_dir() {
+                folders.push(path);
+                found.insert(name + "/", Vec::new());
+            } else if kind.is_symlink() {
+                found.insert(name, std::fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes());
+            } else {
+                found.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// A repository whose delegated role lists a root of its own, for whoever keeps targets above metadata.
+fn evil() -> Simulator {
+    let mut simulator = simulator();
+    simulator.delegate("targets", "plugins", |role| {
+        role.paths = Some(["*", "*/*", "*/*/*"].map(str::to_owned).to_vec());
+    });
+    for path in ["metadata/root.json", "root.json", "x/metadata/root.json"] {
+        simulator.add_target("plugins", path, b"the root of the author of plugins");
+    }
+    simulator.publish_all();
+    simulator
+}
+
+/// Checks that folders are refused by every command that writes, before anything is asked or written.
+fn refused(scene: &Scene, metadata: &str, targets: &str, says: &str) {
+    let url = scene.file_url();
+    let root = scene.repository().join("metadata/1.root.json");
+    let before = tree(&scene.work());
+    let folders = ["--metadata-dir", metadata, "--target-dir", targets, "--repo", &url, "-v"];
+    let commands: [&[&str]; 8] = [
+        &[],
+        &["update", "one.txt"],
+        &["download", "--all"],
+        &["download", "-o", "-", "one.txt"],
+        &["list"],
+        &["refresh"],
+        &["clean"],
+        &["init", root.to_str().unwrap()],
+    ];
+    for command in commands {
+        let run = scene.run(&[&folders[..], command].concat());
+        assert_eq!(run.code(), 2, "{metadata} {targets} {command:?}: {}", run.stderr());
+        assert!(run.stderr().contains(says), "{command:?}: {}", run.stderr());
+        assert!(run.stderr().contains(metadata) && run.stderr().contains(targets), "{}", run.stderr());
+        assert!(!run.stderr().contains("GET"), "{}", run.stderr());
+        assert!(tree(&scene.work()) == before, "{command:?}");
+        let hint = hinted(&folders, run.stderr());
+        assert!(
+            tuf::client::check_folders(&scene.work().join(&hint.0), &scene.work().join(&hint.1)).is_ok(),
+            "{hint:?}"
+        );
+    }
+}
+
+/// The two folders that a hint leads to.
+fn hinted(folders: &[&str], said: &str) -> (String, String) {
+    let hint = said.lines().find_map(|line| line.strip_prefix("hint: ")).unwrap();
+    let words: Vec<&str> = hint.split(' ').skip_while(|word| !word.starts_with("--")).collect();
+    assert!(!words.is_empty(), "{hint}");
+    let value = |option: &str| {
+        let given = words.iter().chain(folders).skip_while(|word| **word != option).nth(1);
+        (*given.unwrap()).to_owned()
+    };
+    (value("--metadata-dir"), value("--target-dir"))
+}
+
+#[test]
+fn a_listed_target_never_reaches_the_trusted_root_however_the_folders_are_spelled() {
+    let scene = Scene::started(&evil());
+    let work = scene.work();
+    std::fs::create_dir_all(work.join("x/metadata")).unwrap();
+    std::fs::copy(work.join("metadata/root.json"), work.join("x/metadata/root.json")).unwrap();
+    symlink(".", work.join("here")).unwrap();
+    symlink(work.join("metadata"), work.join("meta")).unwrap();
+    let absolute = work.to_str().unwrap().to_owned();
+    for (metadata, targets) in [
+        ("metadata", "."),
+        ("metadata", ""),
+        ("metadata", "here"),
+        ("meta", "x/.."),
+        ("metadata", &absolute),
+        ("x/metadata", "here/x"),
+        ("x/metadata", "../work"),
+    ] {
+        let targets = if targets.is_empty() { "./" } else { targets };
+        refused(&scene, metadata, targets, "holds the metadata folder");
+    }
+    for (metadata, targets) in
+        [("metadata", "metadata"), ("meta", "x/../metadata/."), ("here/metadata", "meta")]
+    {
+        refused(&scene, metadata, targets, "is the metadata folder");
+    }
+    for (metadata, targets) in [("metadata", "meta/files"), (".", "targets"), ("here", "not/there/yet")] {
+        refused(&scene, metadata, targets, "lies in the metadata folder");
+    }
+    // the default for targets is meant too
+    scene.run(&["--metadata-dir", ".", "--repo", &scene.file_url()]).fails(2, "targets: usage: ");
+}
+
+#[test]
+fn a_bind_mount_of_the_metadata_folder_is_seen_through() {
+    let scene = Scene::started(&evil());
+    let (url, root) = (scene.file_url(), std::fs::read(scene.work().join("metadata/root.json")).unwrap());
+    for folder in ["files/metadata", "mounted"] {
+        std::fs::create_dir_all(scene.work().join(folder)).unwrap();
+    }
+    // the target folder is the metadata folder by another way
+    let prepare = "mount --bind metadata mounted";
+    let Some(run) = after(&scene, prepare, &["--repo", &url, "--target-dir", "mounted"]) else { return };
+    run.fails(2, "mounted: usage: ");
+    // the metadata folder lies in the one of targets by another way: its files are reached by no target
+    let prepare = "mount --bind metadata files/metadata";
+    let run = after(&scene, prepare, &["--repo", &url, "--target-dir", "files"]).unwrap();
+    assert_eq!(run.code(), 1);
+    assert!(run.stderr().contains("the folder of trusted metadata stands there"), "{}", run.stderr());
+    assert!(run.stdout().contains("downloaded files/one.txt"), "{}", run.stdout());
+    assert_eq!(std::fs::read(scene.work().join("metadata/root.json")).unwrap(), root);
+}
+
+#[test]
+fn a_repositorys_own_folders_are_refused_and_stay_as_they_are() {
+    let scene = Scene::started(&simulator());
+    let work = scene.work();
+    // a repository that is being worked on, and one that is only published; the client's defaults are their folders
+    for folder in ["repo/metadata.staged", "repo/metadata", "repo/targets", "repo/inner"] {
+        std::fs::create_dir_all(work.join(folder)).unwrap();
+    }
+    std::fs::create_dir_all(work.join("live/targets")).unwrap();
+    std::fs::create_dir(work.join("live/metadata")).unwrap();
+    for name in ["7.root.json", "timestamp.json"] {
+        std::fs::write(work.join("live/metadata").join(name), b"{}").unwrap();
+    }
+    std::fs::write(work.join("repo/targets/one.txt"), b"an edit of the maintainer").unwrap();
+    symlink("live/metadata", work.join("link")).unwrap();
+    symlink("repo", work.join("there")).unwrap();
+    for metadata in ["repo/metadata", "repo/metadata.staged", "there/fresh", "live/metadata", "link"] {
+        refused(&scene, metadata, "out", "is a repository's");
+    }
+    for targets in ["repo/targets", "there/targets/deep", "repo", "live/targets", "live", "link/new"] {
+        refused(&scene, "metadata", targets, "is a repository's");
+    }
+    // beside them is no harm
+    let url = scene.file_url();
+    scene.run(&["--repo", &url, "--target-dir", "repo/inner"]).succeeds();
+    assert_eq!(std::fs::read(work.join("repo/targets/one.txt")).unwrap(), b"an edit of the maintainer");
+}
+
+#[test]
+fn the_clients_own_folder_is_never_taken_for_a_repositorys() {
+    let mut simulator = simulator();
+    let scene = Scene::started(&simulator);
+    for _ in 0..3 {
+        simulator.next_root(|_| ());
+        simulator.update_all();
+        scene.publish(&simulator);
+        scene.run(&["--repo", &scene.file_url()]).succeeds();
+    }
+    let names: Vec<String> = tree(&scene.work().join("metadata")).into_keys().collect();
+    assert_eq!(
+        names,
+        [
+            ".lock",
+            ".tuf-put",
+            ".verified",
+            "a%2Fb.json",
+            "root.json",
+            "snapshot.json",
+            "targets.json",
+            "timestamp.json"
+        ]
+    );
+}
+
+#[test]
+fn clean_takes_only_what_tuf_fetch_put_and_says_so_before() {
+    let mut simulator = simulator();
+    let scene = Scene::started(&simulator);
+    let (work, url) = (scene.work(), scene.file_url());
+    std::fs::create_dir_all(work.join("Downloads/thesis")).unwrap();
+    std::fs::write(work.join("Downloads/thesis/ch1"), b"precious").unwrap();
+    std::fs::write(work.join("Downloads/tax.pdf"), b"tax").unwrap();
+    std::fs::create_dir_all(work.join("Downloads/.git")).unwrap();
+    std::fs::write(work.join("Downloads/.git/config"), b"g").unwrap();
+    let dirs = ["--target-dir", "Downloads", "--repo", &url];
+    let mine = tree(&work.join("Downloads"));
+    scene.run(&dirs).succeeds();
+    assert_eq!(scene.run(&[&dirs[..], &["clean"]].concat()).succeeds().stdout(), "");
+    simulator.targets.get_mut("targets").unwrap().targets.retain(|_| false);
+    simulator.targets.get_mut("a/b").unwrap().targets.retain(|_| false);
+    simulator.update_all();
+    scene.publish(&simulator);
+    // the delegated role is not at hand
+    scene.run(&[&dirs[..], &["refresh"]].concat()).succeeds();
+    let run = scene.run(&[&dirs[..], &["clean", "--dry-run"]].concat()).succeeds();
+    assert_eq!(run.stdout(), "removed target one.txt\n");
+    assert!(run.stderr().contains("kept dir/two +#%.txt: a/b has version 1, not 2"), "{}", run.stderr());
+    scene.run(&dirs).succeeds();
+    let before = tree(&work);
+    let planned = scene.run(&[&dirs[..], &["clean", "--dry-run"]].concat()).succeeds();
+    assert_eq!(planned.stdout(), "removed target dir/two +#%.txt\nremoved target one.txt\n");
+    assert!(tree(&work) == before);
+    let other = scene.run(&["--target-dir", "elsewhere", "clean"]).succeeds();
+    assert_eq!(other.stdout(), "");
+    let done = scene.run(&[&dirs[..], &["clean", "--json"]].concat()).succeeds().json();
+    assert_eq!(done["removed_targets"].as_array().unwrap().len(), 2);
+    assert!(tree(&work.join("Downloads")) == mine);
+    assert!(work.join("metadata/root.json").exists());
+}
+
+#[test]
+fn clean_leaves_what_another_process_is_at_work_on() {
+    let scene = Scene::started(&simulator());
+    scene.run(&["--repo", &scene.file_url()]).succeeds();
+    let part = scene.work().join("targets/.tuf-fetch/1.0.part");
+    std::fs::create_dir_all(&part).unwrap();
+    std::fs::write(part.join("0"), b"half").unwrap();
+    let alive = std::fs::File::open(&part).unwrap();
+    alive.lock().unwrap();
+    for command in [&["clean"][..], &["update", "--repo", &scene.file_url()], &["clean", "--dry-run"]] {
+        scene.run(command).succeeds();
+        assert_eq!(std::fs::read(part.join("0")).unwrap(), b"half");
+    }
+    drop(alive);
+    scene.run(&["clean"]).succeeds();
+    assert!(!scene.work().join("targets/.tuf-fetch").exists());
+}
+
+#[test]
+fn more_targets_in_folders_than_a_process_may_open_are_fetched_in_one_run() {
+    let mut simulator = Simulator::new();
+    for index in 0..600 {
+        simulator.add_target("targets", &format!("pkg{index}/file"), format!("{index}").as_bytes());
+    }
+    simulator.publish_all();
+    let scene = Scene::started(&simulator);
+    let script = "ulimit -n 256 && exec \"$0\" \"$@\"";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_tuf-fetch"), "--time", "2030-01-01T00:00:00Z", "-q"]);
+    let output = command.args(["--repo", &scene.file_url()]).current_dir(scene.work()).output().unwrap();
+    crate::scene::Run(output).succeeds();
+    assert_eq!(std::fs::read_dir(scene.work().join("targets")).unwrap().count(), 600);
+}
