@@ -58,6 +58,14 @@ impl Bundle {
     }
 }
 
+/// Removes what killed signers have left beside the file of a bundle.
+pub fn sweep_beside(file: &Path) {
+    // what cannot be removed is in nobody's way
+    if let Some(above) = fs::canonicalize(file).ok().as_deref().and_then(Path::parent) {
+        let _ = Folder::new(above).sweep();
+    }
+}
+
 /// Takes the lock of a file; `None` on a file system that has none.
 fn lock(path: &Path, wait: Duration) -> Result<Option<Lock>, RepositoryError> {
     match lock_file(path, wait) {

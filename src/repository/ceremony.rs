@@ -485,6 +485,7 @@ impl Repository {
         imported.taken.extend(keyids.map(|keyid| (role.clone(), version, keyid)));
         let pins = Pins { version: true, expires: true, ..Pins::default() };
         state.draft = Some(super::staged::Draft { metadata, pins, saved: super::staged::Saved::No });
-        self.staged.imply_new_bins(&self.policy, self.now)
+        self.staged.imply_new_bins(&self.policy, self.now)?;
+        self.staged.imply_named_roles(&self.policy, self.now)
     }
 }

@@ -51,29 +51,83 @@ pub struct Delegation {
     pub before: Option<RoleName>,
 }
 
+impl Delegation {
+    /// States the delegation in the delegator's metadata; of hash bins with the set that they are.
+    fn put_into(&self, targets: &mut Targets, set: Option<&BinSet>) {
+        let delegations = targets.delegations.get_or_insert_with(Delegations::new);
+        let mut keyids = Vec::new();
+        for key in &self.keys {
+            let id = id_for(&delegations.keys, key);
+            delegations.keys.insert(id.clone(), key.clone());
+            if !keyids.contains(&id) {
+                keyids.push(id);
+            }
+        }
+        if let (Some(set), Trust::Bins { kind: BinKind::Succinct, .. }) = (set, &self.trust) {
+            delegations.roles = None;
+            delegations.succinct_roles = Some(SuccinctRoles {
+                keyids,
+                threshold: self.threshold,
+                bit_length: set.bits(),
+                name_prefix: set.prefix().to_owned(),
+                extra: Extra::new(),
+            });
+            return;
+        }
+        let role = |name: RoleName, paths, path_hash_prefixes| DelegatedRole {
+            name,
+            keyids: keyids.clone(),
+            threshold: self.threshold,
+            terminating: self.terminating,
+            paths,
+            path_hash_prefixes,
+            extra: Extra::new(),
+        };
+        let new: Vec<DelegatedRole> = match (&self.trust, set) {
+            (Trust::Paths(paths), _) => vec![role(self.name.clone(), Some(paths.clone()), None)],
+            (Trust::PathHashPrefixes(prefixes), _) => {
+                vec![role(self.name.clone(), None, Some(prefixes.clone()))]
+            }
+            (Trust::Bins { .. }, Some(set)) => (0..set.number())
+                .filter_map(|index| Some(role(set.bin(index)?, None, Some(set.path_hash_prefixes(index)))))
+                .collect(),
+            (Trust::Bins { .. }, None) => Vec::new(),
+        };
+        let roles = delegations.roles.get_or_insert_default();
+        let before = self.before.as_ref();
+        let place = before.and_then(|before| roles.iter().position(|role| role.name == *before));
+        let place = place.unwrap_or(roles.len());
+        roles.splice(place..place, new);
+    }
+}
+
 impl Repository {
     /// Delegates to a role, and drafts the role's own metadata at once where it has none: a repository is never without
     /// the metadata of a role that it names. That of new hash bins follows from the delegation, and needs no files.
     ///
     /// # Errors
-    /// [`InputError`] where the delegation is there, leads back to itself, trusts nothing, or cannot be met.
+    /// [`InputError`] where another delegation to the role is there, or this one leads back to itself, trusts nothing, or
+    /// cannot be met.
     pub fn delegate(&mut self, delegation: Delegation) -> Result<(), RepositoryError> {
-        let Delegation { name, from, keys, threshold, trust, terminating, before } = delegation;
-        if !from.lists_targets() {
-            return Err(InputError::ListsNoTargets { role: from }.into());
+        if self.stands(&delegation) {
+            return Ok(());
         }
-        self.refuse_bins(&name, &from, &trust)?;
+        let Delegation { name, from, trust, before, .. } = &delegation;
+        if !from.lists_targets() {
+            return Err(InputError::ListsNoTargets { role: from.clone() }.into());
+        }
+        self.refuse_bins(name, from, trust)?;
         let bins = match &trust {
-            Trust::Bins { number, kind } => Some((bin_set(&name, *number)?, *kind)),
+            Trust::Bins { number, kind } => Some((bin_set(name, *number)?, *kind)),
             _ => None,
         };
-        check_trust(&trust)?;
-        let (expires, child_expires) = (self.expiry(&from)?, self.expiry(&name)?);
-        self.refuse_cycle(&name, &from)?;
+        check_trust(trust)?;
+        let (expires, child_expires) = (self.expiry(from)?, self.expiry(name)?);
+        self.refuse_cycle(name, from)?;
         let unknown = || InputError::UnknownRole(from.to_string());
         let delegations = self
             .staged
-            .targets(&from)
+            .targets(from)
             .and_then(|state| state.effective())
             .ok_or_else(unknown)?
             .delegations
@@ -91,66 +145,30 @@ impl Repository {
             ))
             .into());
         }
-        if delegations.is_some_and(|delegations| delegations.role(&name).is_some()) {
-            return Err(InputError::DelegationThere { name, delegator: from }.into());
+        if delegations.is_some_and(|delegations| delegations.role(name).is_some()) {
+            return Err(InputError::DelegationThere { name: name.clone(), delegator: from.clone() }.into());
         }
         if let Some(before) =
             before.as_ref().filter(|before| delegations.is_none_or(|all| all.role(before).is_none()))
         {
-            return Err(InputError::NotDelegatedBy { role: before.clone(), delegator: from }.into());
+            return Err(InputError::NotDelegatedBy { role: before.clone(), delegator: from.clone() }.into());
         }
-        let state = self.staged.targets_mut(&from).ok_or_else(unknown)?;
-        let edited = state.edit(expires, |targets| {
-            let delegations = targets.delegations.get_or_insert_with(Delegations::new);
-            let mut keyids = Vec::new();
-            for key in keys {
-                let id = id_for(&delegations.keys, &key);
-                delegations.keys.insert(id.clone(), key);
-                if !keyids.contains(&id) {
-                    keyids.push(id);
-                }
-            }
-            if let Some((set, BinKind::Succinct)) = &bins {
-                delegations.roles = None;
-                delegations.succinct_roles = Some(SuccinctRoles {
-                    keyids,
-                    threshold,
-                    bit_length: set.bits(),
-                    name_prefix: set.prefix().to_owned(),
-                    extra: Extra::new(),
-                });
-                return;
-            }
-            let role = |name: RoleName, paths, path_hash_prefixes| DelegatedRole {
-                name,
-                keyids: keyids.clone(),
-                threshold,
-                terminating,
-                paths,
-                path_hash_prefixes,
-                extra: Extra::new(),
-            };
-            let new: Vec<DelegatedRole> = match (trust, &bins) {
-                (Trust::Paths(paths), _) => vec![role(name.clone(), Some(paths), None)],
-                (Trust::PathHashPrefixes(prefixes), _) => vec![role(name.clone(), None, Some(prefixes))],
-                (Trust::Bins { .. }, Some((set, _))) => (0..set.number())
-                    .filter_map(|index| {
-                        Some(role(set.bin(index)?, None, Some(set.path_hash_prefixes(index))))
-                    })
-                    .collect(),
-                (Trust::Bins { .. }, None) => Vec::new(),
-            };
-            let roles = delegations.roles.get_or_insert_default();
-            let last = roles.len();
-            let place =
-                before.and_then(|before| roles.iter().position(|role| role.name == before)).unwrap_or(last);
-            roles.splice(place..place, new);
-        });
+        let state = self.staged.targets_mut(from).ok_or_else(unknown)?;
+        let set = bins.as_ref().map(|(set, _)| set);
+        let edited = state.edit(expires, |targets| delegation.put_into(targets, set));
         edited.map_err(|reason| InputError::Canonical { what: from.to_string(), reason })?;
         match bins {
             Some((set, _)) => self.staged.add_bins(&set, child_expires),
-            None => self.staged.add_targets_role(&name, child_expires),
+            None => self.staged.add_targets_role(name, child_expires),
         }
+    }
+
+    /// Finds a role that nobody delegates to any more, by its name: one that the snapshot lists for old clients, or of which
+    /// a killed edit has left a draft.
+    pub fn find_revoked(&self, name: &str) -> Option<RoleName> {
+        let role = RoleName::new(name).ok().filter(RoleName::lists_targets)?;
+        let is_known = self.staged.has_draft_file(&role) || self.staged.listed_version(&role) > 0;
+        (is_known && !self.staged.graph().contains(&role)).then_some(role)
     }
 
     /// Takes a delegation back. Returns the roles that nobody delegates to any more; their drafts go with the plan of the
@@ -225,6 +243,29 @@ impl Repository {
         edited.map_err(|reason| InputError::Canonical { what: from.to_string(), reason })?;
         let after = self.staged.graph();
         Ok(set.bins.all().filter(|role| !after.contains(role)).collect())
+    }
+
+    /// Tells whether a delegation is there already: made once more, it would be the same.
+    fn stands(&self, wanted: &Delegation) -> bool {
+        let Some(present) = self.staged.targets(&wanted.from).and_then(|state| state.effective()) else {
+            return false;
+        };
+        let set = match wanted.trust {
+            Trust::Bins { number, .. } => BinSet::new(wanted.name.as_str(), number),
+            _ => None,
+        };
+        let is_meant = |role: &DelegatedRole| match &set {
+            Some(set) => set.contains(&role.name),
+            None => role.name == wanted.name,
+        };
+        let mut again = present.clone();
+        let Some(delegations) = &mut again.delegations else { return false };
+        let is_there = delegations.roles().iter().any(is_meant)
+            || (set.is_some() && delegations.succinct_roles.is_some());
+        delegations.roles.iter_mut().for_each(|roles| roles.retain(|role| !is_meant(role)));
+        delegations.succinct_roles = None;
+        wanted.put_into(&mut again, set.as_ref());
+        is_there && again == *present
     }
 
     /// Refuses what would make a hash bin a role like any other, or a role a hash bin.

@@ -339,12 +339,6 @@ pub enum InputError {
         /// The role.
         role: RoleName,
     },
-    /// A role that is to be signed again has an edit under way.
-    #[error("'{role}' is due and has a draft")]
-    DraftInTheWay {
-        /// The role.
-        role: RoleName,
-    },
     /// A version that leaves no room.
     #[error("version {version} of '{role}' is higher than {highest}, and versions never go down again")]
     VersionTooHigh {

@@ -83,7 +83,7 @@ impl Repository {
         for role in
             all.iter().filter(|role| wanted(role) && !dropped.contains(role)).cloned().collect::<Vec<_>>()
         {
-            let state = self.staged.known_role(&role)?;
+            let Some(state) = self.staged.role_mut(&role) else { continue };
             if state.draft_saved().is_none_or(|saved| saved == Saved::Implied) {
                 continue;
             }
@@ -120,6 +120,10 @@ impl Repository {
             .filter(|role| !dropped.contains(role))
             .collect();
         dropped.append(&mut orphans);
+        // files of drafts that nobody delegated to before go with any plan
+        let left = self.staged.orphans(&before).into_iter();
+        let left: Vec<RoleName> = left.filter(|role| wanted(role) && !dropped.contains(role)).collect();
+        dropped.extend(left);
         Ok(dropped)
     }
 

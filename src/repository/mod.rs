@@ -66,6 +66,7 @@ use chrono::{DateTime, Utc};
 pub use add_targets::{AddTargets, Added, Paths, Replace, Tally};
 pub use adopt::{Adopted, FolderSource, Source, adopt};
 pub use archive::Archive;
+pub use bundle_file::sweep_beside;
 pub use ceremony::{Bundle, BundleThreshold, Imported};
 pub use check::{CheckOptions, Expiry, Finding, Report, Severity, Side, TargetBytes, check};
 pub use delegation::{BinKind, Delegation, Trust};
@@ -146,12 +147,20 @@ impl Repository {
                     let (dir, keyring) = (dir.to_owned(), OnceLock::new());
                     return Ok(Self { dir, policy, now, staged, unreadable, keyring, lock: None });
                 }
-                Err(RepositoryError::Refused { file, reason }) => {
-                    let role = draft_of(&file).filter(|role| !unreadable.contains_key(role));
-                    let Some(role) = role else { return Err(RepositoryError::Refused { file, reason }) };
-                    unreadable.insert(role, reason.to_string());
+                Err(error) => {
+                    let (file, reason) = match &error {
+                        RepositoryError::Refused { file, reason } => (file.clone(), reason.to_string()),
+                        RepositoryError::Io { path, source } => {
+                            let file = path.strip_prefix(dir).unwrap_or(path);
+                            (file.to_string_lossy().into_owned(), source.to_string())
+                        }
+                        _ => return Err(error),
+                    };
+                    let Some(role) = draft_of(&file).filter(|role| !unreadable.contains_key(role)) else {
+                        return Err(error);
+                    };
+                    unreadable.insert(role, reason);
                 }
-                Err(error) => return Err(error),
             }
         }
     }
@@ -272,10 +281,34 @@ impl Repository {
     /// # Errors
     /// [`InputError::UnknownRole`].
     pub fn find_role(&mut self, name: &str) -> Result<RoleName, RepositoryError> {
-        match self.unreadable.keys().find(|role| role.as_str() == name) {
-            Some(role) => Ok(role.clone()),
-            None => self.staged.find_role(name),
+        if let Some(role) = self.unreadable.keys().find(|role| role.as_str() == name) {
+            return Ok(role.clone());
         }
+        // what is written may name a role that has never been made: whoever names it here makes it
+        if let Some(role) = RoleName::new(name).ok().filter(|role| self.staged.graph().contains(role))
+            && !self.staged.read_bin(&role)?
+            && self.staged.is_unmade(&role)
+        {
+            self.staged.add_targets_role(&role, self.expiry(&role)?)?;
+        }
+        self.staged.find_role(name)
+    }
+
+    /// Finds the roles whose drafts a user means: as [`Repository::find_roles`], and those of which there is nothing but a
+    /// draft that nobody delegates to.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownRole`].
+    pub fn find_drafted(&mut self, names: &[String]) -> Result<Vec<RoleName>, RepositoryError> {
+        let mut found = Vec::new();
+        for name in names {
+            let orphan = RoleName::new(name.as_str()).ok().filter(|role| self.staged.has_draft_file(role));
+            match (self.find_roles(std::slice::from_ref(name)), orphan) {
+                (Err(RepositoryError::Input(InputError::UnknownRole(_))), Some(role)) => found.push(role),
+                (roles, _) => found.extend(roles?),
+            }
+        }
+        Ok(found)
     }
 
     /// Reads all hash bins, for what looks at every role.

@@ -1,25 +1,72 @@
 //! The cron job: roles that are about to expire are signed again, and nothing else is touched.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Repository;
 use super::error::{InputError, RepositoryError};
+use super::layout::Layout;
+use super::policy::Policy;
 use super::sign::{SigningKey, signing_order};
-use super::staged::{AnyRole, Pins};
+use super::staged::AnyRole;
+use super::view::View;
 use super::write::{Selection, Written};
 use crate::metadata::RoleName;
 
 impl Repository {
-    /// Returns the roles whose written metadata expires within their window: the one given, or the policy's. Of hash bins
-    /// those that have been read.
+    /// Returns the roles that are to be signed again: those whose written metadata expires within their window, the one given
+    /// or the policy's, and in the plain layout those that a killed run has left behind the others. Of hash bins those that
+    /// have been read.
     pub fn due(&self, within: Option<TimeDelta>) -> Vec<RoleName> {
+        let left = self.left_behind();
         let due = |role: &RoleName| {
-            let window = within.unwrap_or_else(|| self.policy.refresh_window(role));
-            let horizon = self.now.checked_add_signed(window);
+            let horizon = self.horizon(role, within);
             let written = self.staged.role(role).and_then(AnyRole::written_expires);
-            written.is_some_and(|expires| horizon.is_none_or(|horizon| expires <= horizon))
+            let expires = written.is_some_and(|expires| horizon.is_none_or(|horizon| expires <= horizon));
+            expires || left.contains(role)
         };
         signing_order(&self.staged.graph()).into_iter().filter(due).collect()
+    }
+
+    /// Returns the roles that are due and stay as they are, since they have drafts that change more than version and expiry:
+    /// those are somebody's edits.
+    pub fn due_with_edits(&self, within: Option<TimeDelta>) -> Vec<RoleName> {
+        let mut due = self.due(within);
+        due.retain(|role| self.is_asked(role, within) && self.is_edited(role));
+        due
+    }
+
+    fn is_asked(&self, role: &RoleName, within: Option<TimeDelta>) -> bool {
+        within.is_some() || self.policy.asks_for_refresh(role)
+    }
+
+    fn is_edited(&self, role: &RoleName) -> bool {
+        let drafted = self.staged.role(role).is_some_and(|state| state.draft_version().is_some());
+        drafted && !self.staged.says_what_is_written(role)
+    }
+
+    fn horizon(&self, role: &RoleName, within: Option<TimeDelta>) -> Option<DateTime<Utc>> {
+        horizon(&self.policy, self.now, role, within)
+    }
+
+    /// Finds out whether what is written of the snapshot and the timestamp is behind what is written of the others. In the
+    /// plain layout, whose names are overwritten, a killed run leaves that.
+    fn left_behind(&self) -> Vec<RoleName> {
+        let written = |role: &RoleName| self.staged.role(role).and_then(AnyRole::written_version);
+        let listed =
+            self.staged.timestamp.written.as_ref().and_then(|timestamp| timestamp.signed().snapshot());
+        let Some(listed) = listed.filter(|_| self.staged.layout() == Layout::Plain) else {
+            return Vec::new();
+        };
+        let graph = View::of(&self.staged, BTreeSet::new()).graph();
+        let is_behind =
+            |role: &RoleName| written(role).is_some_and(|at| at != self.staged.listed_version(role));
+        if graph.order.iter().any(is_behind) {
+            return vec![RoleName::snapshot(), RoleName::timestamp()];
+        }
+        let timestamp = written(&RoleName::snapshot()).is_some_and(|at| at != listed.version);
+        if timestamp { vec![RoleName::timestamp()] } else { Vec::new() }
     }
 
     /// Reads the hash bins that are due: the expiry of all, and the rest of those.
@@ -27,18 +74,20 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError::Refused`] for files that are no metadata or missing.
     pub fn read_due_bins(&mut self, within: Option<TimeDelta>) -> Result<(), RepositoryError> {
-        let horizon = |role: &RoleName| {
-            let window = within.unwrap_or_else(|| self.policy.refresh_window(role));
-            self.now.checked_add_signed(window).unwrap_or(DateTime::<Utc>::MAX_UTC)
-        };
+        let (policy, now) = (&self.policy, self.now);
+        let horizon =
+            |role: &RoleName| horizon(policy, now, role, within).unwrap_or(DateTime::<Utc>::MAX_UTC);
         self.staged.read_expiring_bins(&horizon)
     }
 
-    /// Plans the next versions of the roles that are due, saying what is written now, for longer. Drafts of other roles
-    /// stay what they are. Nothing is on disk yet; the plan is carried out as that of a `write`.
+    /// Plans the next versions of the roles that are due, saying what is written now, for longer. Drafts that change nothing but
+    /// version and expiry are gone on with, whoever made them: a refresh that was killed, or somebody by hand. Such a draft is
+    /// written as it is where it expires after the window; otherwise it gets the policy's expiry. Drafts of other roles, and
+    /// [`Repository::due_with_edits`], stay what they are. Nothing is on disk yet; the plan is carried out as that of a
+    /// `write`.
     ///
     /// # Errors
-    /// [`InputError::DraftInTheWay`] for a role that is due and has a draft; otherwise as [`Repository::plan_write`].
+    /// As [`Repository::plan_write`].
     pub fn plan_refresh(
         &mut self,
         within: Option<TimeDelta>,
@@ -48,30 +97,31 @@ impl Repository {
         let mut due = self.due(within);
         // what nobody asked to be refreshed must not keep the rest from it: a role of somebody else's may expire
         due.retain(|role| {
-            let asked = within.is_some() || self.policy.asks_for_refresh(role);
-            let drafted = self.staged.role(role).is_some_and(|state| state.draft_version().is_some());
-            asked || (!drafted && self.can_complete(role, keys))
+            !self.is_edited(role) && (self.is_asked(role, within) || self.can_complete(role, keys))
         });
         if due.is_empty() {
-            return Ok(Written::default());
+            return self.plan_newest_root();
         }
-        let drafted = |role: &&RoleName| {
-            let derived = matches!(role.as_str(), "snapshot" | "timestamp");
-            let state = self.staged.role(role);
-            state.is_some_and(|state| state.draft_version().is_some() && (!derived || state.pins().any()))
-        };
-        if let Some(role) = due.iter().find(drafted) {
-            return Err(InputError::DraftInTheWay { role: role.clone() }.into());
-        }
+        let before = self.staged.clone();
         self.staged.set_drafts_aside();
         for role in &due {
-            let expires = self.expiry(role)?;
-            let pins = Pins { version: true, ..Pins::default() };
-            let bumped = self.staged.known_role(role)?.bump(expires, None, pins);
-            bumped.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+            let (expires, enough) = (self.expiry(role)?, self.horizon(role, within));
+            self.staged.restore(role, &before);
+            let renewed = self.staged.known_role(role)?.renew(expires, enough);
+            renewed.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
         }
         self.plan_write(&Selection::Whole(due), keys)
     }
+}
+
+/// Returns the time up to which a role that expires is due; none where all time is.
+fn horizon(
+    policy: &Policy,
+    now: DateTime<Utc>,
+    role: &RoleName,
+    within: Option<TimeDelta>,
+) -> Option<DateTime<Utc>> {
+    now.checked_add_signed(within.unwrap_or_else(|| policy.refresh_window(role)))
 }
 
 #[cfg(test)]
@@ -79,6 +129,7 @@ mod tests {
     use super::super::testing::{keys, open, publish, repository, scratch, start};
     use super::super::{CheckOptions, Expiry, Side, TargetBytes, check};
     use super::*;
+    use crate::crypto::Signer;
 
     #[test]
     fn a_year_of_refreshing_with_the_timestamp_key_alone_never_lets_anything_expire() {
@@ -127,11 +178,11 @@ mod tests {
         let keys = keys();
         repository(dir.path(), &keys);
         let mut repository = open(dir.path(), start());
-        repository.bump(&RoleName::targets(), None).unwrap();
+        repository.add_key(&RoleName::root(), keys[1].public_key(), None).unwrap();
         let plan = repository.plan_edit().unwrap();
         repository.save_edit(&plan).unwrap();
         drop(repository);
-        let draft = dir.path().join("metadata.staged/.drafts/targets.json");
+        let draft = dir.path().join("metadata.staged/.drafts/root.json");
         let before = std::fs::read(&draft).unwrap();
         let mut repository = open(dir.path(), start() + TimeDelta::hours(13));
         let signing = [SigningKey { name: "key", signer: &keys[3] }];
@@ -140,9 +191,56 @@ mod tests {
         repository.execute_write(&written, &|_| {}).unwrap();
         drop(repository);
         assert_eq!(std::fs::read(&draft).unwrap(), before);
-        let mut repository = open(dir.path(), start() + TimeDelta::days(800));
-        let error = repository.plan_refresh(Some(TimeDelta::zero()), &signing).unwrap_err();
-        assert!(matches!(error, RepositoryError::Input(InputError::DraftInTheWay { .. })), "{error}");
+        // due itself, it is left as well, and the others are not kept back by it
+        let signing: Vec<SigningKey<'_>> =
+            keys.iter().map(|signer| SigningKey { name: "key", signer }).collect();
+        let mut repository = open(dir.path(), start() + TimeDelta::hours(26));
+        let within = Some(TimeDelta::days(800));
+        assert_eq!(repository.due_with_edits(within), [RoleName::root()]);
+        let written = repository.plan_refresh(within, &signing).unwrap();
+        assert_eq!(
+            written.roles.keys().map(RoleName::as_str).collect::<Vec<_>>(),
+            ["snapshot", "targets", "timestamp"]
+        );
+        repository.execute_write(&written, &|_| {}).unwrap();
+        drop(repository);
+        assert_eq!(std::fs::read(&draft).unwrap(), before);
+    }
+
+    #[test]
+    fn a_draft_that_changes_nothing_but_dates_is_gone_on_with() {
+        let (timestamp, snapshot) = (RoleName::timestamp(), RoleName::snapshot());
+        let keys = keys();
+        let signing: Vec<SigningKey<'_>> =
+            keys.iter().map(|signer| SigningKey { name: "key", signer }).collect();
+        let now = start() + TimeDelta::hours(13);
+        // set by hand, beyond the window, within it, and past by now
+        for (by_hand, expected) in [
+            (now + TimeDelta::days(2), now + TimeDelta::days(2)),
+            (now + TimeDelta::minutes(5), now + TimeDelta::days(1)),
+            (start() + TimeDelta::hours(1), now + TimeDelta::days(1)),
+        ] {
+            let dir = scratch();
+            repository(dir.path(), &keys);
+            let mut repository = open(dir.path(), start());
+            repository.expire(&timestamp, by_hand).unwrap();
+            repository.bump(&snapshot, Some(9)).unwrap();
+            let plan = repository.plan_edit().unwrap();
+            repository.save_edit(&plan).unwrap();
+            drop(repository);
+            let mut repository = open(dir.path(), now);
+            let written = repository.plan_refresh(None, &signing).unwrap();
+            repository.execute_write(&written, &|_| {}).unwrap();
+            drop(repository);
+            let repository = open(dir.path(), now);
+            let state = repository.staged().role(&timestamp).unwrap();
+            assert_eq!((state.written_version(), state.written_expires()), (Some(2), Some(expected)));
+            assert_eq!(state.draft_version(), None);
+            // a draft of a role that is not due stays
+            assert_eq!(repository.staged().role(&snapshot).unwrap().draft_version(), Some(9));
+            drop(repository);
+            publish(dir.path(), now);
+        }
     }
 
     #[test]

@@ -154,8 +154,7 @@ impl Repository {
             return Err(self.incomplete(&view, left));
         }
         if roles.is_empty() {
-            let newest = self.newest_root()?.map(|(name, bytes)| (name, FileBytes::Known(bytes)));
-            return Ok(Written { metadata: newest.into_iter().collect(), ..Written::default() });
+            return self.plan_newest_root();
         }
         let mut written = self.collect(&view, &roles, largest?)?;
         written.left = left;
@@ -374,6 +373,12 @@ impl Repository {
         let entries: Vec<Option<Entry>> = written.metadata.par_iter().map(entry).collect::<Result<_, _>>()?;
         entries.iter().flatten().for_each(|entry| history.add(entry));
         Ok(history)
+    }
+
+    /// Plans nothing but what a killed run has left: `root.json`, where that is behind.
+    pub(super) fn plan_newest_root(&self) -> Result<Written, RepositoryError> {
+        let newest = self.newest_root()?.map(|(name, bytes)| (name, FileBytes::Known(bytes)));
+        Ok(Written { metadata: newest.into_iter().collect(), ..Written::default() })
     }
 
     /// Returns `root.json` where a killed `write` has left it behind the newest of the versioned roots.

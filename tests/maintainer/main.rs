@@ -28,5 +28,6 @@ mod rotations;
 #[path = "../support/mod.rs"]
 mod support;
 mod traps;
+mod wedges;
 mod world;
 mod writers;

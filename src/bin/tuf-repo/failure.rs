@@ -105,9 +105,6 @@ fn input_hint(error: &InputError) -> Option<String> {
         }
         InputError::ArchiveInside { .. } => "--archive with a folder outside the repository",
         InputError::LastVersion { .. } => "ask for a lower version",
-        InputError::DraftInTheWay { role } => {
-            return Some(format!("tuf-repo write, or tuf-repo discard {}", shell_word(role.as_str())));
-        }
         InputError::Threshold { number: 0, .. } => "a threshold of 1 is the least",
         InputError::Threshold { .. } => "as many as there are keys, or fewer",
         InputError::PastExpiry { .. } => "a date to come, or a duration such as 90d",

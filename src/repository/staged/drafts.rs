@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::super::error::{AtPath, InputError, RepositoryError};
 use super::super::layout::{DRAFTS, MAX_METADATA, STAGED};
 use super::Staged;
+use super::named::children_first;
 use super::state::{AnyRole, Saved};
 use crate::metadata::{FileText, RoleName};
 use crate::storage::ReadFiles;
@@ -34,8 +35,12 @@ pub fn draft_name(role: &RoleName) -> String {
 
 /// Returns the role of a draft's file, named relative to the repository.
 pub fn draft_of(file: &str) -> Option<RoleName> {
-    let name = file.strip_prefix(STAGED)?.strip_prefix('/')?.strip_prefix(DRAFTS)?.strip_prefix('/')?;
-    RoleName::from_encoded(name.strip_suffix(".json")?)
+    role_of(file.strip_prefix(STAGED)?.strip_prefix('/')?.strip_prefix(DRAFTS)?.strip_prefix('/')?)
+}
+
+/// Returns the role of a draft's file, named relative to the drafts folder.
+pub(super) fn role_of(name: &str) -> Option<RoleName> {
+    RoleName::from_encoded(name.strip_suffix(".json")?).filter(|role| draft_name(role) == name)
 }
 
 impl Staged {
@@ -91,7 +96,8 @@ impl Staged {
         all_done.then_some(DraftPlan { put: Vec::new(), remove })
     }
 
-    /// Carries a plan of drafts out. The bytes are made one by one, since there may be many.
+    /// Carries a plan of drafts out. The bytes are made one by one, since there may be many. A role's draft is put before those
+    /// of its delegators, so that an edit that is killed has never named a role that is not there.
     ///
     /// # Errors
     /// [`RepositoryError::Io`], [`InputError::Canonical`].
@@ -102,10 +108,13 @@ impl Staged {
             let made = plan.put.par_iter().map(|(name, role)| {
                 let Some(draft) = self.draft_file(role)? else { return Ok(None) };
                 let filled = batch.fill_with(|file| draft.write_to(file)).at(self.drafts.file(name))?;
-                Ok(Some((filled, name)))
+                Ok(Some((filled, name, role)))
             });
             let made: Vec<_> = made.collect::<Result<_, RepositoryError>>()?;
-            for (filled, name) in made.into_iter().flatten() {
+            let places = children_first(&self.graph());
+            let mut made: Vec<_> = made.into_iter().flatten().collect();
+            made.sort_by_cached_key(|(_, _, role)| places.get(*role).copied().unwrap_or(0));
+            for (filled, name, _) in made {
                 batch.place(filled, name);
             }
             batch.commit().at(self.drafts.path())?;

@@ -6,6 +6,7 @@
 //! no file are made up from the delegation.
 
 mod drafts;
+mod named;
 mod new_bins;
 mod spent;
 mod state;
@@ -42,6 +43,14 @@ fn read_draft<T: Signed>(drafts: &Folder, name: &str) -> ReadDraft<T> {
     let (metadata, note) =
         Metadata::<T>::from_file_with(bytes, NOTE).map_err(|error| refused(Refusal::Unreadable(error)))?;
     Ok(Some((metadata, Pins::of_note(note.as_deref()))))
+}
+
+/// Tells whether a draft differs from what is written in its version and expiry only.
+fn is_dated<T: Signed>(state: &RoleState<T>) -> bool {
+    let Some((draft, written)) = state.draft.as_ref().zip(state.written.as_ref()) else { return false };
+    let mut dated = draft.metadata.signed().clone();
+    dated.set_expires(written.signed().expires());
+    repeats(&dated, written.signed())
 }
 
 /// Up to so many drafts are read at the same time as what is written.
@@ -113,7 +122,8 @@ impl Staged {
         }
         let drafts = Folder::new(folder.file(DRAFTS));
         let mut on_disk: BTreeSet<String> = drafts.names().at(drafts.path())?.into_iter().collect();
-        on_disk.retain(|name| !besides.contains(name));
+        // what else lies there is nobody's draft, and stays
+        on_disk.retain(|name| !besides.contains(name) && drafts::role_of(name).is_some());
         // what is written and what is drafted of one role may both be large, and the files many
         let (written, (read, spent)) =
             rayon::join(|| Written::read(&folder), || (read_few(&drafts, &on_disk), Spent::read(&folder)));
@@ -138,6 +148,7 @@ impl Staged {
         staged.timestamp.draft = staged.read_draft(&RoleName::timestamp(), &staged.timestamp, spent)?;
         staged.read_targets(written.targets, read)?;
         staged.imply_new_bins(policy, now)?;
+        staged.imply_named_roles(policy, now)?;
         Ok(staged)
     }
 
@@ -589,20 +600,27 @@ impl Staged {
 
     /// Tells whether a role's draft says, apart from version and expiry, what is written, and nobody asked for that.
     pub(super) fn repeats_written(&self, role: &RoleName) -> bool {
+        role.lists_targets()
+            && self.role(role).is_some_and(|state| !state.pins().any())
+            && self.says_what_is_written(role)
+    }
+
+    /// Tells whether a role has a draft that says, apart from version and expiry, what is written: it is no edit of content.
+    /// What a snapshot and a timestamp say follows from other roles, and is nobody's edit.
+    pub(super) fn says_what_is_written(&self, role: &RoleName) -> bool {
         let both = |state: &dyn AnyRole| state.draft_version().is_some() && state.written_version().is_some();
-        if !self.role(role).is_some_and(|state| both(state) && !state.pins().any()) {
+        if !self.role(role).is_some_and(both) {
             return false;
         }
-        let Some(state) = self.targets(role) else { return false };
-        let Some((draft, written)) = state.draft.as_ref().zip(state.written.as_ref()) else { return false };
-        let (draft, written) = (draft.metadata.signed(), written.signed());
-        // what is long is compared first, and copied only where it is the same
-        if draft.targets != written.targets {
-            return false;
+        match role.as_str() {
+            "snapshot" | "timestamp" => true,
+            "root" => is_dated(&self.root),
+            _ => self.targets(role).is_some_and(|state| {
+                // what is long is compared first, and copied only where it is the same
+                let written = state.written.as_ref().map(|written| &written.signed().targets);
+                state.effective().map(|draft| &draft.targets) == written && is_dated(state)
+            }),
         }
-        let mut dated = draft.clone();
-        dated.set_expires(written.expires);
-        repeats(&dated, written)
     }
 
     /// Lets the next plan remove or replace the file of a draft that was not read.

@@ -228,6 +228,12 @@ pub trait AnyRole {
         version: Option<u64>,
         pins: Pins,
     ) -> Result<bool, CanonicalError>;
+    /// Has the role written again although nothing else changes: the draft, or a copy of what is written, with the next
+    /// version, to expire at a time. A draft that expires then or later, or later than `enough`, stays as it is.
+    ///
+    /// # Errors
+    /// As [`RoleState::set_draft`].
+    fn renew(&mut self, expires: DateTime<Utc>, enough: Option<DateTime<Utc>>) -> Result<(), CanonicalError>;
     /// Sets the expiry by hand. Tells whether anything changed.
     ///
     /// # Errors
@@ -333,6 +339,22 @@ impl<T: Signed> AnyRole for RoleState<T> {
             _ => self.set_draft(signed, pins)?,
         }
         Ok(true)
+    }
+
+    fn renew(&mut self, expires: DateTime<Utc>, enough: Option<DateTime<Utc>>) -> Result<(), CanonicalError> {
+        let pins = Pins { version: true, ..self.pins() };
+        let Some(draft) = &mut self.draft else { return self.bump(expires, None, pins).map(drop) };
+        let mut signed = draft.metadata.signed().clone();
+        if signed.expires() >= expires || enough.is_some_and(|enough| signed.expires() > enough) {
+            draft.pin(pins);
+            return Ok(());
+        }
+        signed.set_expires(expires);
+        // a killed run may have given the version to a file, which says something else
+        if signed.version() <= self.floor {
+            signed.set_version(self.floor + 1);
+        }
+        self.set_draft(signed, Pins { expires: false, ..pins })
     }
 
     fn pin_expiry(&mut self, expires: DateTime<Utc>) -> Result<bool, CanonicalError> {

@@ -10,7 +10,7 @@ use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::output::Verbosity;
 use tuf::cli::text::{one_line, quoted, shell_word};
 use tuf::metadata::{KeyId, RoleName, Signature};
-use tuf::repository::{Bundle, Imported, InputError, Repository, RepositoryError, SigningKey};
+use tuf::repository::{Bundle, Imported, InputError, Repository, RepositoryError, SigningKey, sweep_beside};
 use tuf::storage::{Folder, ReadFiles};
 
 use super::common::{DryRun, KeyArgs};
@@ -75,7 +75,9 @@ pub fn sign_bundle(file: &Path, keys: &KeyArgs, dry_run: DryRun, context: &Conte
         let key = SigningKey { name: &key.name, signer: key.signer.as_ref() };
         signed.extend(bundle.sign(&key).map_err(failure)?);
     }
-    if !dry_run.dry_run && !signed.is_empty() {
+    if !dry_run.dry_run && signed.is_empty() {
+        sweep_beside(file);
+    } else if !dry_run.dry_run {
         let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(FOR_OTHER_SIGNERS);
         bundle = bundle.add_to_file(file, wait).map_err(failure)?;
     }

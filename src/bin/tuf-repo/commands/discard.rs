@@ -21,7 +21,7 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let mut repository = open_damaged_locked(context)?;
-    let roles = repository.find_roles(&args.roles).map_err(failure)?;
+    let roles = repository.find_drafted(&args.roles).map_err(failure)?;
     let dropped = repository.discard(&roles).map_err(failure)?;
     let names: Vec<String> = dropped.iter().map(|role| format!("'{role}'")).collect();
     let what = match names.is_empty() {

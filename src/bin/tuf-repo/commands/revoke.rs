@@ -3,6 +3,7 @@
 use serde_json::{Map, json};
 use tuf::cli::failure::Outcome;
 use tuf::metadata::RoleName;
+use tuf::repository::Repository;
 
 use super::common::DryRun;
 use super::edit::{finish, open_locked};
@@ -36,7 +37,13 @@ pub fn run(args: Args, context: &Context) -> Outcome {
             Map::from_iter([("role".to_owned(), json!(prefix)), ("unreachable".to_owned(), json!(gone))]);
         return finish(context, repository, args.dry_run, &what, more);
     }
-    let role = repository.find_role(&args.name).map_err(failure)?;
+    let role = match repository.find_role(&args.name) {
+        Err(error) => match repository.find_revoked(&args.name) {
+            Some(role) => return finish_revoked(context, repository, args.dry_run, &role),
+            None => return Err(failure(error)),
+        },
+        Ok(role) => role,
+    };
     let gone = repository.revoke(&role, from.as_ref()).map_err(failure)?;
     let also: Vec<String> =
         gone.iter().filter(|other| **other != role).map(|other| format!("'{other}'")).collect();
@@ -46,4 +53,11 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     };
     let more = Map::from_iter([("role".to_owned(), json!(role)), ("unreachable".to_owned(), json!(gone))]);
     finish(context, repository, args.dry_run, &what, more)
+}
+
+/// A revocation that was killed, or given once more: the files that it left go.
+fn finish_revoked(context: &Context, repository: Repository, dry_run: DryRun, role: &RoleName) -> Outcome {
+    let none: [&RoleName; 0] = [];
+    let more = Map::from_iter([("role".to_owned(), json!(role)), ("unreachable".to_owned(), json!(none))]);
+    finish(context, repository, dry_run, &format!("'{role}' is trusted no longer"), more)
 }
