@@ -478,7 +478,7 @@ fn collect(dir: &Path, memory: &Memory, archive: Option<&Archive>) -> Result<GcP
 }
 
 #[test]
-fn a_collection_deletes_from_the_top_down_and_a_second_finds_nothing() {
+fn a_collection_deletes_snapshots_first_and_the_record_of_target_files_last() {
     let (dir, _, memory) = worn(Layout::Consistent);
     let plan = collect(dir.path(), &memory, None).unwrap();
     assert_eq!(plan.unknown, ["metadata/notes.txt"]);
@@ -488,7 +488,8 @@ fn a_collection_deletes_from_the_top_down_and_a_second_finds_nothing() {
     assert_eq!(deleted, plan.deleted().collect::<Vec<_>>());
     let kind = |name: &&str| match name {
         name if name.contains(".snapshot.json") => 0,
-        name if name.starts_with("metadata/") => 1,
+        name if name.starts_with("targets/") => 1,
+        // the record of whose the target files are goes last
         _ => 2,
     };
     assert!(deleted.is_sorted_by_key(kind) && deleted.len() == 6, "{deleted:?}");

@@ -301,6 +301,14 @@ pub enum InputError {
         /// The version that is written.
         written: u64,
     },
+    /// A folder that cannot be published to.
+    #[error("{} cannot be published to: {reason}", path.display())]
+    Destination {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
     /// An archive in the way of what it keeps.
     #[error("{} is no place for an archive: it lies among the files that are collected", archive.display())]
     ArchiveInside {
@@ -435,6 +443,14 @@ pub enum InputError {
         path: String,
         /// Why.
         reason: String,
+    },
+    /// A path of a target that leads to a name of our own.
+    #[error("{}'{path}' cannot be a target: names that begin with .tuf- are kept for files of tuf-repo and tuf-fetch", .role.as_ref().map(|role| format!("'{role}' lists it: ")).unwrap_or_default())]
+    ReservedPath {
+        /// The path.
+        path: String,
+        /// The role that lists it, where it is listed already.
+        role: Option<RoleName>,
     },
     /// The role is not trusted for the path, so that no client would find it.
     #[error("'{role}' is not trusted for '{path}' by its delegation")]

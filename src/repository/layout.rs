@@ -76,7 +76,8 @@ pub fn is_versioned(layout: Layout, name: &str) -> bool {
     }
 }
 
-/// Splits `HASH.name` into hash and name, where HASH has the length of a digest that is known here.
+/// Splits `HASH.name` into hash and name, where HASH has the length of a digest that is known here. Whether such a file is
+/// a copy that `write` made, only metadata tells that lists `name` with HASH: people name files like this, too.
 pub fn parse_hash_named(name: &str) -> Option<(&str, &str)> {
     let (hash, rest) = name.split_once('.')?;
     let is_digest = matches!(hash.len(), 64 | 128)

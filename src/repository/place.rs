@@ -1,14 +1,16 @@
 //! Where a repository is published: in a folder or in a bucket.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use super::adopt::Source;
-use super::layout::{METADATA, TARGETS};
+use super::error::InputError;
+use super::layout::{METADATA, STAGED, TARGETS};
 use crate::storage::{Bucket, Folder, Names, ReadFiles, Storage};
 
-/// Where a repository is published.
+/// Where a repository is published. Make one of a folder by [`Destination::folder`].
 #[derive(Debug, Clone)]
 pub enum Destination {
     /// The repository's own `metadata/`, beside its `targets/`.
@@ -17,6 +19,39 @@ pub enum Destination {
     Folder(PathBuf),
     /// Prefixes of buckets.
     Bucket(BucketPlace),
+}
+
+impl Destination {
+    /// Takes a folder, as it was typed. The repository itself is [`Destination::Own`], however it is spelled or linked.
+    ///
+    /// # Errors
+    /// [`InputError::Destination`] where what is written here would be what is live there.
+    pub fn folder(repository: &Path, folder: &Path) -> Result<Self, InputError> {
+        let is_own = |part: &str, own: &str| is_same_folder(&folder.join(part), &repository.join(own));
+        if is_same_folder(folder, repository) || (is_own(METADATA, METADATA) && is_own(TARGETS, TARGETS)) {
+            return Ok(Self::Own);
+        }
+        if is_own(METADATA, STAGED) {
+            let reason = "its metadata is the metadata.staged of this repository";
+            return Err(InputError::Destination { path: folder.to_owned(), reason });
+        }
+        Ok(Self::Folder(folder.to_owned()))
+    }
+
+    /// Tells whether the folder of targets is apart from that of the metadata, so that others may use it as well.
+    pub fn keeps_targets_apart(&self, repository: &Path) -> bool {
+        match self {
+            Self::Own => repository.join(TARGETS).is_symlink(),
+            Self::Folder(base) => base.join(TARGETS).is_symlink(),
+            Self::Bucket(place) => place.together().is_none(),
+        }
+    }
+}
+
+/// Tells whether two ways lead to one folder.
+pub(super) fn is_same_folder(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    id(one).is_some_and(|one| id(other) == Some(one))
 }
 
 /// The prefixes of a bucket, or of two, that metadata and targets are published at.
@@ -40,12 +75,21 @@ impl BucketPlace {
 
     /// Says where it is.
     pub fn shown(&self) -> String {
-        let [metadata, targets] =
-            [&self.metadata, &self.targets].map(|part| part.place("").display().to_string());
-        match (metadata.strip_suffix(METADATA), targets.strip_suffix(TARGETS)) {
-            (Some(one), Some(other)) if one == other => one.trim_end_matches('/').to_owned(),
-            _ => format!("{metadata} and {targets}"),
-        }
+        self.together().unwrap_or_else(|| {
+            let [metadata, targets] = self.parts();
+            format!("{metadata} and {targets}")
+        })
+    }
+
+    /// Returns the prefix with `metadata/` and `targets/` under it; `None` where there is no such one.
+    fn together(&self) -> Option<String> {
+        let [metadata, targets] = self.parts();
+        let base = metadata.strip_suffix(METADATA)?;
+        (targets.strip_suffix(TARGETS) == Some(base)).then(|| base.trim_end_matches('/').to_owned())
+    }
+
+    fn parts(&self) -> [String; 2] {
+        [&self.metadata, &self.targets].map(|part| part.place("").display().to_string())
     }
 
     /// Takes files of the repository's own instead of objects with the same bytes.

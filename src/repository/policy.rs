@@ -52,6 +52,7 @@ keys = []
 # targets-to = "s3://bucket/targets"
 # endpoint = "https://s3.example.com"
 # targets-elsewhere = true    # targets of which nothing is here are served by another host
+# shared-targets = true       # other repositories keep their files in the same folder of targets: `gc` deletes none there
 
 # What `gc` retains when no --keep and no --keep-within is given: the last so many snapshots, and those that were
 # replaced less than so long ago [default: as long as a timestamp is valid].
@@ -96,6 +97,7 @@ struct Publish {
     targets_to: Option<String>,
     endpoint: Option<String>,
     targets_elsewhere: bool,
+    shared_targets: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -241,6 +243,11 @@ impl Policy {
     /// Tells whether targets of which nothing is in the repository are served by another host, and not missing.
     pub fn targets_elsewhere(&self) -> bool {
         self.publish.targets_elsewhere
+    }
+
+    /// Tells whether other repositories keep files in the same folder of targets; `None` where nothing is said about it.
+    pub fn shared_targets(&self) -> Option<bool> {
+        self.publish.shared_targets
     }
 
     /// Returns where to publish by default.

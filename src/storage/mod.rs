@@ -6,6 +6,7 @@ mod connect;
 mod folder;
 mod local;
 mod new_folder;
+mod removal;
 mod staging;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -81,6 +81,9 @@ fn refusal_hint(reason: &Refusal) -> Option<String> {
         Refusal::Finding(message) if message.contains("which no delegation trusts it for") => Some(
             "tuf-repo remove-targets PATH --role ROLE, or tuf-repo delegate with wider --paths".to_owned(),
         ),
+        Refusal::Finding(message) if message.contains("names that begin with .tuf- are kept") => {
+            Some("tuf-repo remove-targets PATH --role ROLE".to_owned())
+        }
         Refusal::Untrusted(_) | Refusal::Unreadable(_) | Refusal::Missing | Refusal::Finding(_) => {
             Some("tuf-repo verify lists all that is wrong".to_owned())
         }
@@ -102,6 +105,13 @@ fn input_hint(error: &InputError) -> Option<String> {
                 "tuf-repo add-key {} KEY.pub first; or --force, where keys are to follow",
                 shell_word(role.as_str())
             ));
+        }
+        InputError::Destination { .. } => {
+            "another folder for --to, or none for the repository's own metadata/"
+        }
+        InputError::ReservedPath { role: None, .. } => "another name, or --prefix P",
+        InputError::ReservedPath { role: Some(_), .. } => {
+            "whoever maintains that role lists the target under another name"
         }
         InputError::ArchiveInside { .. } => "--archive with a folder outside the repository",
         InputError::LastVersion { .. } => "ask for a lower version",

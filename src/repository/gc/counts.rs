@@ -99,10 +99,10 @@ impl Counts {
             let names = layout.target_names(&path, &file);
             let is_asked = |name: &str| asked == Some(name);
             listing.asked |= is_asked(path.as_str()) || names.iter().any(|name| is_asked(name));
-            listing.targets.extend(names.iter().map(|name| mark(name)));
+            listing.targets.extend(names.iter().map(|name| name_mark(name)));
             // a file may be called like a copy and be a target itself
-            if layout == Layout::Consistent && is_copy(path.as_str()) {
-                listing.targets.push(mark(path.as_str()));
+            if layout == Layout::Consistent && looks_like_copy(path.as_str()) {
+                listing.targets.push(name_mark(path.as_str()));
             }
         }
         listing
@@ -117,6 +117,21 @@ impl Counts {
         if let Some(asked) = self.asked.as_mut().filter(|_| listing.asked) {
             asked.holders.insert(holder);
         }
+    }
+
+    /// Counts what a metadata file lists that stays although no retained snapshot lists it.
+    pub(super) fn hold_apart(&mut self, listing: Listing) {
+        self.targets.extend(listing.targets);
+    }
+
+    /// Returns the versions of roles that delegate.
+    pub(super) fn delegators(&self) -> Vec<(RoleName, u64)> {
+        let of_role = |(role, place): (&RoleName, &usize)| {
+            let delegates = |version: &&Version| version.state == State::Delegator;
+            let versions = self.roles[*place].iter().filter(delegates);
+            versions.map(|version| (role.clone(), version.number)).collect::<Vec<_>>()
+        };
+        self.numbers.iter().flat_map(of_role).collect()
     }
 
     /// Counts a snapshot, by its place among all that are retained, for a version of a role.
@@ -169,7 +184,7 @@ impl Counts {
 
     /// Tells whether metadata lists a file, named relative to the folder of targets.
     pub(super) fn holds_target(&self, name: &str) -> bool {
-        self.targets.contains(&mark(name))
+        self.targets.contains(&name_mark(name))
     }
 
     /// Returns the places of the snapshots that list a version of a role.
@@ -184,14 +199,21 @@ impl Counts {
     }
 }
 
-/// Tells whether a file is named as a copy is.
-pub(super) fn is_copy(path: &str) -> bool {
+/// Tells whether a file is named as a copy is. That says nothing of whose it is: most files are not, and need no closer
+/// look.
+pub(super) fn looks_like_copy(path: &str) -> bool {
     parse_hash_named(path.rsplit('/').next().unwrap_or(path)).is_some()
 }
 
-/// Marks a name by 16 bytes of its SHA-256.
-fn mark(name: &str) -> u128 {
-    let digest: [u8; 32] = Sha256::digest(name.as_bytes()).into();
+fn name_mark(name: &str) -> u128 {
+    mark(&[name.as_bytes()])
+}
+
+/// Marks some bytes by 16 bytes of their SHA-256.
+pub(super) fn mark(parts: &[&[u8]]) -> u128 {
+    let mut hasher = Sha256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    let digest: [u8; 32] = hasher.finalize().into();
     digest.iter().take(16).fold(0, |mark, byte| mark << 8 | u128::from(*byte))
 }
 

@@ -1,27 +1,35 @@
 //! Garbage collection by reference counts: a snapshot holds a count on itself, on each targets metadata version that it
-//! lists, and each of those on its target files. What no retained snapshot holds may go.
+//! lists, and each of those on its target files. What no retained snapshot holds may go, if it is this repository's own.
 //!
-//! The plan has no way to name a root version, and names only files whose names it understands; what it does not
-//! understand stays and is reported.
+//! The plan has no way to name a root version. It names only metadata that is signed by this repository's keys, and only
+//! target files that such metadata lists. Everything else stays and is reported.
 
 mod counts;
 mod fate;
+mod files;
 mod plan;
+mod records;
 mod snapshots;
+
+use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Repository;
 use super::archive::Archive;
-use super::error::{AtPath, RepositoryError};
-use super::layout::{METADATA, STAGED, TARGETS, parse_versioned};
-use super::place::Destination;
-use crate::storage::{Folder, Storage};
+use super::error::{AtPath, Refusal, RepositoryError};
+use super::layout::{DRAFTS, Layout, MAX_METADATA, METADATA, STAGED, TARGETS, parse_versioned};
+use super::place::{Destination, is_same_folder};
+use super::policy::Policy;
+use crate::metadata::{Metadata, RoleName, Targets};
+use crate::storage::{Folder, ReadFiles, Storage};
 use counts::{Counts, Holder};
-use fate::{Fate, Place, TargetFiles, fate};
+use fate::{Fate, fate};
+use files::{Place, TargetFiles};
 pub(super) use plan::Base;
-pub use plan::{Deletions, Explanation, GcPlan};
-use snapshots::{Held, Side, hold_snapshots};
+pub use plan::{Deletions, Explanation, GcPlan, Left, Named};
+use records::{Dropped, Records};
+use snapshots::{Held, Part, Purpose, Side, hold_snapshots};
 
 /// What is retained beside the live and the staged snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +38,28 @@ pub struct Retention {
     pub keep: u64,
     /// Snapshots that were replaced no longer ago than this, so that a client in the middle of an update finishes.
     pub keep_within: TimeDelta,
+}
+
+/// Who else keeps files in a folder of targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// Nobody.
+    Alone,
+    /// Other repositories.
+    Others,
+    /// It lies apart from the metadata, so that others may, and the policy says nothing about them.
+    Unsaid,
+}
+
+impl Sharing {
+    fn of(policy: &Policy, at: &Destination, repository: &Path) -> Self {
+        match policy.shared_targets() {
+            Some(true) => Self::Others,
+            Some(false) => Self::Alone,
+            None if at.keeps_targets_apart(repository) => Self::Unsaid,
+            None => Self::Alone,
+        }
+    }
 }
 
 impl Repository {
@@ -42,10 +72,11 @@ impl Repository {
         self.plan_gc_of(&Destination::Own, retention)
     }
 
-    /// Plans the same for a place that was published to, with `metadata/` and `targets/` in it.
+    /// Plans the same for a place that was published to, with `metadata/` and `targets/` in it. What is written or drafted
+    /// here keeps its target files there as well.
     ///
     /// # Errors
-    /// As [`Repository::plan_gc`].
+    /// As [`Repository::plan_gc`]; [`RepositoryError::Refused`] where another repository is published there.
     pub fn plan_gc_of(&self, at: &Destination, retention: Retention) -> Result<GcPlan, RepositoryError> {
         Ok(self.count(at, retention, None)?.plan)
     }
@@ -72,36 +103,78 @@ impl Repository {
         asked: Option<&str>,
     ) -> Result<Counted, RepositoryError> {
         let mut counts = Counts::asking(asked);
-        let rules = |place| Rules { retention, place, first_root: self.policy.first_root(), now: self.now };
-        match at {
+        self.hold_drafts(&mut counts);
+        let normal = match at {
+            Destination::Folder(folder) => Destination::folder(&self.dir, folder)?,
+            other => other.clone(),
+        };
+        let sharing = Sharing::of(&self.policy, at, &self.dir);
+        let rules =
+            |place| Rules { sharing, place, retention, first_root: self.policy.first_root(), now: self.now };
+        let collect = |folder, prefix| Part { folder, prefix, purpose: Purpose::Collect, retention };
+        let (live, staged) = (self.live_folder(), self.staged.folder());
+        match &normal {
             Destination::Own => {
-                for role in self.staged.graph().order {
-                    let drafted = self.staged.targets(&role).and_then(|state| state.draft.as_ref());
-                    if let Some(draft) = drafted {
-                        let listing = counts.listing(draft.metadata.signed(), self.staged.layout());
-                        counts.hold(Holder::Draft(role), listing);
-                    }
-                }
-                let (live, staged) = (self.live_folder(), self.staged.folder());
-                let parts: [(&dyn Storage, &str); 2] = [(&live, METADATA), (staged, STAGED)];
+                let parts = vec![collect(&live as &dyn Storage, METADATA), collect(staged, STAGED)];
                 let base = Base::Folder(self.dir.clone());
-                count(base, &parts, &self.targets_folder(), counts, rules(Place::Workshop))
+                count(base, parts, &self.targets_folder(), counts, rules(Place::Workshop))
             }
             Destination::Folder(published) => {
-                let (live, targets) = (published.join(METADATA), Folder::new(published.join(TARGETS)));
-                let base = Base::Folder(published.clone());
-                let parts: [(&dyn Storage, &str); 1] = [(&Folder::new(live), METADATA)];
-                count(base, &parts, &targets, counts, rules(Place::Published))
+                let part = |name: &str| Folder::new(published.join(name));
+                let (metadata, targets, neighbour) = (part(METADATA), part(TARGETS), part(STAGED));
+                self.refuse_others(&metadata)?;
+                // another copy of this repository may work in the folder itself
+                hold_drafts_of(&neighbour, &mut counts)?;
+                let is_own_targets = is_same_folder(targets.path(), self.targets_folder().path());
+                let is_own = is_own_targets || is_same_folder(metadata.path(), live.path());
+                let place = if is_own_targets { Place::Workshop } else { Place::Published };
+                let retention = if is_own { retention } else { ONLY_CURRENT };
+                let hold = |folder, prefix| Part { folder, prefix, purpose: Purpose::Hold, retention };
+                let mut parts = vec![collect(&metadata as &dyn Storage, METADATA)];
+                parts.extend(is_own.then(|| hold(&live as &dyn Storage, METADATA)));
+                parts.extend([hold(staged, STAGED), hold(&neighbour, STAGED)]);
+                count(Base::Folder(published.clone()), parts, &targets, counts, rules(place))
             }
             Destination::Bucket(published) => {
                 let twins = vec![self.live_folder(), self.staged.folder().clone()];
                 let place = published.with_twins(twins, self.targets_folder());
-                place.metadata.survey().at(place.metadata.place(""))?;
-                let base = Base::Bucket(place.clone());
-                let parts: [(&dyn Storage, &str); 1] = [(&place.metadata, METADATA)];
-                count(base, &parts, &place.targets, counts, rules(Place::Bucket))
+                for part in [&place.metadata, &place.targets] {
+                    part.survey().at(part.place(""))?;
+                }
+                self.refuse_others(&place.metadata)?;
+                let hold =
+                    Part { folder: staged, prefix: STAGED, purpose: Purpose::Hold, retention: ONLY_CURRENT };
+                let parts = vec![collect(&place.metadata, METADATA), hold];
+                count(Base::Bucket(place.clone()), parts, &place.targets, counts, rules(Place::Bucket))
             }
         }
+    }
+
+    /// Counts what drafts list.
+    fn hold_drafts(&self, counts: &mut Counts) {
+        for role in self.staged.graph().order {
+            let drafted = self.staged.targets(&role).and_then(|state| state.draft.as_ref());
+            if let Some(draft) = drafted {
+                let listing = counts.listing(draft.metadata.signed(), self.staged.layout());
+                counts.hold(Holder::Draft(role), listing);
+            }
+        }
+    }
+
+    /// Refuses a place where another repository is published: of its files nothing is known here.
+    fn refuse_others(&self, published: &dyn Storage) -> Result<(), RepositoryError> {
+        let name = format!("{}.root.json", self.policy.first_root());
+        let read = |folder: &dyn Storage| folder.read(&name, MAX_METADATA).at(folder.place(&name));
+        let Some(theirs) = read(published)? else { return Ok(()) };
+        let Some(ours) = read(self.staged.folder())? else {
+            return Err(RepositoryError::NothingWritten { folder: self.staged.folder().path().to_owned() });
+        };
+        if ours == theirs {
+            return Ok(());
+        }
+        let reason =
+            Refusal::Finding("is not the one of this repository: another one is published there".to_owned());
+        Err(RepositoryError::Refused { file: published.place(&name).display().to_string(), reason })
     }
 
     /// Carries a planned collection out. With an archive, each file is copied there and made durable before any goes.
@@ -114,47 +187,43 @@ impl Repository {
         if let Some(archive) = archive {
             archive.keep(plan)?;
         }
-        let place = match &plan.base {
-            Base::Folder(base) => return Folder::new(base).remove(plan.deleted()).at(base),
-            Base::Bucket(place) => place,
-        };
-        let object = place.metadata.place("timestamp.json");
-        if !place.metadata.is_as_seen("timestamp.json").at(&object)? {
-            return Err(RepositoryError::Overtaken { object: object.display().to_string() });
-        }
-        // a store removes many at once and in no order: so one layer after the other
-        let names: Vec<&str> = plan.deleted().collect();
-        for layer in names.chunk_by(|one, other| layer(one) == layer(other)) {
-            for bucket in [&place.metadata, &place.targets] {
-                let inside = |name: &&str| {
-                    place
-                        .part(name)
-                        .filter(|(part, _)| std::ptr::eq(*part, bucket))
-                        .map(|(_, rest)| rest.to_owned())
-                };
-                let part: Vec<String> = layer.iter().filter_map(inside).collect();
-                if !part.is_empty() {
-                    let part: Vec<&str> = part.iter().map(String::as_str).collect();
-                    bucket.remove(&part).at(bucket.place(""))?;
-                }
+        if let Base::Bucket(place) = &plan.base {
+            let object = place.metadata.place("timestamp.json");
+            if !place.metadata.is_as_seen("timestamp.json").at(&object)? {
+                return Err(RepositoryError::Overtaken { object: object.display().to_string() });
             }
         }
-        Ok(())
+        // a store removes many at once and in no order: so one layer after the other
+        plan.delete.layers().try_for_each(|layer| plan.base.remove(&layer))
     }
 }
 
-/// Tells snapshots from other metadata, and that from targets.
-fn layer(name: &str) -> (bool, bool) {
-    let metadata = name.strip_prefix(METADATA).and_then(|rest| rest.strip_prefix('/'));
-    let snapshot = metadata.and_then(parse_versioned).is_some_and(|(_, role)| role.as_str() == "snapshot");
-    (metadata.is_some(), snapshot)
+/// Of what is written here only the current state keeps files elsewhere.
+const ONLY_CURRENT: Retention = Retention { keep: 1, keep_within: TimeDelta::zero() };
+
+/// Counts what the drafts of another copy of the repository list.
+fn hold_drafts_of(staged: &Folder, counts: &mut Counts) -> Result<(), RepositoryError> {
+    let drafts = Folder::new(staged.file(DRAFTS));
+    for name in drafts.names().at(drafts.path())? {
+        let bytes = drafts.read(&name, MAX_METADATA).at(drafts.file(&name))?;
+        // drafts of other roles list nothing
+        let draft = bytes.and_then(|bytes| Metadata::<Targets>::from_file(bytes).ok());
+        for layout in [Layout::Consistent, Layout::Plain] {
+            if let Some(draft) = &draft {
+                let listing = counts.listing(draft.signed(), layout);
+                counts.hold_apart(listing);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a collection goes by.
 #[derive(Debug, Clone, Copy)]
 struct Rules {
-    retention: Retention,
+    sharing: Sharing,
     place: Place,
+    retention: Retention,
     /// The version of the first root that is there.
     first_root: u64,
     now: DateTime<Utc>,
@@ -169,50 +238,67 @@ struct Counted {
 
 fn count(
     base: Base,
-    folders: &[(&dyn Storage, &str)],
+    parts: Vec<Part<'_>>,
     targets: &dyn Storage,
     mut counts: Counts,
     rules: Rules,
 ) -> Result<Counted, RepositoryError> {
     let mut plan = GcPlan::new(base);
     let mut sides = Vec::new();
-    for &folder in folders {
-        sides.extend(Side::read(folder, rules.retention, rules.first_root, rules.now, &mut counts)?);
+    for part in parts {
+        sides.extend(Side::read(part, rules.first_root, rules.now, &mut counts)?);
     }
-    let Some(layout) = sides.last().map(|side| side.layout) else {
+    let collected = || sides.iter().filter(|side| side.purpose == Purpose::Collect);
+    let Some(layout) = collected().next_back().map(|side| side.layout) else {
         return Ok(Counted { plan, counts, held: Held::default() });
     };
     let held = hold_snapshots(&sides, &mut counts)?;
-    plan.retained.extend(&held.versions);
+    plan.retained = collected().flat_map(|side| &side.retained).copied().collect();
     plan.delete = Deletions::new(layout);
-    let mut metadata = Vec::new();
-    for side in &sides {
+    let retained: Vec<u64> = plan.retained.iter().rev().copied().collect();
+    let (mut snapshots, mut roles) = (Vec::new(), Vec::new());
+    for side in collected() {
         for name in &side.names {
-            match fate(side, name, &held.versions, &counts)? {
+            let dropped = |role, version| Dropped { side, name, role, version };
+            match fate(side, name, &retained, &counts) {
                 Fate::Stays if held.is_unreadable(side, name) => {
                     plan.unreadable.push(format!("{}/{name}", side.prefix));
                 }
                 Fate::Stays => plan.kept += 1,
+                Fate::Ahead => {
+                    plan.kept += 1;
+                    if let Some(listing) = side.listing(name, &counts)? {
+                        counts.hold_apart(listing);
+                    }
+                }
                 Fate::Unknown => plan.unknown.push(format!("{}/{name}", side.prefix)),
-                Fate::Snapshot => plan.delete.push(side.prefix, name),
-                Fate::Metadata => metadata.push((side.prefix, name)),
+                Fate::Snapshot(version) => snapshots.push(dropped(RoleName::snapshot(), Some(version))),
+                Fate::Role(role, version) => roles.push(dropped(role, version)),
             }
         }
     }
-    metadata.into_iter().for_each(|(prefix, name)| plan.delete.push(prefix, name));
+    let mut records = Records::read(snapshots, roles, &sides, &counts)?;
+    plan.strangers = std::mem::take(&mut records.strangers);
+    // killed after any of these, the next run still reads whose the rest is
+    records.snapshots.iter().for_each(|file| plan.delete.push(file.side.prefix, file.name));
+    plan.delete.end_layer();
     let oldest = rules.now.checked_sub_signed(rules.retention.keep_within);
-    let oldest = oldest.unwrap_or(DateTime::<Utc>::MIN_UTC);
-    let files = TargetFiles { folder: targets, layout, place: rules.place, counts: &counts, oldest };
-    let first = plan.delete.len();
-    let visited = targets.walk(&mut |path| {
-        match files.may_go(path)? {
-            true => plan.delete.push(TARGETS, path),
-            false => plan.kept += 1,
-        }
-        Ok(())
-    });
-    visited.at(targets.place(""))?;
-    plan.delete.sort_from(first);
+    let files = TargetFiles {
+        folder: targets,
+        layout,
+        place: rules.place,
+        sharing: rules.sharing,
+        counts: &counts,
+        listed: &records.listed,
+        oldest: oldest.unwrap_or(DateTime::<Utc>::MIN_UTC),
+    };
+    let later = files.plan(&mut plan.delete, &mut plan.left, &mut plan.kept).at(targets.place(""))?;
+    plan.delete.end_layer();
+    plan.kept += records.keep_records_of(&later)?;
+    for round in records.rounds.iter().rev() {
+        round.iter().for_each(|file| plan.delete.push(file.side.prefix, file.name));
+        plan.delete.end_layer();
+    }
     Ok(Counted { plan, counts, held })
 }
 

@@ -6,20 +6,26 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::super::layout::{Layout, TARGETS, parse_plain, parse_versioned};
+use super::super::error::{AtPath, RepositoryError};
+use super::super::layout::{Layout, METADATA, STAGED, TARGETS, parse_plain, parse_versioned};
 use super::super::place::BucketPlace;
 use crate::storage::{Folder, Storage};
 
 /// A planned collection.
 #[derive(Debug, Clone)]
 pub struct GcPlan {
-    /// The files that go, in the order in which they go: snapshots first, then the metadata they list, then target files,
-    /// so that a crash leaves no reference to a missing file.
+    /// The files that go, in the order in which they go: snapshots first, so that a crash leaves no reference to a missing
+    /// file; then target files, then the metadata that lists them, so that the next run still knows whose they are.
     pub delete: Deletions,
     /// How many files stay.
     pub kept: usize,
     /// Files whose names are not understood; they stay.
     pub unknown: Vec<String>,
+    /// Metadata files that no retained snapshot needs and that are not signed by this repository's keys, or are no metadata:
+    /// somebody has put them there. They stay.
+    pub strangers: Vec<String>,
+    /// Target files that stay although they look like some that go.
+    pub left: Left,
     /// Files that a retained snapshot lists for roles that nobody delegates to any more, and that are no metadata: what
     /// they held cannot be told. They stay.
     pub unreadable: Vec<String>,
@@ -34,6 +40,8 @@ impl GcPlan {
             delete: Deletions::new(Layout::Consistent),
             kept: 0,
             unknown: Vec::new(),
+            strangers: Vec::new(),
+            left: Left::default(),
             unreadable: Vec::new(),
             retained: BTreeSet::new(),
             base,
@@ -43,6 +51,43 @@ impl GcPlan {
     /// Returns the names of the files that go, relative to the repository.
     pub fn deleted(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator + Clone {
         self.delete.names()
+    }
+}
+
+/// Target files that stay although they look like some that go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Files that look like copies of targets, or in the plain layout any files, that no metadata lists which was read: they
+    /// are somebody's.
+    pub unlisted: Named,
+    /// Files that metadata lists which goes, with other bytes.
+    pub changed: Named,
+    /// How many only metadata lists which goes, in a folder that others use too by the policy.
+    pub shared: usize,
+    /// How many only metadata lists which goes, in a folder that is apart from the metadata, so that others may use it.
+    pub unsaid: usize,
+    /// How many go later: they are so young that a publisher may just have put them.
+    pub young: usize,
+}
+
+/// Files, counted, and the first of them by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// How many.
+    pub number: usize,
+    /// The names of the first of them, relative to the folder of targets.
+    pub names: Vec<String>,
+}
+
+/// So many files are named; there may be millions.
+const MOST_NAMED: usize = 1000;
+
+impl Named {
+    pub(super) fn add(&mut self, name: &str) {
+        self.number += 1;
+        if self.names.len() < MOST_NAMED {
+            self.names.push(name.to_owned());
+        }
     }
 }
 
@@ -62,11 +107,28 @@ pub struct Deletions {
     layout: Layout,
     text: String,
     names: Vec<Range<usize>>,
+    /// How many names the layers before each one have, of those that are complete.
+    layers: Vec<usize>,
 }
 
 impl Deletions {
     pub(super) fn new(layout: Layout) -> Self {
-        Self { layout, text: String::new(), names: Vec::new() }
+        Self { layout, text: String::new(), names: Vec::new(), layers: Vec::new() }
+    }
+
+    /// Ends a layer: what is added from now on goes only once all before is gone.
+    pub(super) fn end_layer(&mut self) {
+        self.layers.push(self.names.len());
+    }
+
+    /// Returns the names layer by layer. Within a layer they go in any order.
+    pub(in super::super) fn layers(&self) -> impl Iterator<Item = Vec<&str>> {
+        let ends = self.layers.iter().copied().chain([self.names.len()]);
+        let starts = std::iter::once(0).chain(self.layers.iter().copied());
+        let names = |(start, end): (usize, usize)| -> Vec<&str> {
+            self.names[start..end].iter().map(|name| &self.text[name.clone()]).collect()
+        };
+        starts.zip(ends).filter(|(start, end)| start < end).map(names)
     }
 
     pub(super) fn push(&mut self, folder: &str, name: &str) {
@@ -117,7 +179,7 @@ impl Deletions {
                 (version, role) => format!("no retained snapshot lists {role} v{version}"),
             }),
         });
-        metadata.unwrap_or_else(|| "no retained metadata lists it".to_owned())
+        metadata.unwrap_or_else(|| "only metadata that goes lists it".to_owned())
     }
 }
 
@@ -139,4 +201,35 @@ impl Base {
             }
         }
     }
+
+    /// Removes files of the plan that go at the same time, and makes that durable.
+    pub(super) fn remove(&self, names: &[&str]) -> Result<(), RepositoryError> {
+        for folder in [METADATA, STAGED, TARGETS] {
+            let part: Vec<&str> =
+                names.iter().copied().filter_map(|name| within_folder(name, folder)).collect();
+            if part.is_empty() {
+                continue;
+            }
+            match self {
+                // no link that lies among the targets leads elsewhere
+                Self::Folder(base) if folder == TARGETS => {
+                    let targets = Folder::new(base.join(TARGETS));
+                    targets.remove_inside(&part).at(targets.path())?;
+                }
+                Self::Folder(base) => {
+                    let metadata = Folder::new(base.join(folder));
+                    metadata.remove(part.iter().copied()).at(metadata.path())?;
+                }
+                Self::Bucket(place) => {
+                    let bucket = if folder == TARGETS { &place.targets } else { &place.metadata };
+                    bucket.remove(&part).at(bucket.place(""))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn within_folder<'n>(name: &'n str, folder: &str) -> Option<&'n str> {
+    name.strip_prefix(folder)?.strip_prefix('/')
 }

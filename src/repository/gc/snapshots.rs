@@ -11,7 +11,8 @@ use super::super::layout::{Layout, MAX_METADATA, parse_versioned};
 use super::super::publish::refuse_errors;
 use super::Retention;
 use super::counts::{Counts, Holder, Listing, State};
-use crate::metadata::{Delegations, Metadata, RoleName, Signed, Snapshot, Targets, Timestamp};
+use super::records::Dropped;
+use crate::metadata::{Delegations, Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::Storage;
 
 /// A folder of metadata whose current state is whole.
@@ -21,20 +22,43 @@ pub(super) struct Side<'a> {
     pub(super) layout: Layout,
     /// The names of its files.
     pub(super) names: Vec<String>,
+    pub(super) purpose: Purpose,
+    /// The roots, verified one from the other.
+    pub(super) roots: Vec<Root>,
+    /// The delegations in its current metadata, verified.
+    pub(super) delegations: Vec<Delegations>,
     /// The versions of the snapshots that are retained in it.
-    retained: BTreeSet<u64>,
+    pub(super) retained: BTreeSet<u64>,
+}
+
+/// Why a folder of metadata is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It is collected.
+    Collect,
+    /// What it lists stays; its own files are not looked at.
+    Hold,
+}
+
+/// A folder of metadata, and why it is read.
+pub(super) struct Part<'a> {
+    pub(super) folder: &'a dyn Storage,
+    /// What it is called in findings and in the plan.
+    pub(super) prefix: &'a str,
+    pub(super) purpose: Purpose,
+    pub(super) retention: Retention,
 }
 
 impl<'a> Side<'a> {
     /// Checks what is current in a folder, counts what that lists, and finds out which snapshots are retained; `None` where
     /// nothing is there.
     pub(super) fn read(
-        (folder, prefix): (&'a dyn Storage, &'a str),
-        retention: Retention,
+        part: Part<'a>,
         first_root: u64,
         now: DateTime<Utc>,
         counts: &mut Counts,
     ) -> Result<Option<Self>, RepositoryError> {
+        let Part { folder, prefix, purpose, retention } = part;
         let names = folder.names().at(folder.place(""))?;
         if folder.length("root.json").at(folder.place("root.json"))?.is_none() {
             // what this folder's clients need is not known without it
@@ -46,6 +70,10 @@ impl<'a> Side<'a> {
         checked.faults.retain(|fault| !fault.is_stray());
         refuse_errors(&checked.whole_report())?;
         let layout = checked.layout;
+        let roots = checked.files.iter().filter(|name| is_root(name));
+        let roots = roots.map(|name| required(folder, prefix, name)).collect::<Result<_, _>>()?;
+        let delegations =
+            checked.targets.values().filter_map(|targets| targets.delegations.clone()).collect();
         let counting = &*counts;
         let listed = |(role, targets): (RoleName, Targets)| {
             let listing = counting.listing(&targets, layout);
@@ -59,12 +87,34 @@ impl<'a> Side<'a> {
             Layout::Plain => BTreeSet::from([newest]),
             Layout::Consistent => retained_versions(folder, &names, newest, retention, now)?,
         };
-        Ok(Some(Self { folder, prefix, layout, names, retained }))
+        Ok(Some(Self { folder, prefix, layout, names, purpose, roots, delegations, retained }))
+    }
+
+    /// Looks at what a file lists; `None` where it is no metadata that lists targets.
+    pub(super) fn listing(&self, name: &str, counts: &Counts) -> Result<Option<Listing>, RepositoryError> {
+        let bytes = self.folder.read(name, MAX_METADATA).at(self.folder.place(name))?;
+        let metadata = bytes.and_then(|bytes| Metadata::<Targets>::from_file(bytes).ok());
+        Ok(metadata.map(|metadata| counts.listing(metadata.signed(), self.layout)))
+    }
+
+    /// Returns the files of some versions of roles, as those are called here.
+    pub(super) fn files_of(&'a self, versions: &[(RoleName, u64)]) -> Vec<Dropped<'a>> {
+        let file = |(role, version): &(RoleName, u64)| {
+            let wanted = self.layout.metadata_name(role, *version);
+            let name = &self.names[self.names.binary_search(&wanted).ok()?];
+            let version = (self.layout == Layout::Consistent).then_some(*version);
+            Some(Dropped { side: self, name, role: role.clone(), version })
+        };
+        versions.iter().filter_map(file).collect()
     }
 
     fn targets(&self, role: &RoleName, version: u64) -> Result<Targets, RepositoryError> {
         required(self.folder, self.prefix, &self.layout.metadata_name(role, version))
     }
+}
+
+fn is_root(name: &str) -> bool {
+    parse_versioned(name).is_some_and(|(_, role)| role.as_str() == "root")
 }
 
 /// Returns the versions of the snapshots that are retained: the current one, the last of them, and the young ones.
@@ -139,8 +189,8 @@ pub(super) fn hold_snapshots(sides: &[Side<'_>], counts: &mut Counts) -> Result<
             }
         }
     }
-    let unreadable =
-        followers.into_iter().map(|follower| (follower.side.prefix.to_owned(), follower.unreadable));
+    let followers = followers.into_iter().filter(|follower| follower.side.purpose == Purpose::Collect);
+    let unreadable = followers.map(|follower| (follower.side.prefix.to_owned(), follower.unreadable));
     Ok(Held { versions, unreadable: unreadable.collect() })
 }
 

@@ -1,11 +1,13 @@
 //! Where a repository is published, as it is typed: a folder or a bucket.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tuf::cli::failure::Failure;
 use tuf::cli::text::{one_line, quoted};
 use tuf::repository::{BucketPlace, Destination, Policy, Repository};
 use tuf::storage::{Bucket, BucketUrl};
+
+use crate::failure::failure;
 
 /// The place that a repository is published at.
 #[derive(Debug, Clone, clap::Args)]
@@ -31,10 +33,10 @@ pub struct DestinationArgs {
 
 impl DestinationArgs {
     /// Returns the place that was typed, if any.
-    pub fn typed(&self, policy: &Policy) -> Result<Option<Destination>, Failure> {
+    pub fn typed(&self, policy: &Policy, repository: &Path) -> Result<Option<Destination>, Failure> {
         let endpoint = self.endpoint(policy);
         match (&self.to, self.metadata_to.as_deref().zip(self.targets_to.as_deref())) {
-            (Some(to), _) => destination(to, endpoint).map(Some),
+            (Some(to), _) => destination(to, Path::new(to), repository, endpoint).map(Some),
             (None, Some((metadata, targets))) => apart(metadata, targets, endpoint).map(Some),
             (None, None) => Ok(None),
         }
@@ -55,7 +57,7 @@ impl DestinationArgs {
     /// Returns the place that was typed, else the policy's, else the repository's own. A folder in the policy is relative
     /// to the policy's own folder, the repository.
     pub fn or_policy(&self, policy: &Policy, repository: &Path) -> Result<Destination, Failure> {
-        if let Some(typed) = self.typed(policy)? {
+        if let Some(typed) = self.typed(policy, repository)? {
             return Ok(typed);
         }
         let endpoint = self.endpoint(policy);
@@ -64,8 +66,7 @@ impl DestinationArgs {
         }
         match policy.publish_to() {
             None => Ok(Destination::Own),
-            Some(to) if BucketUrl::is_meant(to) => destination(to, endpoint),
-            Some(to) => Ok(Destination::Folder(repository.join(to))),
+            Some(to) => destination(to, &repository.join(to), repository, endpoint),
         }
     }
 
@@ -75,11 +76,16 @@ impl DestinationArgs {
     }
 }
 
-/// Reads a destination: a folder, or a bucket with both parts.
-fn destination(to: &str, endpoint: Option<&str>) -> Result<Destination, Failure> {
+/// Reads a destination: a folder, by where it is, or a bucket with both parts.
+fn destination(
+    to: &str,
+    folder: &Path,
+    repository: &Path,
+    endpoint: Option<&str>,
+) -> Result<Destination, Failure> {
     match BucketUrl::is_meant(to) {
         true => Ok(Destination::Bucket(BucketPlace::under(&bucket(to, endpoint)?))),
-        false => Ok(Destination::Folder(PathBuf::from(to))),
+        false => Destination::folder(repository, folder).map_err(|error| failure(error.into())),
     }
 }
 

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use serde::{Serialize, Serializer};
-use serde_json::json;
+use serde_json::{Value, json};
 use tuf::cli::clock::parse_duration;
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::output::Verbosity;
 use tuf::cli::text::{one_line, quoted};
-use tuf::repository::{Archive, Deletions, Destination, Explanation, Repository, Retention};
+use tuf::repository::{
+    Archive, Deletions, Destination, Explanation, GcPlan, Left, METADATA, Named, Repository, Retention,
+    TARGETS,
+};
 use tuf::storage::BucketUrl;
 
 use super::common::DryRun;
@@ -18,8 +22,8 @@ use super::edit::{count, open_locked};
 use crate::context::Context;
 use crate::failure::failure;
 
-/// Collect garbage: delete metadata and HASH.name copies that no retained snapshot refers to. Never a root, never a file
-/// whose name it does not know.
+/// Collect garbage: delete metadata that no retained snapshot refers to, and target files that only such metadata lists. Never
+/// a root, never a file that is not this repository's own.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How many snapshots to retain, the current one included [default: gc.keep of tuf-repo.toml, else 10].
@@ -54,7 +58,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     };
     let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or_default();
     // a publisher must not put what is collected at the same time
-    let at = args.destination.typed(repository.policy())?.unwrap_or(Destination::Own);
+    let at = args.destination.typed(repository.policy(), repository.dir())?.unwrap_or(Destination::Own);
     let _locks = repository.lock_destination(&at, wait).map_err(failure)?;
     let archive = args.archive.as_deref().map(|to| archive(to, &args, &repository)).transpose()?;
     if let Some(file) = &args.explain {
@@ -66,35 +70,29 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     if !args.dry_run.dry_run {
         repository.execute_gc(&plan, archive.as_ref()).map_err(failure)?;
     }
-    let line = match (plan.delete.is_empty(), args.dry_run.dry_run) {
-        (true, _) => "Nothing to do: every file is held by a retained snapshot.".to_owned(),
-        (false, true) => {
-            format!("Dry run, nothing changed: would delete {}.", count(plan.delete.len(), "file"))
-        }
-        (false, false) => format!("Deleted {}.", count(plan.delete.len(), "file")),
-    };
-    let kept = args
-        .archive
-        .as_ref()
-        .filter(|_| !plan.delete.is_empty())
-        .map(|archive| format!(" Copies are in {}.", quoted(archive.as_ref())));
-    let versions = count(plan.retained.len(), "snapshot");
-    context.output.talk(&format!("{line}{} {versions} retained.", kept.unwrap_or_default()));
-    plan.unknown
-        .iter()
-        .for_each(|name| context.output.talk(&format!("Left alone, its name is not known here: {name}")));
-    plan.unreadable.iter().for_each(|name| {
-        context.output.talk(&format!("Left alone, it is no metadata, and its role is revoked: {name}"));
-    });
+    tell(&plan, &args, context);
     let json = Collected {
         deleted: &plan.delete,
         dry_run: args.dry_run.dry_run,
-        kept: plan.kept + plan.unknown.len() + plan.unreadable.len(),
+        kept: plan.kept + plan.unknown.len() + plan.strangers.len() + plan.unreadable.len(),
+        left: json!({
+            "changed": plan.left.changed.number,
+            "shared": plan.left.shared,
+            "unlisted": plan.left.unlisted.number,
+            "unsaid": plan.left.unsaid,
+            "young": plan.left.young,
+        }),
         put: [],
         reasons: &plan.delete,
         retained: &plan.retained,
         roles: BTreeMap::new(),
-        unknown: plan.unknown.iter().chain(&plan.unreadable).map(String::as_str).collect(),
+        unknown: plan
+            .unknown
+            .iter()
+            .chain(&plan.strangers)
+            .chain(&plan.unreadable)
+            .map(String::as_str)
+            .collect(),
     };
     context.output.stream(
         |to| {
@@ -105,6 +103,72 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     )
 }
 
+/// Says what is done, and what is left alone although it looks like what goes.
+fn tell(plan: &GcPlan, args: &Args, context: &Context) {
+    let number = count(plan.delete.len(), "file");
+    let line = match (plan.delete.is_empty(), args.dry_run.dry_run) {
+        (true, _) => "Nothing to do: no file is left over.".to_owned(),
+        (false, true) => format!("Dry run, nothing changed: would delete {number}."),
+        (false, false) => format!("Deleted {number}."),
+    };
+    let kept = args.archive.as_ref().filter(|_| !plan.delete.is_empty());
+    let kept = kept.map(|archive| format!(" Copies are in {}.", quoted(archive.as_ref())));
+    let versions = count(plan.retained.len(), "snapshot");
+    let talk = |line: &str| context.output.talk(line);
+    talk(&format!("{line}{} {versions} retained.", kept.unwrap_or_default()));
+    for (names, why) in [
+        (&plan.unknown, "its name is not known here"),
+        (&plan.strangers, "it is not signed by this repository's keys"),
+        (&plan.unreadable, "it is no metadata, and its role is revoked"),
+    ] {
+        names.iter().for_each(|name| talk(&format!("Left alone, {why}: {}", one_line(name))));
+    }
+    let files = |number| count(number, "target file");
+    let Left { unlisted, changed, shared, unsaid, young } = &plan.left;
+    for (named, why) in [
+        (unlisted, "no metadata lists that was read here"),
+        (changed, "have other bytes than dropped metadata lists"),
+    ] {
+        tell_files(named, why, context);
+    }
+    if *shared > 0 {
+        talk(&format!(
+            "Left {} that only dropped metadata lists: others use the folder, as publish.shared-targets says.",
+            files(*shared)
+        ));
+    }
+    if *unsaid > 0 {
+        talk(&format!(
+            "Left {} that only dropped metadata lists: {TARGETS} lies apart from {METADATA}, so other repositories may \
+             use it. Put into [publish] of tuf-repo.toml shared-targets = true if they do, shared-targets = false if not.",
+            files(*unsaid)
+        ));
+    }
+    if *young > 0 {
+        talk(&format!(
+            "Left {} for later: a publisher may have put them only just, less than --keep-within ago.",
+            files(*young)
+        ));
+    }
+}
+
+/// Counts files that are left alone; names them where somebody asks for details.
+fn tell_files(named: &Named, why: &str, context: &Context) {
+    if named.number == 0 {
+        return;
+    }
+    let output = &context.output;
+    let is_verbose = output.verbosity() >= Verbosity::Verbose;
+    let hint = if is_verbose { "" } else { " (-v names them)" };
+    output.talk(&format!("Left {} alone that {why}{hint}.", count(named.number, "target file")));
+    if is_verbose {
+        named.names.iter().for_each(|name| output.talk(&format!("  {TARGETS}/{}", one_line(name))));
+        if named.number > named.names.len() {
+            output.talk(&format!("  … and {} more", named.number - named.names.len()));
+        }
+    }
+}
+
 /// What a collection tells. It may be about a million files: nothing is made before it is printed.
 #[derive(Serialize)]
 struct Collected<'a> {
@@ -112,6 +176,7 @@ struct Collected<'a> {
     deleted: &'a Deletions,
     dry_run: bool,
     kept: usize,
+    left: Value,
     put: [&'a str; 0],
     #[serde(serialize_with = "reasons")]
     reasons: &'a Deletions,
@@ -149,7 +214,7 @@ fn explain(name: &str, explanation: &Explanation, context: &Context) -> Outcome 
         match would_go {
             Some(why) => text.push_str(&format!("  would go: {}\n", one_line(why))),
             None if holders.is_empty() => {
-                text.push_str("  would stay: its name is not one that gc collects\n");
+                text.push_str("  would stay: no metadata that goes lists it, or it is not what is listed\n");
             }
             None => {}
         }

@@ -38,7 +38,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         }
         true => {
             let repository = open(context)?;
-            let at = args.destination.typed(repository.policy())?.unwrap_or(Destination::Own);
+            let at =
+                args.destination.typed(repository.policy(), repository.dir())?.unwrap_or(Destination::Own);
             let report = repository.check_published(&at, targets).map_err(failure)?;
             (shown(&at, &repository), report)
         }
