@@ -13,11 +13,10 @@ use super::error::{AtPath, InputError, RepositoryError};
 use super::find::{FoundTarget, FoundTargets};
 use super::layout::TARGETS;
 use super::listing::{Custom, Entry, Lister, NewFile};
+use super::own_copies::OwnCopies;
 use super::scan::{Told, copy_digested, digest_file};
 use super::staged::DraftPlan;
-use super::target_files::SWEPT;
-use crate::metadata::{Algorithm, Extra, RoleName, TargetFile, write_plain_entry};
-use crate::storage::Folder;
+use crate::metadata::{Algorithm, Extra, RoleName, TargetFile, TargetPath, write_plain_entry};
 
 /// What happens to a target that is listed with other bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +96,8 @@ pub struct Added {
     pub replaced: Tally,
     /// How many were listed already, just so.
     pub unchanged: usize,
+    /// How many of the files are copies that `write` made, which are no targets.
+    pub own_copies: usize,
     /// The files to copy in from outside.
     copies: Vec<(FoundTarget, TargetFile)>,
     /// The digests that are known from now on, where they are to be noted.
@@ -118,8 +119,10 @@ impl Repository {
     /// clash.
     pub fn add_targets(&mut self, request: &AddTargets<'_>) -> Result<Added, RepositoryError> {
         let lister = self.lister(request.role)?;
-        self.check_paths(request, &lister)?;
-        let (mut new, digests) = self.digest(request, &lister)?;
+        check_places(request.found, self.policy.hashes())?;
+        let own = self.find_own_copies(request.found, request.progress)?;
+        self.check_trust(request, &lister, &own)?;
+        let (mut new, digests) = self.digest(request, &lister, &own)?;
         let custom = request.custom.clone().map(Value::Object);
         let file = |NewTarget { digested, .. }: &NewTarget<'_>| {
             let (hashes, custom) = (digested.digests.to_hashes(), custom.clone());
@@ -132,7 +135,7 @@ impl Repository {
             copies.push((target.found.clone(), file));
         }
         new.retain(|target| !target.is_listed);
-        let unchanged = request.found.targets.len() - new.len();
+        let unchanged = request.found.targets.len() - own.number() - new.len();
         let groups: Vec<(RoleName, Vec<NewTarget<'_>>)> = match &lister {
             Lister::Role(role) => vec![(role.clone(), new)],
             Lister::Bins { .. } => {
@@ -153,24 +156,27 @@ impl Repository {
             }))
         })?;
         added.unchanged += unchanged;
+        added.own_copies = own.number();
         added.copies = copies;
         added.digests = digests;
         Ok(added)
     }
 
-    /// Refuses paths that the role is not trusted for, or that are too long.
-    fn check_paths(&self, request: &AddTargets<'_>, lister: &Lister) -> Result<(), RepositoryError> {
+    /// Refuses paths that the role is not trusted for.
+    fn check_trust(
+        &self,
+        request: &AddTargets<'_>,
+        lister: &Lister,
+        own: &OwnCopies,
+    ) -> Result<(), RepositoryError> {
         let trusted = self.trusts_by(lister);
-        let check = |target: &FoundTarget| {
-            let path = target.path.as_str();
-            if !trusted(path) {
-                let (role, path) = (request.role.clone(), path.to_owned());
-                return Err(InputError::NotTrusted { role, path });
-            }
-            check_place_of(path, self.policy.hashes())
-        };
-        let refused = request.found.targets.par_iter().find_map_first(|target| check(target).err());
-        refused.map_or(Ok(()), |refused| Err(refused.into()))
+        let is_stray =
+            |(place, target): &(usize, &FoundTarget)| !trusted(target.path.as_str()) && !own.contains(*place);
+        let stray = request.found.targets.par_iter().enumerate().find_first(is_stray);
+        stray.map_or(Ok(()), |(_, target)| {
+            let (role, path) = (request.role.clone(), target.path.to_string());
+            Err(InputError::NotTrusted { role, path }.into())
+        })
     }
 
     /// Digests the files, on all cores, and looks whether they are listed just so. Returns those of which there is something to
@@ -179,6 +185,7 @@ impl Repository {
         &mut self,
         request: &AddTargets<'a>,
         lister: &Lister,
+        own: &OwnCopies,
     ) -> Result<(Vec<NewTarget<'a>>, Option<Vec<u8>>), RepositoryError> {
         let FoundTargets { targets, known } = request.found;
         let mut listed = None;
@@ -187,12 +194,15 @@ impl Repository {
             self.staged.read_bin(role)?;
             listed = self.staged.targets(role).and_then(|state| Some(&state.effective()?.targets));
         }
-        let look = |some: &'a [FoundTarget]| {
+        let look = |(first, some): (usize, &'a [FoundTarget])| {
             let mut known = known.look_up(self.policy.hashes());
             let mut listed = listed.map(|targets| (targets, 0, Vec::new()));
             let mut new = Vec::new();
-            for found in some {
-                let digested = known.digest(found, request.progress)?;
+            for (place, found) in (first..).zip(some).filter(|(place, _)| !own.contains(*place)) {
+                let digested = match own.digested(place, self.policy.hashes()) {
+                    Some(digested) => digested,
+                    None => known.digest(found, request.progress)?,
+                };
                 let is_listed = listed.as_mut().is_some_and(|(targets, next, text)| {
                     text.clear();
                     let path = found.path.as_str();
@@ -210,10 +220,12 @@ impl Repository {
             Ok(new)
         };
         let some = (targets.len() / (4 * rayon::current_num_threads())).clamp(1, SOME_FILES);
-        let new: Vec<_> = targets.par_chunks(some).map(look).collect::<Result<_, RepositoryError>>()?;
+        let chunks = targets.par_chunks(some).enumerate().map(|(index, chunk)| (index * some, chunk));
+        let new: Vec<_> = chunks.map(look).collect::<Result<_, RepositoryError>>()?;
         let new: Vec<NewTarget<'a>> = new.into_iter().flatten().collect();
         let read = new.iter().filter(|target| target.digested.read);
-        let digests = known.renewed(read.map(|target| (target.found, &*target.digested)));
+        let read = read.map(|target| (target.found, &*target.digested));
+        let digests = known.renewed(read.chain(own.all_read(request.found)));
         Ok((new, digests))
     }
 
@@ -310,10 +322,16 @@ pub(super) fn same_file(place: &std::path::Path, file: &TargetFile) -> bool {
         .is_ok_and(|(length, hashes)| length == file.length && file.hashes.compare(&hashes).is_ok())
 }
 
-/// A target must not lie where new files wait, and a hash-named copy must fit the file system's names as well.
+fn check_places(found: &FoundTargets, algorithms: &[Algorithm]) -> Result<(), InputError> {
+    let check = |target: &FoundTarget| check_place_of(target.path.as_str(), algorithms).err();
+    found.targets.par_iter().find_map_first(check).map_or(Ok(()), Err)
+}
+
+/// A target must not lie under a name that is kept for files of our own, and a hash-named copy must fit the file system's
+/// names as well.
 pub(super) fn check_place_of(path: &str, algorithms: &[Algorithm]) -> Result<(), InputError> {
-    if Folder::is_swept(path) {
-        return Err(InputError::Clash { path: path.to_owned(), reason: SWEPT.to_owned() });
+    if TargetPath::is_reserved_name(path) {
+        return Err(InputError::ReservedPath { path: path.to_owned(), role: None });
     }
     let digest = if algorithms.contains(&Algorithm::Sha512) { 128 } else { 64 };
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -415,7 +433,10 @@ mod tests {
             let (role, replace, paths) = (&RoleName::targets(), Replace::Allow, Paths::Counted);
             let request = AddTargets { role, found: &found, custom: None, replace, paths, progress: &|_| () };
             let error = opened.add_targets(&request).unwrap_err().to_string();
-            assert!(error.contains(".tuf-tmp/") && error.contains("are swept"), "{error}");
+            assert!(
+                error.contains(".tuf-tmp/") && error.contains("are kept for files of tuf-repo"),
+                "{error}"
+            );
         }
         assert_eq!(fs::read(&file).unwrap(), b"one");
     }

@@ -13,6 +13,7 @@ use super::follow::{Extent, follow};
 use super::keyring::KeyNames;
 use super::sign::{SigningKey, Verified};
 use super::staged::{AnyRole, DraftPlan, Pins};
+use super::target_files::refuse_reserved;
 use crate::canonical;
 use crate::crypto::{fingerprint, verify_signature};
 use crate::metadata::{
@@ -471,6 +472,7 @@ impl Repository {
                 return Err(refused(Refusal::Finding(words)));
             }
         }
+        refuse_reserved(role, metadata.signed())?;
         self.refuse_shared_names(role, metadata.signed())?;
         let version = metadata.signed().version;
         let state = self.staged.targets_mut(role).ok_or_else(|| InputError::UnknownRole(role.to_string()))?;

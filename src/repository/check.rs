@@ -16,8 +16,8 @@ use super::listing::is_covered;
 use super::policy::Policy;
 use super::presence::set_aside_elsewhere;
 use super::staged::Staged;
-use super::target_files::{all_listed, check_target_files};
-use crate::metadata::{MetaFile, Metadata, RoleName, Root, Signed, Snapshot, Targets, time};
+use super::target_files::{all_listed, check_target_files, reserved_words};
+use crate::metadata::{MetaFile, Metadata, RoleName, Root, Signed, Snapshot, TargetPath, Targets, time};
 use crate::storage::{Folder, Storage};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 use crate::verify::{Delegator, Verified};
@@ -168,7 +168,7 @@ pub fn check(
 pub(super) struct Checked {
     /// What is found of the top-level roles, and warnings.
     pub(super) report: Report,
-    /// What is wrong with delegated roles, targets that no delegation trusts their role for among it.
+    /// What is wrong with delegated roles, targets among it that no delegation trusts their role for, or that have names of our own.
     pub(super) faults: Vec<Fault>,
     pub(super) layout: Layout,
     pub(super) snapshot: Option<Snapshot>,
@@ -386,18 +386,18 @@ impl Checker<'_> {
         for role in reachable.iter().filter(|role| !role.is_top_level()) {
             self.judge_delegated(set, layout, role, delegators.get(role).map_or(&[], Vec::as_slice));
         }
-        let paths: Vec<Vec<String>> = {
+        let misplaced: Vec<Vec<Refusal>> = {
             let roles: Vec<&RoleName> = reachable.iter().collect();
-            roles.par_iter().map(|role| unreachable_targets(set, &delegators, role)).collect()
+            roles.par_iter().map(|role| misplaced_targets(set, &delegators, role)).collect()
         };
-        for (role, paths) in reachable.iter().zip(paths) {
+        for (role, reasons) in reachable.iter().zip(misplaced) {
             let version = set.targets(role).map_or(0, |targets| targets.version);
-            for path in paths {
+            for reason in reasons {
                 self.faults.push(Fault {
                     role: role.clone(),
                     ground: Ground::Chain(delegators.get(role).cloned().unwrap_or_default()),
                     file: Some(format!("{}/{}", self.prefix, layout.metadata_name(role, version))),
-                    reason: stray(&path),
+                    reason,
                 });
             }
         }
@@ -666,6 +666,62 @@ fn out_of_reach(root: &Root, role: &str) -> Option<String> {
 /// Says that a root that is not signed enough never can be, nor what would replace it.
 fn irreplaceable(bytes: &[u8]) -> Option<String> {
     out_of_reach(Metadata::<Root>::from_bytes(bytes).ok()?.signed(), "root")
+}
+
+/// Says which targets of a role are listed where they can be none.
+fn misplaced_targets(
+    set: &TrustedMetadataSet,
+    delegators: &BTreeMap<RoleName, Vec<RoleName>>,
+    role: &RoleName,
+) -> Vec<Refusal> {
+    let Some(targets) = set.targets(role) else { return Vec::new() };
+    let delegators = |role: &RoleName| delegators.get(role).map(Vec::as_slice).unwrap_or_default();
+    let delegations = |role: &RoleName| set.targets(role).and_then(|targets| targets.delegations.as_ref());
+    let is_found = |path: &str| is_covered(role, path, &delegators, &delegations);
+    targets.targets.keys().filter_map(|path| misplaced(&path, is_found)).collect()
+}
+
+/// Says what is wrong with the path of a target: it leads to a name of our own, or no chain of delegations from the top
+/// trusts its role for it, so that no client finds it.
+pub(super) fn misplaced(path: &str, is_found: impl FnOnce(&str) -> bool) -> Option<Refusal> {
+    if TargetPath::is_reserved_name(path) {
+        return Some(Refusal::Finding(reserved_words(path)));
+    }
+    (!is_found(path)).then(|| stray(path))
+}
+
+/// Says that a target is one that no client finds.
+fn stray(path: &str) -> Refusal {
+    Refusal::Finding(format!("lists '{}', which no delegation trusts it for", path.escape_debug()))
+}
+
+/// Says that no keys could ever sign for a role as often as a root demands.
+fn out_of_reach(root: &Root, role: &str) -> Option<String> {
+    let authority = root.authority(&RoleName::new(role).ok()?)?;
+    let (keys, threshold) = (authority.distinct_keys(), authority.threshold());
+    let never = if role == "root" { "can never be replaced: " } else { "" };
+    (threshold.lacking(keys) > 0)
+        .then(|| format!("{never}'{role}' has {keys} keys for a threshold of {threshold}"))
+}
+
+/// Says that a root that is not signed enough never can be, nor what would replace it.
+fn irreplaceable(bytes: &[u8]) -> Option<String> {
+    out_of_reach(Metadata::<Root>::from_bytes(bytes).ok()?.signed(), "root")
+}
+
+/// Says which targets of a role are no good where they are listed: no client finds them, or none takes them.
+fn misplaced_targets(
+    set: &TrustedMetadataSet,
+    delegators: &BTreeMap<RoleName, Vec<RoleName>>,
+    role: &RoleName,
+) -> Vec<String> {
+    let listed = set.targets(role).into_iter().flat_map(|targets| targets.targets.keys());
+    let reserved = listed.filter(|path| TargetPath::is_reserved_name(path));
+    let reserved = reserved.map(|path| reserved_words(&path));
+    let unreachable = unreachable_targets(set, delegators, role).into_iter();
+    let unreachable =
+        unreachable.map(|path| format!("lists '{}', which no delegation trusts it for", path.escape_debug()));
+    unreachable.chain(reserved).collect()
 }
 
 /// Finds targets that no client can find, since no chain of delegations from the top trusts the role for them.

@@ -134,6 +134,7 @@ fn length_of(algorithm: Algorithm) -> usize {
 }
 
 /// A file's length and digests.
+#[derive(Clone)]
 pub(super) struct Digested {
     pub(super) length: u64,
     pub(super) digests: Computed,

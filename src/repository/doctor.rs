@@ -7,9 +7,10 @@ use super::check::{Finding, Severity};
 use super::error::{AtPath, RepositoryError};
 use super::layout::{Layout, STAGED, parse_plain, parse_versioned};
 use super::sign::signing_order_of;
+use super::target_files::reserved_words;
 use super::view::View;
 use crate::crypto::{Fingerprint, fingerprint, rsa_bits};
-use crate::metadata::{Key, KeyId, RoleName, Targets, pattern_matches};
+use crate::metadata::{Key, KeyId, RoleName, TargetPath, Targets, pattern_matches};
 use crate::verify::Authority;
 
 /// RSA keys below this many bits are pointed out: NIST SP 800-57 rates 3072 bits at 128 bits of security.
@@ -140,6 +141,7 @@ impl<'a> Doctor<'a> {
         for role in &graph.order {
             let Some(targets) = self.view.targets(role) else { continue };
             self.slashes(role, targets);
+            self.reserved_names(role, targets);
             let Some(delegations) = &targets.delegations else { continue };
             for delegated in delegations.roles() {
                 let below: Vec<&'a Targets> =
@@ -175,6 +177,12 @@ impl<'a> Doctor<'a> {
                 path.escape_debug()
             );
             self.advise(Some(role), None, message);
+        }
+    }
+
+    fn reserved_names(&mut self, role: &RoleName, targets: &Targets) {
+        for path in targets.targets.keys().filter(|path| TargetPath::is_reserved_name(path)) {
+            self.advise(Some(role), None, reserved_words(&path));
         }
     }
 

@@ -57,7 +57,8 @@ impl Fault {
         }
     }
 
-    /// Tells whether it is about a target that no delegation trusts the role for: no client is harmed, and none finds it.
+    /// Tells whether it is about a target that no delegation trusts the role for, or that has a name of our own: no client is
+    /// harmed, and none gets it.
     pub(super) fn is_stray(&self) -> bool {
         matches!(self.ground, Ground::Chain(_))
     }

@@ -15,7 +15,6 @@ use super::digest_cache::{DigestCache, Stamp};
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::parse_hash_named;
 use crate::metadata::TargetPath;
-use crate::storage::Folder;
 
 /// How many entries of a folder a core takes at a time.
 const SOME_ENTRIES: usize = 512;
@@ -62,8 +61,21 @@ pub struct FoundTarget {
     folder: Arc<Path>,
     /// Whether it lies in the folder of targets already.
     pub in_place: bool,
+    /// What it is where it is a copy that `write` made: its name and its place do not rule that out.
+    pub(super) maybe_copy: Option<Box<MaybeCopy>>,
     /// What the file was when it was found, where digests are known.
     pub(super) stamp: Option<Stamp>,
+}
+
+/// A file that is named as a copy is.
+#[derive(Debug, Clone)]
+pub(super) struct MaybeCopy {
+    /// Whether it lies in the folder of targets, so that it may be one.
+    pub(super) inside: bool,
+    /// The path of the target that it would be a copy of.
+    pub(super) of: String,
+    /// The digest that its name states.
+    pub(super) digest: String,
 }
 
 impl FoundTarget {
@@ -94,8 +106,8 @@ impl FoundTargets {
     }
 }
 
-/// Finds the files that paths, as typed, mean, and reads what is known of them. `HASH.name` copies and hidden temporary files
-/// are left out.
+/// Finds the files that paths, as typed, mean, and reads what is known of them. Folders in the folder of targets that these
+/// programs keep for themselves are left out.
 ///
 /// # Errors
 /// [`InputError`] for what is not there, not a file, or outside the folder of targets without a base.
@@ -239,6 +251,8 @@ struct Naming {
     folder: Arc<Path>,
     before: Before,
     in_place: bool,
+    /// What stands before the names of files in the folder of targets, where the folder is that one or in it.
+    inside: Option<String>,
 }
 
 /// What stands before the names of files.
@@ -282,8 +296,7 @@ impl<'a> Finder<'a> {
         let naming = self.naming(&fs::canonicalize(folder).at(folder)?)?;
         let name = self.typed.file_name().unwrap_or_default();
         let stamp = Stamp::of(&stat).filter(|_| self.stamped);
-        let found = self.target(name, &naming, stamp, || self.typed.to_owned())?;
-        Ok(found.into_iter().collect())
+        Ok(vec![self.target(name, &naming, stamp, || self.typed.to_owned())?])
     }
 
     /// Takes the files of the folder that was typed, and of those in it, level by level.
@@ -339,16 +352,18 @@ impl<'a> Finder<'a> {
             from = *end;
             let Some((kind, stat)) = self.look(listing, name, *kind)? else { continue };
             let path = || listing.path.join(name);
-            if kind.is_dir()
-                && self.source.walk == Walk::Recursive
-                && !name.to_str().is_some_and(Folder::is_swept)
-            {
-                taken.folders.extend(here.below(path(), name)?);
+            if kind.is_dir() {
+                // what other commands put aside in the folder of targets is no target
+                let is_ours =
+                    || naming.inside.is_some() && name.to_str().is_some_and(TargetPath::is_reserved_name);
+                if self.source.walk == Walk::Recursive && !is_ours() {
+                    taken.folders.extend(here.below(path(), name)?);
+                }
             } else if kind.is_file() {
                 // one that cannot be looked at is read, which tells why
                 let look = || stat.or_else(|| statat(&listing.folder, name, AtFlags::SYMLINK_NOFOLLOW).ok());
                 let stamp = if self.stamped { look().as_ref().and_then(Stamp::of) } else { None };
-                taken.found.extend(self.target(name, naming, stamp, path)?);
+                taken.found.push(self.target(name, naming, stamp, path)?);
             }
         }
         Ok(some.kinds.len())
@@ -384,7 +399,12 @@ impl<'a> Finder<'a> {
     fn naming(&self, folder: &Path) -> Result<Naming, RepositoryError> {
         let inside = folder.strip_prefix(self.targets).ok();
         let in_place = inside.is_some() && self.source.base.is_none() && self.source.prefix.is_none();
-        let naming = |before| Naming { folder: folder.into(), before, in_place };
+        let text = |path: &Path| match path.to_str()? {
+            "" => Some(String::new()),
+            inside => Some(format!("{inside}/")),
+        };
+        let inside_text = inside.and_then(text);
+        let naming = |before| Naming { folder: folder.into(), before, in_place, inside: inside_text.clone() };
         let base;
         let relative = match inside.filter(|_| in_place) {
             Some(relative) => relative,
@@ -431,10 +451,7 @@ impl<'a> Finder<'a> {
         naming: &Naming,
         stamp: Option<Stamp>,
         file: impl FnOnce() -> PathBuf,
-    ) -> Result<Option<FoundTarget>, RepositoryError> {
-        if naming.in_place && name.to_str().and_then(parse_hash_named).is_some() {
-            return Ok(None);
-        }
+    ) -> Result<FoundTarget, RepositoryError> {
         let parts = match (&naming.before, name.to_str()) {
             (Before::Outside(targets), _) => {
                 let (path, targets) = (self.typed.to_owned(), targets.clone());
@@ -448,7 +465,12 @@ impl<'a> Finder<'a> {
         };
         let path = TargetPath::try_from(parts.concat()).map_err(InputError::from)?;
         let (folder, in_place) = (naming.folder.clone(), naming.in_place);
-        Ok(Some(FoundTarget { path, folder, in_place, stamp }))
+        let maybe_copy = name.to_str().and_then(parse_hash_named).map(|(digest, name)| {
+            let before = naming.inside.as_deref().unwrap_or_else(|| path.split().0);
+            let of = [before, name].concat();
+            Box::new(MaybeCopy { inside: naming.inside.is_some(), of, digest: digest.to_owned() })
+        });
+        Ok(FoundTarget { path, folder, in_place, maybe_copy, stamp })
     }
 }
 

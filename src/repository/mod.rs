@@ -36,6 +36,7 @@ mod locks;
 mod manifest;
 mod next;
 mod outcome;
+mod own_copies;
 mod place;
 mod policy;
 mod presence;

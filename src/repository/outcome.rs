@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
 use super::Repository;
-use super::check::{Finding, missing_bin, stray};
+use super::check::{Finding, misplaced, missing_bin};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::fault::{Fault, Ground, Leading, refuse_caused, same_chain};
 use super::layout::{Layout, MAX_METADATA, STAGED};
@@ -275,26 +275,25 @@ impl<'a> Outcome<'a> {
         faults
     }
 
-    /// Returns the targets that no client finds, of roles that change or whose delegations do.
+    /// Returns the targets that no client finds or that have names of our own, of roles that change or whose delegations do.
     fn strays(&self, before: &Leading<'_>, after: &Leading<'_>) -> Vec<Fault> {
         let delegators = |role: &RoleName| self.graph.delegators(role);
         let delegations =
             |role: &RoleName| self.view.targets(role).and_then(|role| role.delegations.as_ref());
         let concerned = |role: &&RoleName| {
-            !role.is_top_level()
-                && self.needed.contains(*role)
+            self.needed.contains(*role)
                 && (self.written.roles.contains_key(*role) || !same_chain(role, before, after))
         };
         let strays = |role: &RoleName| {
             let Some(targets) = self.view.targets(role) else { return Vec::new() };
-            let strays =
-                targets.targets.keys().filter(|path| !is_covered(role, path, &delegators, &delegations));
+            let is_found = |path: &str| is_covered(role, path, &delegators, &delegations);
             let name = self.layout.metadata_name(role, targets.version);
-            let fault = |path: &str| {
+            let fault = |reason: Refusal| {
                 let ground = Ground::Chain(self.graph.delegators(role).to_vec());
-                self.fault(role, ground, name.clone(), stray(path))
+                self.fault(role, ground, name.clone(), reason)
             };
-            strays.map(|path| fault(&path)).collect::<Vec<Fault>>()
+            let reasons = targets.targets.keys().filter_map(|path| misplaced(&path, is_found));
+            reasons.map(fault).collect::<Vec<Fault>>()
         };
         self.graph.order.par_iter().filter(concerned).flat_map_iter(strays).collect()
     }

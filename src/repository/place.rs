@@ -1,8 +1,7 @@
 //! Where a repository is published: in a folder or in a bucket.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::adopt::Source;
@@ -27,8 +26,9 @@ impl Destination {
     /// # Errors
     /// [`InputError::Destination`] where what is written here would be what is live there.
     pub fn folder(repository: &Path, folder: &Path) -> Result<Self, InputError> {
-        let is_own = |part: &str, own: &str| is_same_folder(&folder.join(part), &repository.join(own));
-        if is_same_folder(folder, repository) || (is_own(METADATA, METADATA) && is_own(TARGETS, TARGETS)) {
+        let is_same = |one: &Path, other: &Path| Folder::new(one).is_same(&Folder::new(other));
+        let is_own = |part: &str, own: &str| is_same(&folder.join(part), &repository.join(own));
+        if is_same(folder, repository) || (is_own(METADATA, METADATA) && is_own(TARGETS, TARGETS)) {
             return Ok(Self::Own);
         }
         if is_own(METADATA, STAGED) {
@@ -46,12 +46,6 @@ impl Destination {
             Self::Bucket(place) => place.together().is_none(),
         }
     }
-}
-
-/// Tells whether two ways lead to one folder.
-pub(super) fn is_same_folder(one: &Path, other: &Path) -> bool {
-    let id = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    id(one).is_some_and(|one| id(other) == Some(one))
 }
 
 /// The prefixes of a bucket, or of two, that metadata and targets are published at.

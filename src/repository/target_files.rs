@@ -4,15 +4,39 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::bins::{Delegatee, delegatees};
 use super::check::{Finding, Severity, TargetBytes};
-use super::error::{AtPath, RepositoryError};
+use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::{Layout, TARGETS};
 use super::scan::digest_stored;
 use crate::metadata::{Algorithm, PlainFile, RoleName, TargetFile, TargetMap, TargetPath, Targets};
-use crate::storage::{Folder, Storage};
+use crate::storage::Storage;
 
-/// Why a target cannot lie where [`Folder::is_swept`] says so.
-pub(super) const SWEPT: &str = "files that are not complete wait there, and are swept";
+/// Says that a role lists a target where [`TargetPath::is_reserved`] says that none can lie.
+pub(super) fn reserved_words(path: &str) -> String {
+    let path = path.escape_debug();
+    format!(
+        "lists '{path}', which cannot be a target: names that begin with .tuf- are kept for files of tuf-repo and tuf-fetch"
+    )
+}
+
+/// Refuses metadata made elsewhere that leads to names of our own, or to names of roles that would not do here either.
+///
+/// # Errors
+/// [`InputError::ReservedPath`], [`InputError::RoleName`].
+pub(super) fn refuse_reserved(role: &RoleName, targets: &Targets) -> Result<(), InputError> {
+    if let Some(path) = targets.targets.keys().find(|path| TargetPath::is_reserved_name(path)) {
+        let path = path.escape_debug().to_string();
+        return Err(InputError::ReservedPath { path, role: Some(role.clone()) });
+    }
+    for delegatee in targets.delegations.as_ref().map(delegatees).unwrap_or_default() {
+        match delegatee {
+            Delegatee::Role(role) => drop(RoleName::parse(role.as_str())?),
+            Delegatee::Bins(set) => drop(RoleName::parse(&set.name(0))?),
+        }
+    }
+    Ok(())
+}
 
 /// A target that a role lists, by its place among the role's.
 pub(super) type ListedAt<'a> = (&'a RoleName, &'a TargetMap, usize);
@@ -41,8 +65,9 @@ pub(super) fn check_target_files(
     }
     // nearly all are listed plainly and are there
     let is_there = |name: &mut String, (_, map, index): &ListedAt<'_>| {
-        let may_be =
-            |file: &PlainFile<'_>| TargetPath::check(file.path).is_ok() && !Folder::is_swept(file.path);
+        let may_be = |file: &PlainFile<'_>| {
+            TargetPath::check(file.path).is_ok() && !TargetPath::is_reserved_name(file.path)
+        };
         let Some(file) = map.plain_at(*index).filter(may_be) else { return false };
         name.clear();
         plain_name(layout, &file, name);
@@ -95,8 +120,9 @@ fn look_at_all(
             Ok(target) => target,
             Err(error) => return Ok(vec![finding(None, error.to_string())]),
         };
-        if Folder::is_swept(target.as_str()) {
-            return Ok(vec![finding(Some(target.as_str()), format!("cannot be there: {SWEPT}"))]);
+        // the metadata itself is found fault with
+        if target.is_reserved() {
+            return Ok(Vec::new());
         }
         let names = layout.target_names(&target, &file);
         if names.is_empty() {
@@ -189,25 +215,5 @@ mod tests {
         let text = format!("{{\"a\":{{\"hashes\":{{\"sha256\":\"{upper}\"}},\"length\":3}}}}");
         let map: TargetMap = serde_json::from_str(&text).unwrap();
         assert!(map.plain_at(0).is_none_or(|file| file.sha256 == digest));
-    }
-
-    #[test]
-    fn a_target_that_lies_where_unfinished_files_are_swept_is_found() {
-        let dir = super::super::testing::scratch();
-        std::fs::create_dir(dir.path().join(".tuf-tmp")).unwrap();
-        let hashes: Hashes = [(Algorithm::Sha256, "0a".repeat(32))].into_iter().collect();
-        let file = TargetFile { length: 1, hashes, custom: None, extra: Extra::new() };
-        let map = TargetMap::of([(".tuf-tmp/x", file)]).unwrap();
-        for name in ["x".to_owned(), format!("{}.x", "0a".repeat(32))] {
-            std::fs::write(dir.path().join(".tuf-tmp").join(name), b"1").unwrap();
-        }
-        let role = RoleName::targets();
-        for layout in [Layout::Plain, Layout::Consistent] {
-            let listed = [(&role, &map, 0)];
-            let found =
-                check_target_files(&Folder::new(dir.path()), layout, &listed, TargetBytes::Present).unwrap();
-            assert_eq!(found[0].file.as_deref(), Some("targets/.tuf-tmp/x"));
-            assert!(found[0].message.contains("are swept"), "{found:?}");
-        }
     }
 }

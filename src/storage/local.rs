@@ -53,11 +53,6 @@ impl Folder {
         &self.path
     }
 
-    /// Tells whether a name is in a hidden folder as new files wait in, which are swept.
-    pub fn is_swept(name: &str) -> bool {
-        name.starts_with(staging::HIDDEN)
-    }
-
     /// Returns the path of a file by its name.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

@@ -19,8 +19,6 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, retry_on_intr};
 
-/// What the names of staging folders start with.
-pub(super) const HIDDEN: &str = ".tuf-tmp";
 /// What the name of a staging folder starts with; a number follows.
 const FOLDER: &str = ".tuf-tmp-";
 /// What the name of a file in a staging folder starts with; a number follows.

@@ -19,7 +19,7 @@ use super::Repository;
 use super::archive::Archive;
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::layout::{DRAFTS, Layout, MAX_METADATA, METADATA, STAGED, TARGETS, parse_versioned};
-use super::place::{Destination, is_same_folder};
+use super::place::Destination;
 use super::policy::Policy;
 use crate::metadata::{Metadata, RoleName, Targets};
 use crate::storage::{Folder, ReadFiles, Storage};
@@ -125,8 +125,8 @@ impl Repository {
                 self.refuse_others(&metadata)?;
                 // another copy of this repository may work in the folder itself
                 hold_drafts_of(&neighbour, &mut counts)?;
-                let is_own_targets = is_same_folder(targets.path(), self.targets_folder().path());
-                let is_own = is_own_targets || is_same_folder(metadata.path(), live.path());
+                let is_own_targets = targets.is_same(&self.targets_folder());
+                let is_own = is_own_targets || metadata.is_same(&live);
                 let place = if is_own_targets { Place::Workshop } else { Place::Published };
                 let retention = if is_own { retention } else { ONLY_CURRENT };
                 let hold = |folder, prefix| Part { folder, prefix, purpose: Purpose::Hold, retention };

@@ -83,12 +83,18 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     if words.is_empty() {
         words.push(format!("{} listed already", count(added.unchanged, "target")));
     }
-    let what = format!("{} in '{role}'", words.join(", "));
+    let copies = match added.own_copies {
+        0 => String::new(),
+        1 => ", 1 copy that write made left out".to_owned(),
+        number => format!(", {number} copies that write made left out"),
+    };
+    let what = format!("{} in '{role}'{copies}", words.join(", "));
     let more = Map::from_iter([
         ("role".to_owned(), json!(role)),
         ("added".to_owned(), json!(added.added.paths)),
         ("replaced".to_owned(), json!(added.replaced.paths)),
         ("unchanged".to_owned(), json!(added.unchanged)),
+        ("copies".to_owned(), json!(added.own_copies)),
     ]);
     finish_planned(context, repository, &plan, args.dry_run, &what, more, |repository, plan| {
         let bar = progress_bytes(context, added.copied_bytes(), "Copying targets");
