@@ -17,6 +17,7 @@ mod delegates;
 mod environment;
 #[cfg(target_os = "linux")]
 mod faults;
+mod foreign;
 mod fresh_clone;
 mod gate;
 #[cfg(target_os = "linux")]
