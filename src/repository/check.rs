@@ -1,6 +1,5 @@
 //! A full client's check of metadata on a disk: every role, every delegation, and what a client could never reach.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -168,7 +167,8 @@ pub fn check(
 pub(super) struct Checked {
     /// What is found of the top-level roles, and warnings.
     pub(super) report: Report,
-    /// What is wrong with delegated roles, targets among it that no delegation trusts their role for, or that have names of our own.
+    /// What is wrong with delegated roles; among it targets that no delegation trusts their role for, and of any role those
+    /// that have names of our own.
     pub(super) faults: Vec<Fault>,
     pub(super) layout: Layout,
     pub(super) snapshot: Option<Snapshot>,
@@ -650,7 +650,7 @@ pub(super) fn missing_bin(
 }
 
 /// Says that a target is one that no client finds.
-pub(super) fn stray(path: &str) -> Refusal {
+fn stray(path: &str) -> Refusal {
     Refusal::Finding(format!("lists '{}', which no delegation trusts it for", path.escape_debug()))
 }
 
@@ -688,54 +688,4 @@ pub(super) fn misplaced(path: &str, is_found: impl FnOnce(&str) -> bool) -> Opti
         return Some(Refusal::Finding(reserved_words(path)));
     }
     (!is_found(path)).then(|| stray(path))
-}
-
-/// Says that a target is one that no client finds.
-fn stray(path: &str) -> Refusal {
-    Refusal::Finding(format!("lists '{}', which no delegation trusts it for", path.escape_debug()))
-}
-
-/// Says that no keys could ever sign for a role as often as a root demands.
-fn out_of_reach(root: &Root, role: &str) -> Option<String> {
-    let authority = root.authority(&RoleName::new(role).ok()?)?;
-    let (keys, threshold) = (authority.distinct_keys(), authority.threshold());
-    let never = if role == "root" { "can never be replaced: " } else { "" };
-    (threshold.lacking(keys) > 0)
-        .then(|| format!("{never}'{role}' has {keys} keys for a threshold of {threshold}"))
-}
-
-/// Says that a root that is not signed enough never can be, nor what would replace it.
-fn irreplaceable(bytes: &[u8]) -> Option<String> {
-    out_of_reach(Metadata::<Root>::from_bytes(bytes).ok()?.signed(), "root")
-}
-
-/// Says which targets of a role are no good where they are listed: no client finds them, or none takes them.
-fn misplaced_targets(
-    set: &TrustedMetadataSet,
-    delegators: &BTreeMap<RoleName, Vec<RoleName>>,
-    role: &RoleName,
-) -> Vec<String> {
-    let listed = set.targets(role).into_iter().flat_map(|targets| targets.targets.keys());
-    let reserved = listed.filter(|path| TargetPath::is_reserved_name(path));
-    let reserved = reserved.map(|path| reserved_words(&path));
-    let unreachable = unreachable_targets(set, delegators, role).into_iter();
-    let unreachable =
-        unreachable.map(|path| format!("lists '{}', which no delegation trusts it for", path.escape_debug()));
-    unreachable.chain(reserved).collect()
-}
-
-/// Finds targets that no client can find, since no chain of delegations from the top trusts the role for them.
-fn unreachable_targets(
-    set: &TrustedMetadataSet,
-    delegators: &BTreeMap<RoleName, Vec<RoleName>>,
-    role: &RoleName,
-) -> Vec<String> {
-    let Some(targets) = set.targets(role) else { return Vec::new() };
-    let delegators = |role: &RoleName| delegators.get(role).map(Vec::as_slice).unwrap_or_default();
-    let delegations = |role: &RoleName| set.targets(role).and_then(|targets| targets.delegations.as_ref());
-    if role.as_str() == "targets" {
-        return Vec::new();
-    }
-    let trusted = |path: &str| is_covered(role, path, &delegators, &delegations);
-    targets.targets.keys().filter(|path| !trusted(path)).map(Cow::into_owned).collect()
 }

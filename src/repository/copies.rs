@@ -185,6 +185,9 @@ fn look(
 ) -> Result<Option<(Place, u64)>, RepositoryError> {
     let Some((path, file)) = listed.at(index) else { return Ok(None) };
     let path = TargetPath::parse(&path).map_err(InputError::from)?;
+    if path.is_reserved() {
+        return Ok(None);
+    }
     let mut missing = 0;
     if layout == Layout::Consistent {
         for (bit, name) in layout.target_names(&path, &file).into_iter().enumerate() {

@@ -63,6 +63,10 @@ pub(super) fn plan_targets(
     let look = |(place, (_, map, index)): (usize, &ListedAt<'_>)| -> Result<Vec<Wanted>, RepositoryError> {
         let Some((path, file)) = map.at(*index) else { return Ok(Vec::new()) };
         let path = TargetPath::parse(&path).map_err(InputError::from)?;
+        // a role that lists one is found fault with; its file has no place
+        if path.is_reserved() {
+            return Ok(Vec::new());
+        }
         let mut wanted = Vec::with_capacity(1);
         for name in layout.target_names(&path, &file) {
             let length = if is_new { None } else { live.length(&name).at_place(|| live.place(&name))? };
