@@ -25,6 +25,7 @@ mod interrupted;
 mod leftovers;
 mod model;
 mod new_bins;
+mod ownership;
 mod rotations;
 #[path = "../support/mod.rs"]
 mod support;
