@@ -5,7 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use tuf::crypto::{PrivateKey, Signer};
-use tuf::metadata::{MetaFile, Metadata, RoleName, Signature, Signed, Snapshot, Targets, Timestamp};
+use tuf::metadata::{
+    Algorithm, Extra, Hasher, MetaFile, Metadata, RoleName, Signature, Signed, Snapshot, TargetFile,
+    TargetMap, Targets, Timestamp,
+};
 use tuf::repository::{METADATA, STAGED};
 
 use crate::Failure;
@@ -65,6 +68,18 @@ pub fn forge(dir: &Path, shape: &Shape) -> Result<(), Failure> {
     timestamp.set_version(timestamp.version + 1);
     timestamp.meta.insert(RoleName::snapshot().metapath(), MetaFile::new(snapshot.version));
     put(dir, "timestamp.json", timestamp, "timestamp")
+}
+
+/// Puts a version of `targets` that lists some files by their bytes, and that no snapshot lists.
+pub fn list(dir: &Path, version: u64, files: impl Iterator<Item = (String, String)>) -> Result<(), Failure> {
+    let file = |(path, bytes): (String, String)| {
+        let hashes = Hasher::digest([Algorithm::Sha256], bytes.as_bytes());
+        (path, TargetFile { length: bytes.len() as u64, hashes, custom: None, extra: Extra::new() })
+    };
+    let mut targets = Targets::new("2100-01-01T00:00:00Z".parse()?);
+    targets.set_version(version);
+    targets.targets = TargetMap::of(files.map(file))?;
+    put(dir, &format!("{version}.targets.json"), targets, "targets")
 }
 
 fn folders(dir: &Path) -> (std::path::PathBuf, std::path::PathBuf) {

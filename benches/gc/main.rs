@@ -93,6 +93,7 @@ fn run(base: &Path, sizes: &Sizes) -> Result<Vec<Measurement>, Failure> {
 fn folder(dir: &Path, sizes: &Sizes) -> Result<Vec<Measurement>, Failure> {
     let &Sizes { names, going, .. } = sizes;
     prepare(dir)?;
+    leave_room(dir)?;
     own(dir, &["publish"])?;
     (0..names).try_for_each(|index| put(dir, &format!("kept-{index:07}.file")))?;
     let gc = ["gc", "--keep", "1", "-q"];
@@ -109,6 +110,7 @@ fn folder(dir: &Path, sizes: &Sizes) -> Result<Vec<Measurement>, Failure> {
 fn bins(dir: &Path, sizes: &Sizes) -> Result<Vec<Measurement>, Failure> {
     let &Sizes { going, bins, entries, ref history, .. } = sizes;
     prepare(dir)?;
+    leave_room(dir)?;
     own(dir, &["delegate", "bin", "--bins", &bins.to_string(), "--key", "keystore/bins.pub"])?;
     manifest(dir, entries)?;
     own(dir, &["add-targets", "--role", "bin", "--from-manifest", "manifest"])?;
@@ -130,12 +132,22 @@ fn bins(dir: &Path, sizes: &Sizes) -> Result<Vec<Measurement>, Failure> {
     Ok(vec![before, retained, (name, own(dir, &one)?, None)])
 }
 
-/// Puts copies that nothing lists, and has the peer unlink them; then once more for a collection.
+/// Leaves versions of `targets` free: metadata that lists what is to be collected takes one of them.
+fn leave_room(dir: &Path) -> Result<(), Failure> {
+    own(dir, &["bump", "targets", "--version", &(2 * JUNK_VERSION).to_string()])?;
+    own(dir, &write(&KEYS[1..4])).map(drop)
+}
+
+/// The version of `targets` that lists what is to be collected. No snapshot lists it, as a collection that was killed leaves it.
+const JUNK_VERSION: u64 = 5;
+
+/// Puts copies that only metadata lists which goes, and has the peer unlink them; then once more for a collection.
 fn beside(dir: &Path, name: String, junk: usize, gc: &[&str]) -> Result<Measurement, Failure> {
     put_junk(dir, junk)?;
     let find = ["repository/targets", "-type", "f", "-name", "*.junk", "-delete"];
     let peer = measure(dir, Path::new("find"), &find)?;
     put_junk(dir, junk)?;
+    history::list(dir, JUNK_VERSION, (0..junk).map(|index| (format!("{index}.junk"), junk_bytes(index))))?;
     let measured = own(dir, gc)?;
     let is_left = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".junk");
     if fs::read_dir(dir.join(TARGETS))?.any(|entry| entry.is_ok_and(|entry| is_left(&entry))) {
@@ -155,7 +167,15 @@ fn put(dir: &Path, name: &str) -> Result<(), Failure> {
 }
 
 fn put_junk(dir: &Path, number: usize) -> Result<(), Failure> {
-    (0..number).try_for_each(|index| put(dir, &format!("{}.junk", digest(&format!("junk {index}")))))
+    let put = |index: usize| {
+        let bytes = junk_bytes(index);
+        fs::write(dir.join(TARGETS).join(format!("{}.{index}.junk", digest(&bytes))), bytes)
+    };
+    Ok((0..number).try_for_each(put)?)
+}
+
+fn junk_bytes(index: usize) -> String {
+    format!("junk {index}")
 }
 
 /// Returns the folder and the name of a target, and the digest that it is listed with.

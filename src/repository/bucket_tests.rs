@@ -662,3 +662,110 @@ fn an_expired_delegated_role_is_a_warning_where_the_bucket_has_it_and_a_refusal_
         assert!(error.contains("one v2 expired"), "{error}");
     }
 }
+
+/// The objects of a collection's targets: which are there that one does not list.
+fn targets_of(memory: &Memory) -> Vec<String> {
+    memory
+        .contents()
+        .into_keys()
+        .filter(|name| name.starts_with("targets/") || name.starts_with("files/"))
+        .collect()
+}
+
+#[test]
+fn objects_that_no_record_names_stay_in_either_layout() {
+    for layout in [Layout::Consistent, Layout::Plain] {
+        let (dir, _, memory) = worn(layout);
+        let old = "targets/ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb.a.txt";
+        let foreign = [
+            "targets/index.html".to_owned(),
+            format!("targets/{}.tar.gz", "0a".repeat(32)),
+            format!("targets/dir/{}.x", "0b".repeat(64)),
+        ];
+        foreign.iter().for_each(|name| memory.plant(name, b"mine"));
+        // one byte, as was listed, and another one
+        if layout == Layout::Consistent {
+            memory.plant(old, b"b");
+        }
+        let plan = collect(dir.path(), &memory, None).unwrap();
+        let left = targets_of(&memory);
+        assert!(foreign.iter().all(|name| left.contains(name)), "{left:?}");
+        assert_eq!(left.contains(&old.to_owned()), layout == Layout::Consistent);
+        assert_eq!(plan.left.changed.number, usize::from(layout == Layout::Consistent));
+        assert!(layout == Layout::Consistent || !plan.deleted().any(|name| name.starts_with("targets/")));
+        verify(dir.path(), &memory);
+    }
+}
+
+#[test]
+fn the_record_of_an_object_that_is_too_young_to_go_stays_until_it_goes() {
+    let (dir, _, memory) = worn(Layout::Consistent);
+    let old = "targets/ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb.a.txt";
+    memory.plant(old, b"a");
+    let modified: DateTime<Utc> = memory.bucket().modified(old).unwrap().unwrap().into();
+    let now = modified + TimeDelta::seconds(1);
+    let repository = open(dir.path(), now);
+    // the object is younger than that, and what the last snapshot has replaced is not
+    let last = memory.bucket().modified("metadata/4.snapshot.json").unwrap().unwrap();
+    let keep_within = now - DateTime::<Utc>::from(last) - TimeDelta::nanoseconds(1);
+    let young = Retention { keep: 1, keep_within };
+    let plan = repository.plan_gc_of(&at(&memory), young).unwrap();
+    repository.execute_gc(&plan, None).unwrap();
+    drop(repository);
+    let left = memory.contents();
+    assert_eq!(plan.left.young, 1);
+    assert!(left.contains_key(old) && left.contains_key("metadata/2.targets.json"), "{:?}", left.keys());
+    assert!(!left.contains_key("metadata/2.snapshot.json") && !left.contains_key("metadata/3.targets.json"));
+    let plan = collect(dir.path(), &memory, None).unwrap();
+    assert_eq!(plan.deleted().collect::<Vec<_>>(), [old, "metadata/2.targets.json"]);
+}
+
+#[test]
+fn objects_that_two_repositories_keep_together_stay_until_the_policy_says_whose_they_are() {
+    let (memory, mut places) = (Memory::new(), Vec::new());
+    for name in ["one", "two"] {
+        let (dir, keys) = workshop(Layout::Consistent);
+        let bucket = memory.bucket();
+        let place = BucketPlace::apart(&bucket.below(name).below("metadata"), &bucket.below("files"));
+        for text in ["a", "other"] {
+            let mut repository = open(dir.path(), start());
+            add(&mut repository, &[("a.txt", text)]);
+            // whoever is second has the first bytes still
+            let order: &[&str] = if name == "one" { &["targets"] } else { &["one"] };
+            bump(&mut repository, order);
+            write(&mut repository, &keys);
+            drop(repository);
+            if name == "one" || text == "a" {
+                publish(dir.path(), &Destination::Bucket(place.clone())).unwrap();
+            }
+        }
+        places.push(dir);
+    }
+    let dir = &places[0];
+    let fresh = |name: &str| {
+        let bucket = memory.bucket();
+        Destination::Bucket(BucketPlace::apart(&bucket.below(name).below("metadata"), &bucket.below("files")))
+    };
+    let before = targets_of(&memory);
+    let gc = |dir: &Path| {
+        let repository = open(dir, long_after());
+        let plan = repository.plan_gc_of(&fresh("one"), ONE).unwrap();
+        repository.execute_gc(&plan, None).unwrap();
+        plan
+    };
+    let plan = gc(dir.path());
+    assert_eq!((plan.left.unsaid, targets_of(&memory)), (1, before.clone()));
+    let policy = dir.path().join("tuf-repo.toml");
+    let template = fs::read_to_string(&policy).unwrap();
+    let say =
+        |word: &str| fs::write(&policy, format!("{template}\n[publish]\nshared-targets = {word}\n")).unwrap();
+    say("true");
+    let repository = open(dir.path(), long_after());
+    assert_eq!(repository.plan_gc_of(&fresh("one"), ONE).unwrap().left.shared, 1);
+    drop(repository);
+    let report = open(places[1].path(), start()).check_published(&fresh("two"), TargetBytes::Digest).unwrap();
+    assert!(report.ok(), "{:?}", report.findings);
+    say("false");
+    assert_eq!(gc(dir.path()).deleted().filter(|name| name.starts_with("targets/")).count(), 1);
+    assert_eq!(targets_of(&memory).len(), before.len() - 1);
+}

@@ -65,6 +65,12 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     };
     let next = format!("{} {next}", super::next::program(&context.repo));
     context.output.talk(&format!("{line} Next: {next}"));
+    if repository.policy().shared_targets().is_none() && destination.keeps_targets_apart(repository.dir()) {
+        context.output.talk(
+            "The targets lie apart from the metadata: where other repositories put files there too, say \
+             shared-targets = true in [publish] of tuf-repo.toml, else shared-targets = false; until then gc leaves them.",
+        );
+    }
     let json = json!({
         "dry_run": args.dry_run.dry_run,
         "roles": plan.roles,
