@@ -281,7 +281,23 @@ mod tests {
 
     #[test]
     fn no_part_of_a_path_leads_out_or_to_a_hidden_file() {
-        for part in ["", ".", "..", ".drafts", "%2e%2e", "a%2Fb", "%2fetc", "a%00", "%", "%zz", "%ff"] {
+        for part in [
+            "",
+            ".",
+            "..",
+            ".drafts",
+            "%2Edrafts",
+            ".tuf-put",
+            "%2etuf-fetch",
+            ".TUF-tmp",
+            "%2e%2e",
+            "a%2Fb",
+            "%2fetc",
+            "a%00",
+            "%",
+            "%zz",
+            "%ff",
+        ] {
             assert_eq!(named(part, Naming::Decoded), None, "{part}");
         }
         assert_eq!(named("a%20b", Naming::Decoded).as_deref(), Some("a b"));

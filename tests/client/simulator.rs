@@ -285,7 +285,9 @@ impl Simulator {
 impl Fetcher for Simulator {
     fn fetch(&self, url: &Url, max_length: u64, sink: &mut dyn Sink) -> Result<Fetched, FetchError> {
         let failed = |cause| FetchError { url: url.clone(), cause };
-        let path = url.as_str().strip_prefix(BASE).unwrap_or_else(|| panic!("asked for {url}")).to_owned();
+        let path = url.as_str().strip_prefix(BASE).unwrap_or_else(|| panic!("asked for {url}"));
+        // the files of roles are kept under encoded names, targets under their own
+        let path = if path.starts_with("/targets/") { decoded(path) } else { path.to_owned() };
         self.requests.lock().unwrap().push(path.trim_start_matches("/metadata/").to_owned());
         if let Some(status) = self.statuses.get(&path) {
             return Err(failed(match status {
@@ -309,6 +311,16 @@ impl Fetcher for Simulator {
         sink.take(&bytes[start..taken]).map_err(|error| failed(FetchCause::Write(error)))?;
         Ok(if taken < bytes.len() { Fetched::Cut } else { Fetched::Whole })
     }
+}
+
+fn decoded(path: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = path.bytes();
+    while let Some(byte) = rest.next() {
+        let mut digit = || char::from(rest.next().unwrap()).to_digit(16).unwrap() as u8;
+        bytes.push(if byte == b'%' { digit() * 16 + digit() } else { byte });
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 /// Several hosts, each with a repository; a host that is not there refuses connections.
