@@ -339,17 +339,48 @@ fn of_two_plain_publishers_exactly_one_gets_through() {
 }
 
 #[test]
-fn a_version_that_is_there_with_other_bytes_is_refused_and_nothing_is_put() {
+fn a_version_that_is_there_with_bytes_that_no_client_accepts_is_named_and_replaced() {
     let (dir, _) = workshop(Layout::Consistent);
     for (name, bytes) in [("metadata/2.targets.json", &b"{}"[..]), ("metadata/1.root.json", b"{}")] {
         let memory = Memory::new();
         memory.plant(name, bytes);
         memory.plant("metadata/root.json", &fs::read(dir.path().join("metadata/root.json")).unwrap());
-        let before = memory.contents();
-        let error = publish(dir.path(), &at(&memory)).unwrap_err();
-        assert!(matches!(error, RepositoryError::Refused { .. }), "{error}");
-        assert_eq!(memory.contents(), before);
+        let plan = publish(dir.path(), &at(&memory)).unwrap();
+        let warned = |finding: &Finding| finding.file.as_deref() == Some(name);
+        assert_eq!(plan.warnings.iter().filter(|finding| warned(finding)).count(), 1, "{:?}", plan.warnings);
+        verify(dir.path(), &memory);
     }
+}
+
+#[test]
+fn a_version_that_another_copy_has_signed_is_refused_and_nothing_is_put() {
+    let (one, keys) = workshop(Layout::Consistent);
+    let memory = Memory::new();
+    publish(one.path(), &at(&memory)).unwrap();
+    let other = scratch();
+    copy(one.path(), other.path());
+    for (dir, text) in [(one.path(), "one"), (other.path(), "other")] {
+        let mut repository = open(dir, start());
+        add(&mut repository, &[("c.txt", text)]);
+        write(&mut repository, &keys);
+    }
+    // the publication of one copy was cut short before anybody was led to its files
+    let name = "metadata/3.targets.json";
+    memory.plant(name, &fs::read(one.path().join("metadata.staged/3.targets.json")).unwrap());
+    let before = memory.contents();
+    let error = publish(other.path(), &at(&memory)).unwrap_err();
+    let RepositoryError::Refused { file, reason: Refusal::Taken } = error else { panic!("{error}") };
+    assert_eq!((file.as_str(), memory.contents()), (name, before));
+    // that copy goes on, and the other one could have gone round it
+    let mut repository = open(other.path(), start());
+    bump(&mut repository, &["targets"]);
+    write(&mut repository, &keys);
+    drop(repository);
+    publish(other.path(), &at(&memory)).unwrap();
+    let error = publish(one.path(), &at(&memory)).unwrap_err();
+    let RepositoryError::Refused { file, reason: Refusal::NotOurs { .. } } = error else { panic!("{error}") };
+    assert_eq!(file, "metadata/4.targets.json");
+    verify(other.path(), &memory);
 }
 
 #[test]
@@ -366,13 +397,16 @@ fn a_hash_named_target_of_another_length_is_refused_and_nothing_is_put() {
 }
 
 #[test]
-fn a_live_state_without_its_root_is_refused() {
+fn a_live_state_without_its_roots_is_refused_and_one_of_them_is_enough() {
     let (dir, _) = workshop(Layout::Consistent);
     let memory = Memory::new();
     publish(dir.path(), &at(&memory)).unwrap();
     memory.lose("metadata/root.json");
+    assert_eq!(publish(dir.path(), &at(&memory)).unwrap().put(), ["metadata/root.json"]);
+    memory.lose("metadata/root.json");
+    memory.lose("metadata/1.root.json");
     let error = publish(dir.path(), &at(&memory)).unwrap_err();
-    assert!(matches!(error, RepositoryError::Refused { reason: Refusal::Missing, .. }), "{error}");
+    assert!(matches!(error, RepositoryError::Refused { reason: Refusal::NoRoot(_), .. }), "{error}");
     let retention = Retention { keep: 1, keep_within: TimeDelta::zero() };
     assert!(open(dir.path(), start()).plan_gc_of(&at(&memory), retention).is_err());
 }

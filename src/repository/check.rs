@@ -144,8 +144,7 @@ pub fn check(
     let mut checked = check_metadata(&folder, options.side.folder(), first_root, options.expiry, now, None)?;
     let mut report = checked.whole_report();
     if options.side == Side::Staged && report.ok() {
-        let live = Folder::new(repository.join(METADATA));
-        report.findings.extend(check_succession(&folder, &live, checked.layout, &checked.files)?);
+        report.findings.extend(check_succession(repository, first_root, &checked)?);
     }
     if options.targets != TargetBytes::Ignore {
         let targets = Folder::new(repository.join(TARGETS)).held();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use super::layout::STAGED;
 use crate::canonical::CanonicalError;
 use crate::crypto::SignError;
 use crate::metadata::{KeyId, MAX_NUMBER, ParseError, RoleName, RoleNameError, TargetPathError, Threshold};
@@ -186,12 +187,51 @@ pub enum Refusal {
     /// A versioned file is there with other bytes: clients may have it already.
     #[error("exists with other bytes, and clients may have it already")]
     OtherBytes,
+    /// It is live, and this copy does not know it.
+    #[error("was not written by this copy of the repository, nor taken over{}", and_more(*.more))]
+    NotOurs {
+        /// How many other files there are of which that is true.
+        more: usize,
+    },
+    /// It is live, and what would take its place has a lower version, or another file of the same one.
+    #[error("{role} v{live} is live, and what is written here is {}", written_version(.written))]
+    Behind {
+        /// The role.
+        role: RoleName,
+        /// The version that is live.
+        live: u64,
+        /// The version that is written; `None` where there is none.
+        written: Option<u64>,
+    },
+    /// This copy has written it, and what is written now does not go on from it.
+    #[error("is live, and {STAGED}, which has older snapshots, does not have it: a backup was put back")]
+    Forgotten,
+    /// It is no part of the live state, and well signed: somebody has put it whose publication goes on, or was cut short.
+    #[error("is there already with other bytes, by a publication that goes on or was cut short")]
+    Taken,
+    /// The roots at a place are not those of this repository.
+    #[error("is not the first root of this repository: another one is published there")]
+    OtherRepository,
+    /// No root at a place can be read, and clients trust one.
+    #[error("{0}, and no other root there can be read: nobody can tell what its clients trust")]
+    NoRoot(String),
+    /// What is to be recovered was signed by a key that the new root still trusts, or there is no new root.
+    #[error("cannot be recovered: {0}")]
+    NotRecovered(String),
     /// A target's bytes are not the listed ones.
     #[error("changed since add-targets ({0})")]
     TargetChanged(String),
     /// Anything else that a check found.
     #[error("{0}")]
     Finding(String),
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" (and {more} more)") }
+}
+
+fn written_version(version: &Option<u64>) -> String {
+    version.map_or("nothing yet".to_owned(), |version| format!("v{version}"))
 }
 
 /// A request that makes no sense for this repository: nothing has changed.
@@ -210,6 +250,14 @@ pub enum InputError {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// A role that no new root can recover.
+    #[error(
+        "'{role}' cannot be recovered: only targets, snapshot and timestamp can, whose keys the root names"
+    )]
+    NotRecoverable {
+        /// The role.
+        role: RoleName,
     },
     /// A line of the history is not understood.
     #[error("{}, line {line}: {reason}", path.display())]

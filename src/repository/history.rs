@@ -163,13 +163,18 @@ impl History {
         }
     }
 
-    #[allow(dead_code, reason = "publish asks it next")]
     /// Tells whether this very file was written here or taken over, and no other one of this role and version: two copies
     /// that went apart may have been merged, and only one of them is what is written now.
     pub(super) fn vouches_for(&self, entry: &Entry) -> bool {
         let files = self.roles.get(&*entry.role.encoded()).map(Vec::as_slice).unwrap_or_default();
         let mut same = files.iter().filter(|file| file.version == entry.version);
         same.next().is_some_and(|file| file.sha256 == entry.sha256) && same.next().is_none()
+    }
+
+    /// Tells whether some file of this role and version was written here or taken over.
+    pub(super) fn knows(&self, role: &RoleName, version: u64) -> bool {
+        let files = self.roles.get(&*role.encoded()).map(Vec::as_slice).unwrap_or_default();
+        files.iter().any(|file| file.version == version)
     }
 
     /// Forgets files above the versions that are written now. They are no ancestors of what is written next: a backup was put

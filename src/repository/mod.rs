@@ -3,8 +3,10 @@
 //! Every operation is a function of what is on disk: it reads the state, changes it in memory, plans what must happen
 //! to the files, and only then does it. Nothing here prints or asks.
 
+mod accepted;
 mod add_targets;
 mod adopt;
+mod ancestry;
 mod archive;
 pub mod bins;
 #[cfg(test)]
@@ -37,6 +39,7 @@ mod manifest;
 mod next;
 mod outcome;
 mod own_copies;
+mod own_live;
 mod place;
 mod policy;
 mod presence;
@@ -66,6 +69,7 @@ use chrono::{DateTime, Utc};
 
 pub use add_targets::{AddTargets, Added, Paths, Replace, Tally};
 pub use adopt::{Adopted, FolderSource, Source, adopt};
+pub use ancestry::{DamagedRoots, Recovered};
 pub use archive::Archive;
 pub use bundle_file::sweep_beside;
 pub use ceremony::{Bundle, BundleThreshold, Imported};
@@ -87,7 +91,7 @@ pub use manifest::Manifest;
 pub use next::{KeyToUse, Step};
 pub use place::{BucketPlace, Destination};
 pub use policy::Policy;
-pub use publish::PublishPlan;
+pub use publish::{PublishPlan, PublishRequest, Recovery};
 pub use sign::{SignReport, SigningKey};
 pub use staged::{AnyRole, DraftPlan, Staged, draft_of};
 pub use status::{KeyStatus, RoleStatus, Status, ThresholdStatus};

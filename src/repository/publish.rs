@@ -7,10 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
-use super::check::{Checked, Expiry, Finding, Report, TargetBytes, check_metadata};
-use super::error::{AtPath, Refusal, RepositoryError};
+use super::accepted::{Accepted, Damaged, Extent, named};
+use super::ancestry::{
+    DamagedRoots, Ours, Permissions, Recovered, Signers, Successor, refuse_taken, refuse_what_is_not_ours,
+};
+use super::check::{Checked, Expiry, Finding, Report, Severity, TargetBytes, check_metadata};
+use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::fault::refuse_caused;
 use super::gate::refuse_succession;
 use super::layout::{
@@ -24,8 +26,39 @@ use super::staged::AnyRole;
 use super::target_files::{ListedAt, all_listed, check_target_bytes, check_target_files};
 use super::write::put_metadata;
 use super::{Repository, Unread};
-use crate::metadata::{RoleName, Targets};
+use crate::metadata::{Metadata, RoleName, Targets};
 use crate::storage::{Folder, ReadFiles, Storage};
+use crate::verify::Verified;
+
+/// What is asked of a publication.
+#[derive(Debug, Clone)]
+pub struct PublishRequest {
+    /// What is made of metadata that has expired.
+    pub expiry: Expiry,
+    /// How long to wait for the lock of the live folder.
+    pub wait: Duration,
+    /// What becomes of a place where no root can be read.
+    pub damaged_roots: DamagedRoots,
+    /// The roles whose live metadata gives way, though it is not of this copy or has a higher version: a new root takes away
+    /// the keys that signed it.
+    pub recover: BTreeSet<RoleName>,
+}
+
+impl PublishRequest {
+    /// Asks for a publication that goes on from what is live.
+    pub fn new(expiry: Expiry, wait: Duration) -> Self {
+        Self { expiry, wait, damaged_roots: DamagedRoots::Refuse, recover: BTreeSet::new() }
+    }
+}
+
+/// What becomes of live metadata that a publication does not go on from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The roles that give way.
+    pub roles: Vec<Recovered>,
+    /// The targets that are live and will no longer be listed.
+    pub vanishing: Vec<String>,
+}
 
 /// A planned publication.
 #[derive(Debug)]
@@ -36,8 +69,12 @@ pub struct PublishPlan {
     pub kept: usize,
     /// What is worth knowing: expired metadata that was allowed, faults of delegated roles that were there before.
     pub warnings: Vec<Finding>,
+    /// What gives way to it; nothing unless a role is recovered.
+    pub recovery: Recovery,
     pub(super) layout: Layout,
     pub(super) metadata: Vec<(String, Vec<u8>)>,
+    /// The versioned files among them that take the place of others, which no client accepts.
+    pub(super) replaced: BTreeSet<String>,
     pub(super) targets: Vec<TargetCopy>,
     pub(super) place: Place,
 }
@@ -116,19 +153,18 @@ impl Unread {
     pub fn plan_publish(
         self,
         destination: &Destination,
-        expiry: Expiry,
-        wait: Duration,
+        request: &PublishRequest,
     ) -> Result<(Repository, PublishPlan), RepositoryError> {
-        let (dir, first_root, now) = (self.dir.clone(), self.policy.first_root(), self.now);
+        let (dir, first_root) = (self.dir.clone(), self.policy.first_root());
         let read_and_check = || {
             let repository = self.read()?;
-            let checked = repository.check_staged(expiry)?;
+            let checked = repository.check_staged(request.expiry)?;
             Ok::<_, RepositoryError>((repository, checked))
         };
         let (staged, live) =
-            rayon::join(read_and_check, || Live::look(&dir, first_root, now, destination, wait));
+            rayon::join(read_and_check, || Live::look(&dir, first_root, destination, request.wait));
         let (repository, checked) = staged?;
-        let plan = repository.plan_over(checked, live?, destination)?;
+        let plan = repository.plan_over(checked, live?, destination, request)?;
         Ok((repository, plan))
     }
 }
@@ -136,8 +172,8 @@ impl Unread {
 /// What is live where it is published.
 struct Live {
     place: Place,
-    /// What a client makes of it.
-    checked: Result<Checked, RepositoryError>,
+    /// What clients accept of it.
+    accepted: Result<Accepted, RepositoryError>,
 }
 
 impl Live {
@@ -145,13 +181,13 @@ impl Live {
     fn look(
         repository: &Path,
         first_root: u64,
-        now: DateTime<Utc>,
         destination: &Destination,
         wait: Duration,
     ) -> Result<Self, RepositoryError> {
         let place = Place::look_at(repository, destination, wait)?;
-        let checked = check_metadata(place.metadata(), METADATA, first_root, Expiry::Allow, now, None);
-        Ok(Self { place, checked })
+        let written = Folder::new(repository.join(STAGED));
+        let accepted = Accepted::read(place.metadata(), &written, first_root, Extent::Whole);
+        Ok(Self { place, accepted })
     }
 }
 
@@ -167,47 +203,46 @@ impl Repository {
         expiry: Expiry,
         wait: Duration,
     ) -> Result<PublishPlan, RepositoryError> {
+        self.plan_publication(destination, &PublishRequest::new(expiry, wait))
+    }
+
+    /// Plans a publication as [`Repository::plan_publish`] does, with more to ask of it.
+    ///
+    /// # Errors
+    /// As [`Repository::plan_publish`].
+    pub fn plan_publication(
+        &self,
+        destination: &Destination,
+        request: &PublishRequest,
+    ) -> Result<PublishPlan, RepositoryError> {
         let first_root = self.policy.first_root();
         // a client's whole work, on what is staged and on what is live: one core each where one role lists nearly all
         let (staged, live) = rayon::join(
-            || self.check_staged(expiry),
-            || Live::look(&self.dir, first_root, self.now, destination, wait),
+            || self.check_staged(request.expiry),
+            || Live::look(&self.dir, first_root, destination, request.wait),
         );
-        self.plan_over(staged?, live?, destination)
+        self.plan_over(staged?, live?, destination, request)
     }
 
     /// Plans how what is staged and was checked takes the place of what is live.
     fn plan_over(
         &self,
         (mut checked, files): (Checked, Result<FoundFiles, RepositoryError>),
-        Live { place, checked: published }: Live,
+        Live { place, accepted }: Live,
         destination: &Destination,
+        request: &PublishRequest,
     ) -> Result<PublishPlan, RepositoryError> {
-        let (live, staged) = (place.metadata(), self.staged.folder());
         refuse_errors(&checked.report)?;
-        let published = match live.read("root.json", MAX_METADATA).at(live.place("root.json"))? {
-            // a first publication may have been cut short: without a timestamp no client has been served from there
-            None if live.read("timestamp.json", MAX_METADATA).at(live.place("timestamp.json"))?.is_none() => {
-                None
-            }
-            // without it nobody can tell what the clients of this folder trust
-            None => {
-                let file = format!("{METADATA}/root.json");
-                return Err(RepositoryError::Refused { file, reason: Refusal::Missing });
-            }
-            Some(_) => {
-                refuse_succession(staged, live, checked.layout, &checked.files)?;
-                Some(published?)
-            }
-        };
+        let live = self.refuse_other_ancestors(place.metadata(), accepted?, request)?;
+        let recovery = Recovery { vanishing: vanishing(&live, &checked.targets), roles: live.recovered };
+        let live = live.accepted;
         let faults = std::mem::take(&mut checked.faults);
-        let published = published.unwrap_or_default();
-        let faults = refuse_caused(faults, &published.leading(live), &checked.leading(staged))?;
-        let published = published.targets;
+        let staged = self.staged.folder();
+        let faults = refuse_caused(faults, &live.leading(place.metadata()), &checked.leading(staged))?;
         let files = files?;
         refuse_findings(files.findings)?;
         let listed = all_listed(&checked.targets);
-        let mut new = listed_anew(&checked.targets, &published);
+        let mut new = listed_anew(&checked.targets, &live.targets);
         // what is copied within a file system is digested on the way, before it has its name
         let copies = matches!(destination, Destination::Folder(_));
         let check_bytes = |listed: &[ListedAt<'_>]| {
@@ -219,16 +254,28 @@ impl Repository {
         let mut warnings = checked.report.findings;
         warnings.extend(faults);
         warnings.extend(files.elsewhere);
+        let damaged = live.damaged.iter();
+        warnings.extend(damaged.map(|Damaged { name, role, reason }| {
+            damage(format!("{METADATA}/{name}"), Some(role.clone()), reason)
+        }));
         let mut plan = PublishPlan {
             roles: checked.report.versions,
             kept: 0,
             warnings,
+            recovery,
             layout: checked.layout,
             metadata: Vec::new(),
+            replaced: BTreeSet::new(),
             targets: Vec::new(),
             place,
         };
-        self.plan_metadata(&mut plan, checked.layout, &checked.files, files.metadata)?;
+        let names = PlannedNames { layout: checked.layout, names: &checked.files, judged: files.metadata };
+        let root = self.staged.root.written.as_ref().map(Metadata::signed);
+        let signers = Signers { root, targets: &checked.targets };
+        self.plan_metadata(&mut plan, names, |name, theirs| {
+            let recovered = named(checked.layout, name).is_some_and(|role| request.recover.contains(&role));
+            if recovered { Ok(()) } else { refuse_taken(&live, &signers, name, theirs) }
+        })?;
         if !matches!(destination, Destination::Own) {
             let is_copied = plan_targets(&mut plan, &listed)?;
             if copies {
@@ -237,6 +284,41 @@ impl Repository {
             }
         }
         Ok(plan)
+    }
+
+    /// Refuses to go on from what this copy does not know, and what a client would not take that stands on what is live.
+    fn refuse_other_ancestors(
+        &self,
+        place: &dyn Storage,
+        mut accepted: Accepted,
+        request: &PublishRequest,
+    ) -> Result<Ancestors, RepositoryError> {
+        let recoverable = |role: &&RoleName| matches!(role.as_str(), "targets" | "snapshot" | "timestamp");
+        if let Some(role) = request.recover.iter().find(|role| !recoverable(role)) {
+            return Err(InputError::NotRecoverable { role: role.clone() }.into());
+        }
+        let written = self.staged.folder();
+        let targets = self.staged.targets(&RoleName::targets()).and_then(|state| state.written.as_ref());
+        if let Some(targets) = targets.filter(|_| request.recover.contains("targets")) {
+            // whom a stolen key delegates to is nobody's ancestor; whom this copy delegates to still is
+            let extent = Extent::WholeUnder(targets.signed());
+            accepted = Accepted::read(place, written, self.policy.first_root(), extent)?;
+        }
+        let permissions = Permissions { damaged_roots: request.damaged_roots, recover: &request.recover };
+        let ours = Ours::of(&self.dir, written);
+        let recovered = refuse_what_is_not_ours(&accepted, self.successor(), &ours, permissions)?;
+        refuse_succession(written, &accepted)?;
+        Ok(Ancestors { accepted, recovered })
+    }
+
+    /// Returns what is written, as what takes the place of what is live.
+    pub(super) fn successor(&self) -> Successor<'_> {
+        let staged = &self.staged;
+        Successor {
+            root: staged.root.written.as_ref().map(Metadata::signed),
+            timestamp: staged.timestamp.written_version(),
+            snapshot: staged.snapshot.written.as_ref().map(Metadata::signed),
+        }
     }
 
     /// Checks what is staged, and whether the files of the targets that it lists are there.
@@ -332,13 +414,12 @@ impl Repository {
         put_metadata(live, &plan.metadata, METADATA, &|bytes: &Vec<u8>| Ok(Cow::Borrowed(bytes)))
     }
 
-    /// Plans which metadata files are put. A versioned one that is there with other bytes is refused.
+    /// Plans which metadata files are put. Whether a versioned one may take the place of other bytes is for `refuse_taken`.
     fn plan_metadata(
         &self,
         plan: &mut PublishPlan,
-        layout: Layout,
-        names: &[String],
-        mut judged: BTreeMap<String, Vec<u8>>,
+        PlannedNames { layout, names, mut judged }: PlannedNames<'_>,
+        refuse_taken: impl Fn(&str, &[u8]) -> Result<(), RepositoryError>,
     ) -> Result<(), RepositoryError> {
         let staged = self.staged.folder();
         let all = self.with_revoked(layout, names)?;
@@ -360,11 +441,14 @@ impl Repository {
             let present = live.read(&name, MAX_METADATA).at(live.place(&name))?;
             match present {
                 Some(present) if present == bytes => plan.kept += 1,
-                Some(_) if is_versioned(layout, &name) => {
-                    return Err(RepositoryError::Refused {
-                        file: format!("{METADATA}/{name}"),
-                        reason: Refusal::OtherBytes,
-                    });
+                Some(present) if is_versioned(layout, &name) => {
+                    refuse_taken(&name, &present)?;
+                    let file = format!("{METADATA}/{name}");
+                    if !plan.warnings.iter().any(|known| known.file.as_ref() == Some(&file)) {
+                        plan.warnings.push(damage(file, None, "it is not signed as it must be"));
+                    }
+                    plan.replaced.insert(name.clone());
+                    plan.metadata.push((name, bytes));
                 }
                 _ => plan.metadata.push((name, bytes)),
             }
@@ -402,6 +486,38 @@ impl Repository {
     }
 }
 
+/// What a publication goes on from.
+struct Ancestors {
+    accepted: Accepted,
+    recovered: Vec<Recovered>,
+}
+
+/// The metadata files that are published.
+struct PlannedNames<'a> {
+    layout: Layout,
+    names: &'a [String],
+    /// Those of them that have been read and judged.
+    judged: BTreeMap<String, Vec<u8>>,
+}
+
+/// Returns the targets that are live and are not listed in what takes their place; nothing where no role is recovered.
+fn vanishing(live: &Ancestors, staged: &BTreeMap<RoleName, Targets>) -> Vec<String> {
+    if live.recovered.is_empty() {
+        return Vec::new();
+    }
+    let is_listed = |path: &str| staged.values().any(|targets| targets.targets.contains_key(path));
+    let listed = live.accepted.targets.values();
+    let paths = listed.flat_map(|targets| targets.signed().targets.keys());
+    let gone: BTreeSet<String> = paths.filter(|path| !is_listed(path)).map(Cow::into_owned).collect();
+    gone.into_iter().collect()
+}
+
+/// Says that a live file is nothing that clients accept.
+fn damage(file: String, role: Option<RoleName>, reason: &str) -> Finding {
+    let message = format!("{file}: no client accepts it ({reason}); what is written takes its place");
+    Finding { severity: Severity::Warning, role, message, file: Some(file) }
+}
+
 /// What was found beside the metadata that was read.
 #[derive(Debug, Default)]
 struct FoundFiles {
@@ -414,10 +530,13 @@ struct FoundFiles {
 }
 
 /// Returns the places, among all that is listed, of the targets that are not live already with the same bytes.
-fn listed_anew(targets: &BTreeMap<RoleName, Targets>, published: &BTreeMap<RoleName, Targets>) -> Vec<usize> {
+fn listed_anew(
+    targets: &BTreeMap<RoleName, Targets>,
+    published: &BTreeMap<RoleName, Verified<Targets>>,
+) -> Vec<usize> {
     let (mut new, mut before) = (Vec::new(), 0);
     for (role, Targets { targets: listed, .. }) in targets {
-        match published.get(role).map(|live| &live.targets).filter(|live| !live.is_empty()) {
+        match published.get(role).map(|live| &live.signed().targets).filter(|live| !live.is_empty()) {
             None => new.extend(before..before + listed.len()),
             Some(live) => {
                 let differing = listed.differing(live).into_iter();
@@ -509,13 +628,14 @@ mod tests {
     }
 
     #[test]
-    fn a_live_folder_without_its_root_is_refused() {
+    fn a_live_folder_without_its_roots_is_refused() {
         let dir = scratch();
         repository(dir.path(), &keys());
         fs::remove_file(dir.path().join("metadata/root.json")).unwrap();
+        fs::remove_file(dir.path().join("metadata/1.root.json")).unwrap();
         let repository = open(dir.path(), start());
         let error = repository.plan_publish(&Destination::Own, Expiry::Enforce, Duration::ZERO).unwrap_err();
-        assert!(matches!(error, RepositoryError::Refused { reason: Refusal::Missing, .. }), "{error}");
+        assert!(matches!(error, RepositoryError::Refused { reason: Refusal::NoRoot(_), .. }), "{error}");
         let retention = super::super::Retention { keep: 1, keep_within: chrono::TimeDelta::zero() };
         assert!(repository.plan_gc(retention).is_err());
     }

@@ -40,7 +40,7 @@ impl Repository {
             if name == TIMESTAMP {
                 refuse_newer_root(plan, place)?;
             }
-            put(plan.layout, place, name, bytes)?;
+            put(plan, place, name, bytes)?;
         }
         Ok(())
     }
@@ -85,9 +85,10 @@ impl Repository {
     }
 }
 
-fn put(layout: Layout, place: &BucketPlace, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
+fn put(plan: &PublishPlan, place: &BucketPlace, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
     let object = place.metadata.place(name);
-    if is_versioned(layout, name) {
+    let versioned = is_versioned(plan.layout, name);
+    if versioned && !plan.replaced.contains(name) {
         return match place.metadata.create(name, bytes, Caching::Forever).at(object)? {
             Created::New | Created::Same => Ok(()),
             Created::Other => {
@@ -96,7 +97,8 @@ fn put(layout: Layout, place: &BucketPlace, name: &str, bytes: &[u8]) -> Result<
             }
         };
     }
-    match place.metadata.replace(name, bytes, Caching::Never).at(object)? {
+    let caching = if versioned { Caching::Forever } else { Caching::Never };
+    match place.metadata.replace(name, bytes, caching).at(object)? {
         Replaced::Done => Ok(()),
         Replaced::Overtaken => Err(overtaken(place, name)),
     }

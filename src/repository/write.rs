@@ -117,10 +117,14 @@ impl Repository {
         let mut before = self.staged.clone();
         follow(&mut self.staged, None, Extent::All, &self.policy, self.now)?;
         let all = self.drafted(&[]);
+        let derived = [RoleName::snapshot(), RoleName::timestamp()];
+        if !all.is_empty() || derived.iter().any(|role| self.has_draft(role)) {
+            // before anybody signs
+            self.refuse_other_writer()?;
+        }
         let mut taken = self.drafted(named);
         self.complete_selection(&mut taken);
         // a signature is an assent: a draft that is not to be written gets none
-        let derived = [RoleName::snapshot(), RoleName::timestamp()];
         let asked: BTreeSet<RoleName> = taken.iter().cloned().chain(derived.clone()).collect();
         // what is signed and shared would be copied first
         before.keep_only(|role| !asked.contains(role));
@@ -215,7 +219,7 @@ impl Repository {
     }
 
     /// Returns the roles with drafts, without snapshot and timestamp; only those named where any is named.
-    fn drafted(&self, named: &[RoleName]) -> BTreeSet<RoleName> {
+    pub(super) fn drafted(&self, named: &[RoleName]) -> BTreeSet<RoleName> {
         let graph = self.staged.graph();
         let roles = std::iter::once(RoleName::root()).chain(graph.order);
         let wanted = |role: &RoleName| named.is_empty() || named.contains(role);

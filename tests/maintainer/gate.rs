@@ -345,20 +345,23 @@ fn refuses_a_version_below_live() {
         fs::remove_dir_all(world.path("metadata.staged")).unwrap();
         copy_folder(&old.path("metadata.staged"), &world.path("metadata.staged"));
         world.edit(|repository| repository.discard(&[])).unwrap();
-        let file = "metadata.staged/timestamp.json";
-        let named = Named { role: "timestamp", file, reason: "timestamp v2 is older than v3" };
+        let (file, reason) = match layout {
+            Layout::Consistent => ("metadata/3.snapshot.json", "a backup was put back"),
+            Layout::Plain => {
+                ("metadata/snapshot.json", "snapshot v3 is live, and what is written here is v2")
+            }
+        };
+        let named = Named { role: "snapshot", file, reason };
         publish_refuses(&world, &named);
         verify_finds(&world, &[], &named);
-        world.edit(|repository| repository.bump(&role("timestamp"), Some(9))).unwrap();
-        world.write(&[2, 3]).unwrap();
-        let snapshot = if layout == Layout::Consistent { "2.snapshot.json" } else { "snapshot.json" };
-        let file = format!("metadata.staged/{snapshot}");
-        let reason = "is older than v";
-        // of the timestamp a client says first that it announces an older snapshot
-        let named = Named { role: "snapshot", file: "metadata.staged/timestamp.json", reason };
-        let ran = run(&world, &["publish"]).exits(5);
-        assert!(ran.stderr.contains(named.file) || ran.stderr.contains(&file), "{ran:?}");
-        assert!(ran.stderr.contains("snapshot v2 is older than v3"), "{ran:?}");
+        // a version above those that are live changes nothing
+        for name in ["timestamp", "snapshot", "targets", "django"] {
+            world.edit(|repository| repository.bump(&role(name), Some(20))).unwrap();
+        }
+        let before = contents(&world.dir());
+        let error = world.write(&[1, 2, 3, 4, 5]).unwrap_err().to_string();
+        assert!(error.contains(file) && error.contains(reason), "{error}");
+        assert_eq!(contents(&world.dir()), before);
     }
 }
 

@@ -63,8 +63,21 @@ fn incomplete_hint(roles: &[Lacking]) -> String {
 fn refusal_hint(reason: &Refusal) -> Option<String> {
     match reason {
         Refusal::TargetChanged(_) => Some("tuf-repo add-targets --replace PATH".to_owned()),
-        Refusal::OtherBytes => {
-            Some("tuf-repo bump ROLE --version N goes on with a version that is free".to_owned())
+        Refusal::NotOurs { .. } | Refusal::Behind { .. } | Refusal::Forgotten | Refusal::OtherBytes => {
+            Some("tuf-repo pull takes over what is live".to_owned())
+        }
+        Refusal::Taken => Some(
+            "tuf-repo publish from the copy that has begun it, then tuf-repo pull here; if that copy is lost, tuf-repo bump ROLE, write and publish"
+                .to_owned(),
+        ),
+        Refusal::OtherRepository => {
+            Some("tuf-repo publish --to DEST, another folder or bucket".to_owned())
+        }
+        Refusal::NoRoot(_) => {
+            Some("tuf-repo publish --replace-damaged, where this repository was published there".to_owned())
+        }
+        Refusal::NotRecovered(_) => {
+            Some("tuf-repo rotate-key ROLE --old KEY --new KEY, write, then publish --recover ROLE".to_owned())
         }
         Refusal::Untrusted(TrustError::Invalid { reason: ParseError::SpecVersion { found }, .. })
             if !found.starts_with("1.") =>
@@ -139,6 +152,7 @@ fn input_hint(error: &InputError) -> Option<String> {
         }
         InputError::NoFile { .. } => "another name for a regular file, or leave it out",
         InputError::Policy { .. } => "correct the line in tuf-repo.toml",
+        InputError::NotRecoverable { .. } => "--recover targets, snapshot or timestamp",
         InputError::History { .. } => "after a merge keep the lines of both sides, and no others",
         InputError::ListsNoTargets { .. } => {
             "--role targets, or a delegated role (tuf-repo status lists them)"

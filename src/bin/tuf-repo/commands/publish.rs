@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tuf::cli::failure::Outcome;
-use tuf::repository::{Destination, Expiry, Repository};
+use tuf::repository::{Destination, Expiry, PublishRequest, Repository};
 
 use super::common::{DryRun, progress_bytes, warn_of};
 use super::destination::{DestinationArgs, shown};
@@ -33,7 +33,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let unread = Repository::lock(&context.repo, context.now, wait).map_err(failure)?;
     let destination = args.destination.or_policy(unread.policy(), unread.dir())?;
     let expiry = if args.allow_expired { Expiry::Allow } else { Expiry::Enforce };
-    let (repository, plan) = unread.plan_publish(&destination, expiry, wait).map_err(failure)?;
+    let (repository, plan) =
+        unread.plan_publish(&destination, &PublishRequest::new(expiry, wait)).map_err(failure)?;
     warn_of(&plan.warnings, context);
     // with everything live too: what a killed command left behind goes
     if !args.dry_run.dry_run {

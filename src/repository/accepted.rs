@@ -1,0 +1,577 @@
+//! What clients accept of the metadata at a place: followed from the newest root there, whatever has expired. A publication
+//! goes on from these files. What no client accepts (cut off, damaged, not signed) is nobody's work to be kept, and only
+//! named.
+//!
+//! Nothing is decided here: whose the files are is for [`super::ancestry`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use super::bins::{Delegatee, delegatees};
+use super::error::{AtPath, RepositoryError};
+use super::fault::Leading;
+use super::history::{Entry, sha256};
+use super::layout::{Layout, MAX_METADATA, is_versioned, parse_plain, parse_versioned};
+use crate::metadata::{MetaFile, Metadata, ParseError, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
+use crate::storage::{Folder, ReadFiles, Storage};
+use crate::verify::{Authority, Delegator, Verified, verify_delegate, verify_self_signed, verify_successor};
+
+const ROOT: &str = "root.json";
+const TIMESTAMP: &str = "timestamp.json";
+
+/// How far a place is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Extent<'a> {
+    /// Down to the snapshot.
+    Snapshot,
+    /// With all roles that list targets.
+    Whole,
+    /// The same, with the delegations of this role in the place of those that the live `targets` states.
+    WholeUnder(&'a Targets),
+}
+
+/// How a live file compares with the written file of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Twin {
+    /// It has the same bytes.
+    Same,
+    /// It has other bytes.
+    Other,
+    /// Nothing is written under that name.
+    None,
+}
+
+/// A live file that clients accept.
+#[derive(Debug, Clone)]
+pub(super) struct AcceptedFile {
+    pub(super) name: String,
+    pub(super) role: RoleName,
+    pub(super) version: u64,
+    pub(super) twin: Twin,
+    /// The line of a history that would vouch for it; made only where the twin does not.
+    pub(super) entry: Option<Entry>,
+}
+
+/// A live file that no client accepts.
+#[derive(Debug, Clone)]
+pub(super) struct Damaged {
+    pub(super) name: String,
+    pub(super) role: RoleName,
+    pub(super) reason: String,
+}
+
+/// Metadata as it lies at a place.
+#[derive(Debug, Clone)]
+pub(super) struct Known<T> {
+    pub(super) metadata: Verified<T>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) twin: Twin,
+}
+
+/// What the roots of a place come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Roots {
+    /// Clients can follow them.
+    Whole,
+    /// There is none yet: a first publication may have been cut short.
+    None,
+    /// Those that are there, if any, cannot be read, and clients trust somebody.
+    Unreadable,
+    /// Clients can follow them, and the first one is not the one that is written here.
+    Foreign,
+}
+
+/// What clients accept of a place.
+#[derive(Debug, Clone)]
+pub(super) struct Accepted {
+    pub(super) roots: Roots,
+    /// The newest root that clients reach; where there is none, the newest that is written here.
+    pub(super) root: Option<Known<Root>>,
+    pub(super) timestamp: Option<Known<Timestamp>>,
+    /// The snapshot that the timestamp names; where clients accept none, the newest that is there and signed well.
+    pub(super) snapshot: Option<Known<Snapshot>>,
+    pub(super) targets: BTreeMap<RoleName, Verified<Targets>>,
+    pub(super) files: Vec<AcceptedFile>,
+    pub(super) damaged: Vec<Damaged>,
+}
+
+impl Accepted {
+    /// Reads a place. `written` is the folder of this repository's written metadata.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`].
+    pub(super) fn read(
+        live: &dyn Storage,
+        written: &Folder,
+        first_root: u64,
+        extent: Extent<'_>,
+    ) -> Result<Self, RepositoryError> {
+        let names = live.names().at(live.place(""))?;
+        let mut reader = Reader { live, written, names, found: Self::nothing() };
+        reader.roots(first_root)?;
+        reader.follow(extent)?;
+        Ok(reader.found)
+    }
+
+    /// What there is of a place where nothing has been published.
+    fn nothing() -> Self {
+        Self {
+            roots: Roots::None,
+            root: None,
+            timestamp: None,
+            snapshot: None,
+            targets: BTreeMap::new(),
+            files: Vec::new(),
+            damaged: Vec::new(),
+        }
+    }
+
+    /// Returns how the place's files are named.
+    pub(super) fn layout(&self) -> Layout {
+        Layout::of(self.root.as_ref().is_some_and(|root| root.metadata.signed().consistent_snapshot))
+    }
+
+    /// Returns the accepted file of a role.
+    pub(super) fn file(&self, role: &RoleName) -> Option<&AcceptedFile> {
+        self.files.iter().rev().find(|file| file.role == *role)
+    }
+
+    /// Returns everybody who may sign for a role at this place.
+    pub(super) fn authorities<'a>(&'a self, role: &'a RoleName) -> impl Iterator<Item = Authority<'a>> {
+        let root = self.root.iter().filter_map(|root| root.metadata.signed().authority(role));
+        root.chain(self.targets.values().filter_map(|targets| targets.signed().authority(role)))
+    }
+
+    /// Returns how clients are led to delegated roles now.
+    pub(super) fn leading<'a>(&'a self, live: &'a dyn Storage) -> Leading<'a> {
+        let read = move |name: &str| live.read(name, MAX_METADATA).at_place(|| live.place(name));
+        let delegates = |targets: &&Targets| targets.delegations.is_some();
+        let delegator = |(role, targets): (&RoleName, &'a Verified<Targets>)| {
+            Some((role.clone(), Some(targets.signed()).filter(delegates)?))
+        };
+        Leading {
+            layout: self.layout(),
+            snapshot: self.snapshot.as_ref().map(|known| known.metadata.signed()),
+            delegators: self.targets.iter().filter_map(delegator).collect(),
+            read: Box::new(read),
+        }
+    }
+
+    /// Tells whether the timestamp names the snapshot that was found.
+    pub(super) fn is_announced(&self) -> bool {
+        let named = self.timestamp.as_ref().and_then(|known| known.metadata.signed().snapshot());
+        let found = self.snapshot.as_ref().map(|known| known.metadata.signed().version);
+        named.is_some_and(|named| Some(named.version) == found)
+    }
+}
+
+/// Tells whether bytes are metadata of a role and a version that one of some authorities has signed: a client that is led to
+/// them takes them.
+pub(super) fn is_signed_well<'a>(
+    role: &RoleName,
+    version: u64,
+    bytes: &[u8],
+    mut authorities: impl Iterator<Item = Authority<'a>>,
+) -> bool {
+    fn signed<T: Signed>(version: u64, bytes: &[u8], authority: &Authority<'_>) -> bool {
+        let metadata = Metadata::<T>::from_bytes(bytes).ok();
+        let right = metadata.filter(|metadata| metadata.signed().version() == version);
+        right.is_some_and(|metadata| authority.check(metadata.covered()).is_verified())
+    }
+    authorities.any(|authority| match role.as_str() {
+        "root" => signed::<Root>(version, bytes, &authority),
+        "snapshot" => signed::<Snapshot>(version, bytes, &authority),
+        "timestamp" => signed::<Timestamp>(version, bytes, &authority),
+        _ => signed::<Targets>(version, bytes, &authority),
+    })
+}
+
+/// A file as it was found.
+struct Found {
+    bytes: Vec<u8>,
+    twin: Twin,
+}
+
+/// A role that lists targets, and what was made of its file through one of its delegators.
+struct Judged {
+    role: RoleName,
+    name: String,
+    taken: Result<(AcceptedFile, Verified<Targets>), String>,
+}
+
+struct Reader<'a> {
+    live: &'a dyn Storage,
+    written: &'a Folder,
+    /// The names of the files that are live.
+    names: Vec<String>,
+    found: Accepted,
+}
+
+impl Reader<'_> {
+    fn look(&self, name: &str) -> Result<Option<Found>, RepositoryError> {
+        let Some(bytes) = self.live.read(name, MAX_METADATA).at_place(|| self.live.place(name))? else {
+            return Ok(None);
+        };
+        // what is not as long is not read
+        let length = self.written.length(name).at(self.written.file(name))?;
+        let twin = match length {
+            None => Twin::None,
+            Some(length) if length == bytes.len() as u64 => {
+                let written = self.written.read(name, MAX_METADATA).at(self.written.file(name))?;
+                if written.as_ref() == Some(&bytes) { Twin::Same } else { Twin::Other }
+            }
+            Some(_) => Twin::Other,
+        };
+        Ok(Some(Found { bytes, twin }))
+    }
+
+    fn accept(&mut self, name: String, role: RoleName, version: u64, found: &Found) {
+        self.found.files.push(accepted_file(name, role, version, found));
+    }
+
+    fn note_damage(&mut self, name: &str, role: RoleName, twin: Twin, reason: String) {
+        // what is written here under that name is put there, and says the same
+        if twin != Twin::Same {
+            self.found.damaged.push(Damaged { name: name.to_owned(), role, reason });
+        }
+    }
+
+    /// Follows the roots as far as they go. Where a file is missing or damaged, the one that is written here leads on if a
+    /// live root follows it.
+    fn roots(&mut self, first_root: u64) -> Result<(), RepositoryError> {
+        let plain = self.look(ROOT)?;
+        let first_name = root_name(first_root);
+        let ours = self.written.read(&first_name, MAX_METADATA).at(self.written.file(&first_name))?;
+        let ours = ours.and_then(|bytes| first(&bytes, first_root).ok());
+        let (mut readable, mut foreign) = (false, false);
+        let theirs = self.live_root(first_root, plain.as_ref(), |bytes| first(bytes, first_root))?;
+        if let Some((root, found)) = theirs {
+            (readable, foreign) = (true, found.twin != Twin::Same);
+            self.accept(first_name, RoleName::root(), first_root, &found);
+            self.found.root = Some(Known { metadata: root, bytes: found.bytes, twin: found.twin });
+        }
+        let mut current = match self.found.root.as_ref().map(|root| root.metadata.clone()).or(ours) {
+            Some(root) => root,
+            None => return self.no_root(),
+        };
+        loop {
+            let next = current.signed().version + 1;
+            let judge = |bytes: &[u8]| successor(current.signed(), bytes);
+            if let Some((root, found)) = self.live_root(next, plain.as_ref(), judge)? {
+                readable = true;
+                self.accept(root_name(next), RoleName::root(), next, &found);
+                self.found.root =
+                    Some(Known { metadata: root.clone(), bytes: found.bytes, twin: found.twin });
+                current = root;
+            } else if let Some(root) = self.bridge(&current, plain.as_ref())? {
+                current = root;
+            } else {
+                break;
+            }
+        }
+        if !readable {
+            return self.no_root();
+        }
+        self.found.roots = if foreign { Roots::Foreign } else { Roots::Whole };
+        if let Some(found) = plain
+            && let Some(newest) = &self.found.root
+            && found.bytes != newest.bytes
+        {
+            let older = Metadata::<Root>::from_bytes(&found.bytes);
+            let known = |root: Metadata<Root>| {
+                let version = root.signed().version;
+                self.found.files.iter().any(|file| file.role.as_str() == "root" && file.version == version)
+            };
+            // a publication that was cut short leaves it behind the others
+            if !older.is_ok_and(known) {
+                let reason = format!("it is not {}.root.json", newest.metadata.signed().version);
+                self.note_damage(ROOT, RoleName::root(), found.twin, reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the live root of a version that stands the judge: under its own name, else as `root.json`.
+    fn live_root(
+        &mut self,
+        version: u64,
+        plain: Option<&Found>,
+        judge: impl Fn(&[u8]) -> Result<Verified<Root>, String>,
+    ) -> Result<Option<(Verified<Root>, Found)>, RepositoryError> {
+        let name = root_name(version);
+        if let Some(found) = self.look(&name)? {
+            match judge(&found.bytes) {
+                Ok(root) => return Ok(Some((root, found))),
+                Err(reason) => self.note_damage(&name, RoleName::root(), found.twin, reason),
+            }
+        }
+        let Some(plain) = plain else { return Ok(None) };
+        let Ok(root) = judge(&plain.bytes) else { return Ok(None) };
+        let written = self.written.read(&name, MAX_METADATA).at(self.written.file(&name))?;
+        let twin = match written {
+            None => Twin::None,
+            Some(written) if written == plain.bytes => Twin::Same,
+            Some(_) => Twin::Other,
+        };
+        Ok(Some((root, Found { bytes: plain.bytes.clone(), twin })))
+    }
+
+    /// Goes on by the roots that are written here up to the one before the next that is live.
+    fn bridge(
+        &mut self,
+        current: &Verified<Root>,
+        plain: Option<&Found>,
+    ) -> Result<Option<Verified<Root>>, RepositoryError> {
+        let mut at = current.clone();
+        loop {
+            let name = root_name(at.signed().version + 1);
+            let bytes = self.written.read(&name, MAX_METADATA).at(self.written.file(&name))?;
+            let Some(root) = bytes.and_then(|bytes| successor(at.signed(), &bytes).ok()) else {
+                return Ok(None);
+            };
+            at = root;
+            let next = at.signed().version + 1;
+            let found = self.live.read(&root_name(next), MAX_METADATA).at(self.live.place(ROOT))?;
+            let found = found.iter().chain(plain.map(|plain| &plain.bytes));
+            if found.into_iter().any(|bytes| successor(at.signed(), bytes).is_ok()) {
+                return Ok(Some(at));
+            }
+        }
+    }
+
+    /// No root is live that clients could follow. What else is there is judged by the newest root that is written here.
+    fn no_root(&mut self) -> Result<(), RepositoryError> {
+        let is_root = |name: &String| {
+            name == ROOT || parse_versioned(name).is_some_and(|(_, role)| role.as_str() == "root")
+        };
+        let served = self.names.iter().any(|name| name == TIMESTAMP || is_root(name));
+        self.found.roots = if served { Roots::Unreadable } else { Roots::None };
+        let bytes = self.written.read(ROOT, MAX_METADATA).at(self.written.file(ROOT))?;
+        let parsed = bytes.and_then(|bytes| Some((Metadata::from_bytes(&bytes).ok()?, bytes)));
+        let own = parsed.and_then(|(root, bytes)| Some((verify_self_signed(root).ok()?, bytes)));
+        self.found.root = own.map(|(metadata, bytes)| Known { metadata, bytes, twin: Twin::Same });
+        Ok(())
+    }
+
+    /// Follows the timestamp, the snapshot and what that lists.
+    fn follow(&mut self, extent: Extent<'_>) -> Result<(), RepositoryError> {
+        let Some(root) = self.found.root.as_ref().map(|root| root.metadata.signed().clone()) else {
+            return Ok(());
+        };
+        let layout = self.found.layout();
+        self.found.timestamp = self.take(&root, &RoleName::timestamp(), TIMESTAMP, None)?;
+        let listed =
+            self.found.timestamp.as_ref().and_then(|known| known.metadata.signed().snapshot().cloned());
+        let role = RoleName::snapshot();
+        if let Some(listed) = listed {
+            let name = layout.metadata_name(&role, listed.version);
+            self.found.snapshot = self.take(&root, &role, &name, Some(&listed))?;
+        }
+        if self.found.snapshot.is_none() {
+            self.found.snapshot = self.newest_snapshot(&root, layout)?;
+        }
+        let Some(snapshot) = self.found.snapshot.as_ref().map(|known| known.metadata.signed().clone()) else {
+            return Ok(());
+        };
+        match extent {
+            Extent::Snapshot => Ok(()),
+            Extent::Whole => self.delegations(&root, &snapshot, layout, None),
+            Extent::WholeUnder(targets) => self.delegations(&root, &snapshot, layout, Some(targets)),
+        }
+    }
+
+    /// Takes the file of a role that the root delegates to, where clients do.
+    fn take<T: Signed>(
+        &mut self,
+        root: &Root,
+        role: &RoleName,
+        name: &str,
+        listed: Option<&MetaFile>,
+    ) -> Result<Option<Known<T>>, RepositoryError> {
+        let Some(found) = self.look(name)? else { return Ok(None) };
+        let judged = match root.authority(role) {
+            Some(authority) => judge::<T>(&authority, &found.bytes, listed),
+            None => Err(format!("no root names keys for {role}")),
+        };
+        match judged {
+            Ok(metadata) => {
+                if role.as_str() != "timestamp" {
+                    self.accept(name.to_owned(), role.clone(), metadata.signed().version(), &found);
+                }
+                Ok(Some(Known { metadata, bytes: found.bytes, twin: found.twin }))
+            }
+            Err(reason) => {
+                self.note_damage(name, role.clone(), found.twin, reason);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Finds the newest snapshot that is signed well: clients may have it, though no timestamp leads there now.
+    fn newest_snapshot(
+        &mut self,
+        root: &Root,
+        layout: Layout,
+    ) -> Result<Option<Known<Snapshot>>, RepositoryError> {
+        let role = RoleName::snapshot();
+        let mut versions: Vec<u64> = match layout {
+            Layout::Plain => vec![0],
+            Layout::Consistent => {
+                let parsed = self.names.iter().filter_map(|name| parse_versioned(name));
+                parsed.filter(|(_, named)| *named == role).map(|(version, _)| version).collect()
+            }
+        };
+        versions.sort_unstable();
+        while let Some(version) = versions.pop() {
+            let name = layout.metadata_name(&role, version);
+            let listed = (layout == Layout::Consistent).then(|| MetaFile::new(version));
+            let known = self.take(root, &role, &name, listed.as_ref())?;
+            if known.is_some() {
+                return Ok(known);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the roles that list targets, level by level, each on all cores.
+    fn delegations(
+        &mut self,
+        root: &Root,
+        snapshot: &Snapshot,
+        layout: Layout,
+        instead: Option<&Targets>,
+    ) -> Result<(), RepositoryError> {
+        let mut level = vec![(RoleName::targets(), RoleName::root())];
+        let mut seen: BTreeSet<(RoleName, RoleName)> = BTreeSet::new();
+        let mut failed: BTreeMap<RoleName, Damaged> = BTreeMap::new();
+        while !level.is_empty() {
+            level.retain(|pair| !self.found.targets.contains_key(&pair.0) && seen.insert(pair.clone()));
+            let judge = |(role, delegator): &(RoleName, RoleName)| {
+                self.judge_targets(root, snapshot, layout, role, delegator, instead)
+            };
+            let judged: Vec<Option<Judged>> = level.par_iter().map(judge).collect::<Result<_, _>>()?;
+            level.clear();
+            for Judged { role, name, taken } in judged.into_iter().flatten() {
+                match taken {
+                    Ok(_) if self.found.targets.contains_key(&role) => {}
+                    Ok((file, targets)) => {
+                        let followed =
+                            instead.filter(|_| role.as_str() == "targets").unwrap_or(targets.signed());
+                        level.extend(
+                            children(followed, snapshot).into_iter().map(|child| (child, role.clone())),
+                        );
+                        failed.remove(&role);
+                        self.found.files.push(file);
+                        self.found.targets.insert(role, targets);
+                    }
+                    Err(reason) => {
+                        if role.as_str() == "targets"
+                            && let Some(targets) = instead
+                        {
+                            level.extend(
+                                children(targets, snapshot).into_iter().map(|child| (child, role.clone())),
+                            );
+                        }
+                        failed.insert(role.clone(), Damaged { name, role, reason });
+                    }
+                }
+            }
+        }
+        self.found.damaged.extend(failed.into_values());
+        Ok(())
+    }
+
+    /// Judges the file of a role that lists targets through one of its delegators; `None` where it is not listed, not there,
+    /// or only a copy of what is written here that nobody accepts yet.
+    fn judge_targets(
+        &self,
+        root: &Root,
+        snapshot: &Snapshot,
+        layout: Layout,
+        role: &RoleName,
+        delegator: &RoleName,
+        instead: Option<&Targets>,
+    ) -> Result<Option<Judged>, RepositoryError> {
+        let Some(listed) = snapshot.role(role) else { return Ok(None) };
+        let authority = match delegator.as_str() {
+            "root" => root.authority(role),
+            "targets" if instead.is_some() => instead.and_then(|targets| targets.authority(role)),
+            _ => self.found.targets.get(delegator).and_then(|targets| targets.signed().authority(role)),
+        };
+        let Some(authority) = authority else { return Ok(None) };
+        let name = layout.metadata_name(role, listed.version);
+        let Some(found) = self.look(&name)? else { return Ok(None) };
+        let taken = match judge::<Targets>(&authority, &found.bytes, Some(&listed)) {
+            Ok(metadata) => {
+                let file = accepted_file(name.clone(), role.clone(), listed.version, &found);
+                Ok((file, metadata))
+            }
+            Err(_) if found.twin == Twin::Same => return Ok(None),
+            Err(reason) => Err(reason),
+        };
+        Ok(Some(Judged { role: role.clone(), name, taken }))
+    }
+}
+
+fn root_name(version: u64) -> String {
+    Layout::Plain.metadata_name(&RoleName::root(), version)
+}
+
+fn accepted_file(name: String, role: RoleName, version: u64, found: &Found) -> AcceptedFile {
+    let entry = (found.twin != Twin::Same).then(|| Entry {
+        role: role.clone(),
+        version,
+        sha256: sha256(&found.bytes),
+    });
+    AcceptedFile { name, role, version, twin: found.twin, entry }
+}
+
+fn parse<T: Signed>(bytes: &[u8]) -> Result<Metadata<T>, String> {
+    Metadata::from_file(bytes.to_vec()).map_err(|error: ParseError| error.to_string())
+}
+
+fn first(bytes: &[u8], version: u64) -> Result<Verified<Root>, String> {
+    let root = verify_self_signed(parse(bytes)?).map_err(|error| error.to_string())?;
+    let found = root.signed().version;
+    if found == version { Ok(root) } else { Err(format!("it is root v{found}")) }
+}
+
+fn successor(trusted: &Root, bytes: &[u8]) -> Result<Verified<Root>, String> {
+    let root = verify_successor(trusted, parse(bytes)?).map_err(|error| error.to_string())?;
+    let found = root.signed().version;
+    if found == trusted.version + 1 { Ok(root) } else { Err(format!("it is root v{found}")) }
+}
+
+/// Judges a file as a client does, but for its expiry (specification 5.4.2, 5.5.2 to 5.5.4, 5.6.2 to 5.6.4).
+fn judge<T: Signed>(
+    authority: &Authority<'_>,
+    bytes: &[u8],
+    listed: Option<&MetaFile>,
+) -> Result<Verified<T>, String> {
+    if let Some(listed) = listed {
+        listed.check(bytes).map_err(|mismatch| mismatch.to_string())?;
+    }
+    let verified = verify_delegate(authority, parse::<T>(bytes)?).map_err(|error| error.to_string())?;
+    let found = verified.signed().version();
+    match listed.filter(|listed| listed.version != found) {
+        Some(listed) => Err(format!("it has version {found}, not {}", listed.version)),
+        None => Ok(verified),
+    }
+}
+
+/// Returns the roles that one delegates to and a snapshot lists.
+fn children(targets: &Targets, snapshot: &Snapshot) -> Vec<RoleName> {
+    let found = targets.delegations.as_ref().map(delegatees).unwrap_or_default().into_iter();
+    let names = found.flat_map(|delegatee| match delegatee {
+        Delegatee::Role(role) => vec![role],
+        Delegatee::Bins(set) => set.listed_by(snapshot).collect(),
+    });
+    names.collect()
+}
+
+/// Returns the role that the name of a metadata file stands for.
+pub(super) fn named(layout: Layout, name: &str) -> Option<RoleName> {
+    let versioned = parse_versioned(name).filter(|_| is_versioned(layout, name));
+    versioned.map(|(_, role)| role).or_else(|| parse_plain(name))
+}

@@ -1,0 +1,378 @@
+//! Whether a publication goes on from what is live. Versions do not tell: two copies of a repository give one version to
+//! different files. What clients accept as live must have been written by this copy or taken over by it, and no version of
+//! it goes down, whatever keys a new root has. A client may forget what it knew when keys go (specification 5.3.11); a
+//! publisher knows what is live.
+//!
+//! `write`, `refresh` and `publish` ask the one function here, and `verify` finds what it refuses.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::accepted::{Accepted, AcceptedFile, Known, Roots, Twin, is_signed_well};
+use super::error::{AtPath, Refusal, RepositoryError};
+use super::history::History;
+use super::layout::{Layout, METADATA, is_versioned, parse_versioned};
+use crate::crypto::{Fingerprint, fingerprint};
+use crate::metadata::{RoleName, Root, Signed, Snapshot, Targets};
+use crate::storage::Folder;
+use crate::verify::{Authority, Delegator, Verified};
+
+/// What becomes of a place where no root can be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DamagedRoots {
+    /// It is refused: nobody can tell what its clients trust.
+    #[default]
+    Refuse,
+    /// What is written takes its place, where the rest of it goes on from the roots that are written here.
+    Replace,
+}
+
+/// A role whose live version goes down, or gives way, since the keys that signed it are trusted no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// The role.
+    pub role: RoleName,
+    /// The version that is live.
+    pub from: u64,
+    /// The version that takes its place.
+    pub to: u64,
+}
+
+/// What would take the place of what is live.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Successor<'a> {
+    pub(super) root: Option<&'a Root>,
+    pub(super) timestamp: Option<u64>,
+    pub(super) snapshot: Option<&'a Snapshot>,
+}
+
+impl Successor<'_> {
+    fn version(&self, role: &RoleName) -> Option<u64> {
+        match role.as_str() {
+            "root" => self.root.map(|root| root.version),
+            "timestamp" => self.timestamp,
+            "snapshot" => self.snapshot.map(|snapshot| snapshot.version),
+            _ => self.snapshot.and_then(|snapshot| snapshot.role(role)).map(|listed| listed.version),
+        }
+    }
+}
+
+/// What this copy of a repository knows of itself.
+pub(super) struct Ours<'a> {
+    /// The folder of the repository.
+    repository: &'a Path,
+    /// The folder of its written metadata.
+    written: &'a Folder,
+    /// Read where the written files do not vouch for what is live.
+    history: OnceCell<History>,
+}
+
+impl<'a> Ours<'a> {
+    pub(super) fn of(repository: &'a Path, written: &'a Folder) -> Self {
+        Self { repository, written, history: OnceCell::new() }
+    }
+
+    fn history(&self) -> Result<&History, RepositoryError> {
+        if let Some(history) = self.history.get() {
+            return Ok(history);
+        }
+        // one made of the files would vouch for nothing that they do not
+        let read = History::recorded(self.repository)?.unwrap_or_default();
+        Ok(self.history.get_or_init(|| read))
+    }
+
+    fn vouches_for(&self, file: &AcceptedFile) -> Result<bool, RepositoryError> {
+        match &file.entry {
+            None => Ok(true),
+            Some(entry) => Ok(self.history()?.vouches_for(entry)),
+        }
+    }
+
+    /// Tells whether an older snapshot is written than one that is not: then it was not `gc` that removed it.
+    fn skips_snapshot(&self, version: u64) -> Result<bool, RepositoryError> {
+        let names = self.written.names().at(self.written.path())?;
+        let older = |(found, role): (u64, RoleName)| role.as_str() == "snapshot" && found < version;
+        Ok(names.iter().filter_map(|name| parse_versioned(name)).any(older))
+    }
+}
+
+/// What a publication may do besides going on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Permissions<'a> {
+    pub(super) damaged_roots: DamagedRoots,
+    /// The roles that are recovered.
+    pub(super) recover: &'a BTreeSet<RoleName>,
+}
+
+/// A file that is in the way.
+struct Objection {
+    role: RoleName,
+    file: String,
+    reason: Refusal,
+}
+
+/// Refuses a successor of what is live that does not go on from it. Returns the roles that are recovered.
+///
+/// # Errors
+/// [`RepositoryError::Refused`] for the first file that is in the way; [`RepositoryError::Io`].
+pub(super) fn refuse_what_is_not_ours(
+    live: &Accepted,
+    successor: Successor<'_>,
+    ours: &Ours<'_>,
+    permissions: Permissions<'_>,
+) -> Result<Vec<Recovered>, RepositoryError> {
+    refuse_roots(live, ours, permissions.damaged_roots)?;
+    let judge = Judge { live, successor, ours };
+    let mut objections = judge.files()?;
+    let is_recovered = |role: &str, all: &[Objection]| {
+        permissions.recover.contains(role) && all.iter().any(|objection| objection.role.as_str() == role)
+    };
+    let snapshot_recovered = is_recovered("snapshot", &objections);
+    objections.extend(judge.lower(snapshot_recovered));
+    let snapshot_refused =
+        !snapshot_recovered && objections.iter().any(|one| one.role.as_str() == "snapshot");
+    if !snapshot_refused {
+        objections.extend(judge.timestamp()?);
+    }
+    let mut recovered: BTreeMap<RoleName, Recovered> = BTreeMap::new();
+    let mut refused = Vec::new();
+    for objection in objections {
+        match permissions.recover.contains(&objection.role) {
+            true => drop(recovered.insert(objection.role.clone(), judge.recovered(&objection)?)),
+            false => refused.push(objection),
+        }
+    }
+    let more = refused.iter().filter(|objection| matches!(objection.reason, Refusal::NotOurs { .. })).count();
+    match refused.into_iter().next() {
+        None => Ok(recovered.into_values().collect()),
+        Some(Objection { file, reason: Refusal::NotOurs { .. }, .. }) => {
+            Err(RepositoryError::Refused { file, reason: Refusal::NotOurs { more: more.saturating_sub(1) } })
+        }
+        Some(Objection { file, reason, .. }) => Err(RepositoryError::Refused { file, reason }),
+    }
+}
+
+/// Refuses a place that is another repository's, or where nobody can tell.
+fn refuse_roots(live: &Accepted, ours: &Ours<'_>, damaged: DamagedRoots) -> Result<(), RepositoryError> {
+    let refused = |file: String, reason| Err(RepositoryError::Refused { file, reason });
+    match live.roots {
+        Roots::Whole | Roots::None => Ok(()),
+        Roots::Unreadable if damaged == DamagedRoots::Replace => Ok(()),
+        Roots::Unreadable => {
+            let found = live.damaged.iter().find(|damaged| damaged.role.as_str() == "root");
+            let name = found.map_or("root.json", |damaged| damaged.name.as_str());
+            let reason = found.map_or("missing".to_owned(), |damaged| damaged.reason.clone());
+            refused(format!("{METADATA}/{name}"), Refusal::NoRoot(reason))
+        }
+        Roots::Foreign => match live.files.first() {
+            Some(first) if !ours.vouches_for(first)? => {
+                refused(format!("{METADATA}/{}", first.name), Refusal::OtherRepository)
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Who may sign for roles once a publication is live.
+pub(super) struct Signers<'a> {
+    pub(super) root: Option<&'a Root>,
+    pub(super) targets: &'a BTreeMap<RoleName, Targets>,
+}
+
+/// Refuses to put a versioned file over another one that a client may be led to, now or afterwards.
+///
+/// # Errors
+/// [`RepositoryError::Refused`].
+pub(super) fn refuse_taken(
+    live: &Accepted,
+    signers: &Signers<'_>,
+    name: &str,
+    theirs: &[u8],
+) -> Result<(), RepositoryError> {
+    let Some((version, role)) = parse_versioned(name) else { return Ok(()) };
+    let ours = signers.root.into_iter().filter_map(|root| root.authority(&role));
+    let delegated = signers.targets.values().filter_map(|targets| targets.authority(&role));
+    let all: Vec<Authority<'_>> = live.authorities(&role).chain(ours).chain(delegated).collect();
+    if !is_signed_well(&role, version, theirs, all.into_iter()) {
+        return Ok(());
+    }
+    let is_live = live.files.iter().any(|file| file.name == name);
+    let reason = if is_live { Refusal::OtherBytes } else { Refusal::Taken };
+    Err(RepositoryError::Refused { file: format!("{METADATA}/{name}"), reason })
+}
+
+struct Judge<'a> {
+    live: &'a Accepted,
+    successor: Successor<'a>,
+    ours: &'a Ours<'a>,
+}
+
+impl Judge<'_> {
+    /// Finds accepted files that this copy does not know, roots first, the snapshot last.
+    fn files(&self) -> Result<Vec<Objection>, RepositoryError> {
+        let mut objections = Vec::new();
+        for file in self.live.files.iter().filter(|file| file.twin != Twin::Same) {
+            if let Some(reason) = self.objection(file)? {
+                let name = format!("{METADATA}/{}", file.name);
+                objections.push(Objection { role: file.role.clone(), file: name, reason });
+            }
+        }
+        let rank = |objection: &Objection| match objection.role.as_str() {
+            "root" => 0,
+            "targets" => 1,
+            "snapshot" => 3,
+            _ => 2,
+        };
+        objections.sort_by_key(rank);
+        Ok(objections)
+    }
+
+    fn objection(&self, file: &AcceptedFile) -> Result<Option<Refusal>, RepositoryError> {
+        if !self.ours.vouches_for(file)? {
+            return Ok(Some(Refusal::NotOurs { more: 0 }));
+        }
+        // it was written here once: what is written now must go on from it
+        let same_version = is_versioned(self.live.layout(), &file.name)
+            || self.successor.version(&file.role) == Some(file.version);
+        if file.twin == Twin::Other && same_version {
+            return Ok(Some(Refusal::OtherBytes));
+        }
+        let is_snapshot = file.role.as_str() == "snapshot" && self.live.layout() == Layout::Consistent;
+        let skipped = file.twin == Twin::None && is_snapshot && self.ours.skips_snapshot(file.version)?;
+        Ok(skipped.then_some(Refusal::Forgotten))
+    }
+
+    /// Finds roles whose versions would go down.
+    fn lower(&self, snapshot_recovered: bool) -> Vec<Objection> {
+        let mut objections = Vec::new();
+        let mut compare = |role: &RoleName, live: u64| {
+            let written = self.successor.version(role);
+            if written.is_none_or(|written| written < live) {
+                let file = format!("{METADATA}/{}", self.live.layout().metadata_name(role, live));
+                let reason = Refusal::Behind { role: role.clone(), live, written };
+                objections.push(Objection { role: role.clone(), file, reason });
+            }
+        };
+        for file in &self.live.files {
+            compare(&file.role, file.version);
+        }
+        // what a stolen key has listed binds nobody but by the files that are there
+        if let Some(listed) = self.live.snapshot.as_ref().filter(|_| !snapshot_recovered) {
+            let listed = &listed.metadata.signed().meta;
+            let none = Default::default();
+            let differing =
+                listed.differing(self.successor.snapshot.map_or(&none, |snapshot| &snapshot.meta));
+            for (path, file) in differing.into_iter().filter_map(|place| listed.at(place)) {
+                if let Some(role) = RoleName::from_metapath(&path) {
+                    compare(&role, file.version);
+                }
+            }
+        }
+        objections
+    }
+
+    /// Finds out whether the timestamp is of this copy: its snapshot is, and no timestamp is written here that is older, or
+    /// another one of its version.
+    fn timestamp(&self) -> Result<Option<Objection>, RepositoryError> {
+        let Some(Known { metadata, twin, .. }) = self.live.timestamp.as_ref() else { return Ok(None) };
+        if *twin == Twin::Same {
+            return Ok(None);
+        }
+        let (role, live) = (RoleName::timestamp(), metadata.signed().version);
+        let object = |reason| {
+            let file = format!("{METADATA}/timestamp.json");
+            Ok(Some(Objection { role: role.clone(), file, reason }))
+        };
+        if !self.live.is_announced() && !self.knows_named_snapshot()? {
+            return object(Refusal::NotOurs { more: 0 });
+        }
+        match self.successor.timestamp {
+            Some(written) if written > live => Ok(None),
+            Some(written) if written == live => object(Refusal::OtherBytes),
+            written => object(Refusal::Behind { role: role.clone(), live, written }),
+        }
+    }
+
+    /// Tells whether the snapshot that the timestamp names, and that clients do not accept, may have been written here.
+    fn knows_named_snapshot(&self) -> Result<bool, RepositoryError> {
+        let role = RoleName::snapshot();
+        let named = self.live.timestamp.as_ref().and_then(|known| known.metadata.signed().snapshot());
+        let Some(named) = named else { return Ok(true) };
+        if self.successor.version(&role) == Some(named.version) {
+            return Ok(true);
+        }
+        let name = self.live.layout().metadata_name(&role, named.version);
+        let written = self.ours.written.length(&name).at(self.ours.written.file(&name))?;
+        Ok((written.is_some() && is_versioned(self.live.layout(), &name))
+            || self.ours.history()?.knows(&role, named.version))
+    }
+
+    /// Makes sure that a new root takes away all keys that signed what is live of a role.
+    fn recovered(&self, objection: &Objection) -> Result<Recovered, RepositoryError> {
+        let role = &objection.role;
+        let refused = |reason: String| RepositoryError::Refused {
+            file: objection.file.clone(),
+            reason: Refusal::NotRecovered(reason),
+        };
+        let old = self.live.root.as_ref().map(|root| root.metadata.signed());
+        let new = self.successor.root.filter(|new| old.is_some_and(|old| new.version > old.version));
+        let Some((old, new)) = old.zip(new) else {
+            return Err(refused(format!(
+                "no new root is part of this publication that takes away the keys of '{role}'"
+            )));
+        };
+        let kept: BTreeSet<Fingerprint> = keys(new, role).into_values().collect();
+        let signers = self.signers(old, role);
+        if let Some((keyid, _)) = signers.iter().find(|(_, key)| kept.contains(key)) {
+            return Err(refused(format!(
+                "key {keyid} has signed it, and root v{} keeps that key",
+                new.version
+            )));
+        }
+        let to = self.successor.version(role);
+        let Some((from, to)) = self.live_version(role).zip(to) else {
+            return Err(refused(format!("nothing is written of '{role}' that could take its place")));
+        };
+        Ok(Recovered { role: role.clone(), from, to })
+    }
+
+    fn live_version(&self, role: &RoleName) -> Option<u64> {
+        match role.as_str() {
+            "timestamp" => self.live.timestamp.as_ref().map(|known| known.metadata.signed().version),
+            _ => {
+                let listed = self.live.snapshot.as_ref().and_then(|known| known.metadata.signed().role(role));
+                self.live.file(role).map(|file| file.version).or(listed.map(|listed| listed.version))
+            }
+        }
+    }
+
+    /// Returns the keys whose signatures on what is live of a role are valid.
+    fn signers(&self, root: &Root, role: &RoleName) -> BTreeMap<String, Fingerprint> {
+        let mut signers = keys(root, role);
+        let signed: Vec<String> = match role.as_str() {
+            "timestamp" => {
+                self.live.timestamp.iter().flat_map(|known| by(&known.metadata, root, role)).collect()
+            }
+            "snapshot" => {
+                self.live.snapshot.iter().flat_map(|known| by(&known.metadata, root, role)).collect()
+            }
+            _ => self.live.targets.get(role).iter().flat_map(|targets| by(targets, root, role)).collect(),
+        };
+        signers.retain(|keyid, _| signed.contains(keyid));
+        signers
+    }
+}
+
+/// Returns the key ids whose signatures on metadata are valid; one of a key that has two.
+fn by<T: Signed>(metadata: &Verified<T>, root: &Root, role: &RoleName) -> Vec<String> {
+    let result = root.authority(role).map(|authority| authority.check(metadata.metadata().covered()));
+    result.iter().flat_map(|result| result.signed()).map(ToString::to_string).collect()
+}
+
+/// Returns the keys that a root trusts for a role, by their ids.
+fn keys(root: &Root, role: &RoleName) -> BTreeMap<String, Fingerprint> {
+    let authority = root.authority(role);
+    let keys = authority.iter().flat_map(|authority| authority.keys());
+    keys.filter_map(|(id, key)| Some((id.to_string(), fingerprint((*key)?)?))).collect()
+}

@@ -1,0 +1,98 @@
+//! Before anything is written: whether the repository's own `metadata/` goes with what is written here. Another copy may have
+//! published there, or a backup was put back on one side only. Other places are asked by `publish`.
+
+use super::Repository;
+use super::accepted::{Accepted, Extent, is_signed_well};
+use super::ancestry::{DamagedRoots, Ours, Permissions, refuse_what_is_not_ours};
+use super::error::{AtPath, Refusal, RepositoryError};
+use super::layout::{Layout, MAX_METADATA, METADATA, is_versioned};
+use super::staged::AnyRole;
+use super::view::View;
+use crate::metadata::RoleName;
+use crate::storage::{Folder, ReadFiles};
+
+/// A live file under the name of one that is to be written.
+struct InTheWay {
+    role: RoleName,
+    version: u64,
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Repository {
+    /// Refuses to write upon what is live in the repository's own folder and not of this copy, or under a name that is taken
+    /// there.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Refused`], [`RepositoryError::Io`].
+    pub(super) fn refuse_other_writer(&self) -> Result<(), RepositoryError> {
+        let live = self.live_folder();
+        if !live.exists() {
+            return Ok(());
+        }
+        let in_the_way = self.names_taken(&live)?;
+        if in_the_way.is_empty() && self.is_live_as_written(&live)? {
+            return Ok(());
+        }
+        let written = self.staged.folder();
+        let accepted = Accepted::read(&live, written, self.policy.first_root(), Extent::Snapshot)?;
+        let nothing = Default::default();
+        let permissions = Permissions { damaged_roots: DamagedRoots::Refuse, recover: &nothing };
+        refuse_what_is_not_ours(&accepted, self.successor(), &Ours::of(&self.dir, written), permissions)?;
+        let view = View::of_all(&self.staged);
+        let graph = view.graph();
+        for InTheWay { role, version, name, bytes } in in_the_way {
+            let ours = view.authorities(&role, &graph).into_iter().map(|(authority, _)| authority);
+            let all: Vec<_> = accepted.authorities(&role).chain(ours).collect();
+            if is_signed_well(&role, version, &bytes, all.into_iter()) {
+                return Err(RepositoryError::Refused {
+                    file: format!("{METADATA}/{name}"),
+                    reason: Refusal::Taken,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether the timestamp and the snapshot that are live are those that are written, and no newer root is there.
+    fn is_live_as_written(&self, live: &Folder) -> Result<bool, RepositoryError> {
+        let staged = &self.staged;
+        let Some((root, snapshot)) = staged.root.written_version().zip(staged.snapshot.written_version())
+        else {
+            return Ok(false);
+        };
+        let name = |role: RoleName, version| staged.layout().metadata_name(&role, version);
+        let newest = name(RoleName::root(), root);
+        for name in [&*newest, "timestamp.json", &name(RoleName::snapshot(), snapshot)] {
+            let (theirs, ours) = (read(live, name)?, read(staged.folder(), name)?);
+            if theirs.is_none() || theirs != ours {
+                return Ok(false);
+            }
+        }
+        let next = name(RoleName::root(), root + 1);
+        Ok(live.length(&next).at(live.file(&next))?.is_none())
+    }
+
+    /// Finds live files under the names of those that are to be written, with other bytes than are written there already.
+    fn names_taken(&self, live: &Folder) -> Result<Vec<InTheWay>, RepositoryError> {
+        let layout = Layout::of(self.staged.root.effective().is_some_and(|root| root.consistent_snapshot));
+        let live = live.held();
+        let mut taken = Vec::new();
+        for role in self.drafted(&[]).into_iter().chain([RoleName::snapshot()]) {
+            let Some(version) = self.staged.role(&role).and_then(AnyRole::draft_version) else { continue };
+            let name = layout.metadata_name(&role, version);
+            if !is_versioned(layout, &name) || live.length(&name).at_place(|| live.file(&name))?.is_none() {
+                continue;
+            }
+            let (theirs, ours) = (read(&live, &name)?, read(self.staged.folder(), &name)?);
+            if let Some(bytes) = theirs.filter(|theirs| ours.as_ref() != Some(theirs)) {
+                taken.push(InTheWay { role, version, name, bytes });
+            }
+        }
+        Ok(taken)
+    }
+}
+
+fn read(folder: &Folder, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
+    folder.read(name, MAX_METADATA).at_place(|| folder.file(name))
+}
