@@ -88,7 +88,7 @@ pub(super) enum Place {
 
 impl Place {
     /// Looks at a destination: takes the lock of a folder, lists a bucket.
-    fn look_at(
+    pub(super) fn look_at(
         repository: &Path,
         destination: &Destination,
         wait: Duration,
@@ -111,7 +111,7 @@ impl Place {
         Ok(Self::Folder { live, targets, locks })
     }
 
-    fn metadata(&self) -> &dyn Storage {
+    pub(super) fn metadata(&self) -> &dyn Storage {
         match self {
             Self::Folder { live, .. } => live,
             Self::Bucket(place) => &place.metadata,
@@ -240,9 +240,19 @@ impl Repository {
         let staged = self.staged.folder();
         let faults = refuse_caused(faults, &live.leading(place.metadata()), &checked.leading(staged))?;
         let files = files?;
-        refuse_findings(files.findings)?;
         let listed = all_listed(&checked.targets);
         let mut new = listed_anew(&checked.targets, &live.targets);
+        let lies_apart = !files.findings.is_empty() && !matches!(destination, Destination::Own);
+        refuse_findings(match lies_apart {
+            false => files.findings,
+            // what is live already need not be here
+            true => check_target_files(
+                &self.targets_folder().held(),
+                checked.layout,
+                &at_places(&listed, &new),
+                TargetBytes::Present,
+            )?,
+        })?;
         // what is copied within a file system is digested on the way, before it has its name
         let copies = matches!(destination, Destination::Folder(_));
         let check_bytes = |listed: &[ListedAt<'_>]| {
@@ -278,6 +288,9 @@ impl Repository {
         })?;
         if !matches!(destination, Destination::Own) {
             let is_copied = plan_targets(&mut plan, &listed)?;
+            if lies_apart {
+                self.refuse_absent(&plan.targets)?;
+            }
             if copies {
                 new.retain(|place| !is_copied[*place]);
                 check_bytes(&at_places(&listed, &new))?;
@@ -319,6 +332,19 @@ impl Repository {
             timestamp: staged.timestamp.written_version(),
             snapshot: staged.snapshot.written.as_ref().map(Metadata::signed),
         }
+    }
+
+    /// Refuses a target that would be copied and is not here.
+    fn refuse_absent(&self, targets: &[TargetCopy]) -> Result<(), RepositoryError> {
+        let own = self.targets_folder();
+        for TargetCopy { role, name, file } in targets {
+            if own.length(name).at(own.file(name))? != Some(file.length) {
+                let reason = format!("missing, here and where it is published, as '{role}' lists it");
+                let file = format!("{TARGETS}/{name}");
+                return Err(RepositoryError::Refused { file, reason: Refusal::Finding(reason) });
+            }
+        }
+        Ok(())
     }
 
     /// Checks what is staged, and whether the files of the targets that it lists are there.
