@@ -141,6 +141,7 @@ fn every_command_prints_the_keys_that_are_documented() {
     notes.repo(1, &["revoke", "other"]);
     notes.repo(1, &["write", "--key", "key"]);
     notes.repo(1, &["publish"]);
+    notes.repo(1, &["pull"]);
     notes.repo(1, &["remove-targets", "two"]);
     notes.repo(1, &["rotate-key", "root", "--old", "key.pub", "--new", "other.pub"]);
     notes.repo(1, &["discard"]);

@@ -35,6 +35,29 @@ pub trait Terminal {
     fn say(&mut self, line: &str);
 }
 
+/// Asks the person at the terminal a question; yes is `y` or `yes`.
+///
+/// # Errors
+/// Where nothing can be asked or read.
+pub fn confirm(question: &str) -> io::Result<bool> {
+    let mut terminal = open_terminal()?;
+    write!(terminal, "{question}")?;
+    terminal.flush()?;
+    let mut answer = String::new();
+    read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+#[cfg(unix)]
+fn read_line(answer: &mut String) -> io::Result<usize> {
+    io::BufRead::read_line(&mut io::BufReader::new(std::fs::File::open("/dev/tty")?), answer)
+}
+
+#[cfg(not(unix))]
+fn read_line(answer: &mut String) -> io::Result<usize> {
+    io::stdin().read_line(answer)
+}
+
 /// The terminal that controls this process.
 #[derive(Debug)]
 pub struct ControllingTerminal;

@@ -394,7 +394,7 @@ impl Taken {
 }
 
 /// Copies one target aside and checks its bytes; `None` where the source does not have it.
-fn copy_target(
+pub(super) fn copy_target(
     batch: &Batch<'_>,
     source: &dyn Source,
     name: &str,

@@ -184,6 +184,17 @@ impl Checked {
         report
     }
 
+    /// Returns the files that clients ask for, in front of them those of revoked roles, which the snapshot still lists for old
+    /// clients, and those of roles that could not be judged.
+    pub(super) fn with_revoked(&self) -> Vec<String> {
+        let listed = self.snapshot.iter().flat_map(|snapshot| &snapshot.meta);
+        let listed = listed.filter_map(|(path, file)| {
+            Some(self.layout.metadata_name(&RoleName::from_metapath(&path)?, file.version))
+        });
+        let known: BTreeSet<&String> = self.files.iter().collect();
+        listed.filter(|name| !known.contains(name)).chain(self.files.iter().cloned()).collect()
+    }
+
     /// Returns how a client is led to delegated roles; `files` are those that were checked.
     pub(super) fn leading<'a>(&'a self, files: &'a dyn Storage) -> Leading<'a> {
         let read = move |name: &str| files.read(name, MAX_METADATA).at(files.place(name));

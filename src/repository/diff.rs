@@ -80,6 +80,19 @@ impl Repository {
         Ok(diffs)
     }
 
+    /// Says what a role's file changes against another one. What is no metadata is said to be that.
+    pub(super) fn changed_words(&self, role: &RoleName, new: &[u8], old: Option<&[u8]>) -> Vec<String> {
+        let names = self.keyring().names();
+        let root = |old: Option<&Root>, new: &Root| root_differences(names, old, new);
+        let targets = |old: Option<&Targets>, new: &Targets| targets_differences(names, old, new);
+        match role.as_str() {
+            "root" => file_words(new, old, root),
+            "snapshot" => file_words(new, old, snapshot_differences),
+            "timestamp" => file_words(new, old, timestamp_differences),
+            _ => file_words(new, old, targets),
+        }
+    }
+
     /// Says whom the drafts of the roles named, or of all, trust otherwise than what is written: the keys, thresholds and
     /// delegations that whoever signs them assents to.
     pub fn trust_changes(&self, roles: &[RoleName]) -> Vec<RoleDiff> {
@@ -187,6 +200,18 @@ fn parsed_words<T: Signed>(
     let new = Metadata::<T>::from_signed_bytes(new)?;
     let old = old.map(Metadata::<T>::from_signed_bytes).transpose()?;
     Ok(sentences(old.as_ref().map(Metadata::signed), new.signed(), differences))
+}
+
+fn file_words<T: Signed>(
+    new: &[u8],
+    old: Option<&[u8]>,
+    differences: impl Fn(Option<&T>, &T) -> Vec<String>,
+) -> Vec<String> {
+    let old = old.and_then(|old| Metadata::<T>::from_bytes(old).ok());
+    match Metadata::<T>::from_bytes(new) {
+        Ok(new) => sentences(old.as_ref().map(Metadata::signed), new.signed(), differences),
+        Err(error) => vec![error.to_string()],
+    }
 }
 
 /// What clients see.

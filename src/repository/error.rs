@@ -65,6 +65,22 @@ pub enum RepositoryError {
         /// Why.
         reason: Refusal,
     },
+    /// Work of this copy would be lost by taking over what is live.
+    #[error("{}", in_the_way_words(.drafted, .unpublished))]
+    InTheWay {
+        /// The roles with drafts.
+        drafted: Vec<RoleName>,
+        /// The roles that are written here and not live, with their versions.
+        unpublished: Vec<(RoleName, u64)>,
+    },
+    /// The roots of this copy and of what is live went apart.
+    #[error("root v{version} here is not root v{version} in {}: two histories of trust are never merged", place.display())]
+    Forked {
+        /// The first version that differs, as far as both have it.
+        version: u64,
+        /// Where that is live.
+        place: PathBuf,
+    },
     /// Another publisher came first, at a place that cannot be locked.
     #[error("{object}: another publisher has replaced it meanwhile")]
     Overtaken {
@@ -158,6 +174,22 @@ fn lacking_words(roles: &[Lacking]) -> String {
         more => format!("; and {more} more"),
     };
     together.iter().take(MOST_NAMED).map(of_some).collect::<Vec<_>>().join("; ") + &rest
+}
+
+fn in_the_way_words(drafted: &[RoleName], unpublished: &[(RoleName, u64)]) -> String {
+    let some = |words: Vec<String>| match words.len().checked_sub(MOST_NAMED) {
+        None | Some(0) => words.join(", "),
+        Some(more) => format!("{}, and {more} more", words[..MOST_NAMED].join(", ")),
+    };
+    let mut words = Vec::new();
+    if !drafted.is_empty() {
+        words.push(format!("drafted here: {}", some(drafted.iter().map(ToString::to_string).collect())));
+    }
+    if !unpublished.is_empty() {
+        let versions = unpublished.iter().map(|(role, version)| format!("{role} v{version}")).collect();
+        words.push(format!("written here and not live: {}", some(versions)));
+    }
+    format!("live has what this copy does not know, and work here is in the way ({})", words.join("; "))
 }
 
 fn target(role: &Option<RoleName>) -> String {

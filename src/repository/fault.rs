@@ -63,6 +63,13 @@ impl Fault {
         matches!(self.ground, Ground::Chain(_))
     }
 
+    /// Returns the fault of what others have published as a warning.
+    pub(super) fn warning_of_live(&self) -> Finding {
+        let file = self.file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
+        let message = format!("{file}{}: clients get nothing from '{}'", self.reason, self.role);
+        Finding { severity: Severity::Warning, message, ..self.finding() }
+    }
+
     /// Returns the fault as a warning that names the role, who delegates to it, and what is wrong.
     fn warning(&self) -> Finding {
         let by: Vec<String> = self.ground.delegators().iter().map(|role| format!("'{role}'")).collect();

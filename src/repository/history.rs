@@ -177,6 +177,14 @@ impl History {
         files.iter().any(|file| file.version == version)
     }
 
+    /// Adds a file in the place of any other one of its role and version.
+    pub(super) fn put(&mut self, entry: &Entry) {
+        if let Some(files) = self.roles.get_mut(&*entry.role.encoded()) {
+            files.retain(|file| file.version != entry.version);
+        }
+        self.add(entry);
+    }
+
     /// Forgets files above the versions that are written now. They are no ancestors of what is written next: a backup was put
     /// back, or their `write` was killed before it put them.
     pub(super) fn forget_above(&mut self, written: impl Fn(&RoleName) -> u64) {

@@ -26,6 +26,7 @@ mod leftovers;
 mod model;
 mod new_bins;
 mod ownership;
+mod pull;
 mod rotations;
 #[path = "../support/mod.rs"]
 mod support;

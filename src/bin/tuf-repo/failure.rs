@@ -13,7 +13,9 @@ pub fn failure(error: RepositoryError) -> Failure {
         RepositoryError::Io { .. } => FailureKind::Io,
         RepositoryError::MayNotSign { .. } | RepositoryError::Signing { .. } => FailureKind::Key,
         RepositoryError::Incomplete(_) => FailureKind::SignaturesMissing,
-        RepositoryError::NothingWritten { .. } => FailureKind::Attention,
+        RepositoryError::NothingWritten { .. }
+        | RepositoryError::InTheWay { .. }
+        | RepositoryError::Forked { .. } => FailureKind::Attention,
         RepositoryError::Refused { .. } => FailureKind::Verification,
         RepositoryError::Locked { .. } | RepositoryError::Overtaken { .. } => FailureKind::Locked,
     };
@@ -33,6 +35,8 @@ fn hint(error: &RepositoryError) -> Option<String> {
         }),
         RepositoryError::MayNotSign { role: None, .. } => Some("tuf-repo add-key ROLE KEY.pub".to_owned()),
         RepositoryError::Incomplete(roles) => Some(incomplete_hint(roles)),
+        // the command knows where live is
+        RepositoryError::InTheWay { .. } | RepositoryError::Forked { .. } => None,
         RepositoryError::NothingWritten { .. } => Some("tuf-repo write --key KEY".to_owned()),
         RepositoryError::Refused { file, reason: Refusal::Unreadable(_) } if draft_of(file).is_some() => {
             draft_of(file).map(|role| format!("tuf-repo discard {}", shell_word(role.as_str())))

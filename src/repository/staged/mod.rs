@@ -646,6 +646,22 @@ impl Staged {
         }
     }
 
+    /// Returns the version of the written snapshot, 0 where there is none.
+    pub(super) fn listed_snapshot(&self) -> u64 {
+        self.snapshot.written_version().unwrap_or(0)
+    }
+
+    /// Returns the roles that the written snapshot lists.
+    pub(super) fn listed_roles(&self) -> BTreeSet<RoleName> {
+        let listed = self.snapshot.written.iter().flat_map(|snapshot| &snapshot.signed().meta);
+        listed.filter_map(|(path, _)| RoleName::from_metapath(&path)).collect()
+    }
+
+    /// Returns what is written of the roles that list targets and have been read.
+    pub(super) fn written_targets(&self) -> impl Iterator<Item = (&RoleName, &Targets)> {
+        self.targets.iter().filter_map(|(role, state)| Some((role, state.written.as_ref()?.signed())))
+    }
+
     /// Returns the delegated roles whose written files cannot be read, and why.
     pub(super) fn damaged(&self) -> impl Iterator<Item = (&RoleName, &Damage)> {
         self.damaged.iter()

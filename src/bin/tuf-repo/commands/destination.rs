@@ -32,6 +32,11 @@ pub struct DestinationArgs {
 }
 
 impl DestinationArgs {
+    /// Takes a place that was typed under another name.
+    pub fn at(place: Option<String>, endpoint: Option<String>) -> Self {
+        Self { to: place, metadata_to: None, targets_to: None, endpoint }
+    }
+
     /// Returns the place that was typed, if any.
     pub fn typed(&self, policy: &Policy, repository: &Path) -> Result<Option<Destination>, Failure> {
         let endpoint = self.endpoint(policy);

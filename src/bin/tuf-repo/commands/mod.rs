@@ -23,6 +23,7 @@ mod list;
 mod man;
 mod next;
 mod publish;
+mod pull;
 mod refresh;
 mod remove_key;
 mod remove_targets;
@@ -81,6 +82,7 @@ commands! {
     Refresh => refresh,
     Verify => verify,
     Doctor => doctor,
+    Pull => pull,
     Publish => publish,
     Gc => gc,
     Serve => serve,

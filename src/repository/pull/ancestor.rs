@@ -1,0 +1,192 @@
+//! How what is live stands to what this copy has: what they have in common, and what of this copy is in the way.
+
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+
+use super::super::Repository;
+use super::super::error::{AtPath, Refusal, RepositoryError};
+use super::super::history::{Entry, History};
+use super::super::layout::{Layout, MAX_METADATA, METADATA, parse_versioned};
+use super::super::staged::AnyRole;
+use super::Live;
+use crate::metadata::{Metadata, RoleName, Root, Targets, Timestamp};
+use crate::storage::{ReadFiles, Storage};
+
+/// How a role's written file stands to the live one.
+enum Standing {
+    /// It is live, or was.
+    Past,
+    /// It is not live, and live has nothing that came after it.
+    Unpublished(u64),
+}
+
+impl Repository {
+    /// Returns the version of the newest root that this copy and live have in common.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Forked`] where they went apart.
+    pub(super) fn common_root(&self, live: &dyn Storage, newest: u64) -> Result<u64, RepositoryError> {
+        let (role, staged) = (RoleName::root(), self.staged.folder());
+        let name = |version: u64| Layout::Plain.metadata_name(&role, version);
+        let theirs = |name: &str| live.read(name, MAX_METADATA).at(live.place(name));
+        let mut common = newest;
+        if theirs(&name(newest))?.is_none() {
+            // this copy may have a root that was never published
+            let bytes = theirs("root.json")?.unwrap_or_default();
+            let stated = Metadata::<Root>::from_bytes(&bytes).map(|root| root.signed().version);
+            common = stated.ok().filter(|version| *version < newest).unwrap_or(newest);
+        }
+        let name = name(common);
+        let ours = staged.read(&name, MAX_METADATA).at(staged.file(&name))?;
+        match theirs(&name)? {
+            None => {
+                Err(RepositoryError::Refused { file: format!("{METADATA}/{name}"), reason: Refusal::Missing })
+            }
+            theirs if theirs == ours => Ok(common),
+            Some(_) => Err(RepositoryError::Forked { version: common, place: live.place("") }),
+        }
+    }
+
+    /// Refuses a live snapshot that is older than one which this copy has and which was live: no client that saw that one
+    /// would take the step.
+    pub(super) fn refuse_going_back(
+        &self,
+        metadata: &dyn Storage,
+        live: &Live,
+    ) -> Result<(), RepositoryError> {
+        let (role, layout) = (RoleName::snapshot(), live.checked.layout);
+        let (found, ours) = (live.version(&role), self.staged.listed_snapshot());
+        if layout == Layout::Plain || found >= ours {
+            return Ok(());
+        }
+        let history = History::read(&self.dir, self.staged.folder(), self.staged.layout())?;
+        if live.entries().all(|entry| history.vouches_for(&entry)) {
+            return Ok(());
+        }
+        let known = |name: &String| -> Result<bool, RepositoryError> {
+            let Some((version, of)) = parse_versioned(name) else { return Ok(false) };
+            if of != role || version <= found {
+                return Ok(false);
+            }
+            let bytes = metadata.read(name, MAX_METADATA).at(metadata.place(name))?;
+            let entry = bytes.and_then(|bytes| Entry::of(layout, name, &bytes, |_| None));
+            Ok(entry.is_some_and(|entry| history.vouches_for(&entry)))
+        };
+        for name in metadata.names().at(metadata.place(""))? {
+            if known(&name)? {
+                let reason = format!("is live, and timestamp.json leads back to snapshot v{found}");
+                let file = format!("{METADATA}/{name}");
+                return Err(RepositoryError::Refused { file, reason: Refusal::Finding(reason) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether live is what this copy went on from: nothing there is newer than what is written here.
+    pub(super) fn is_past(&self, live: &Live) -> bool {
+        let Some(snapshot) = &live.checked.snapshot else { return false };
+        let mut listed = snapshot
+            .meta
+            .into_iter()
+            .filter_map(|(path, file)| Some((RoleName::from_metapath(&path)?, file.version)));
+        let root = self.staged.root.written_version().unwrap_or(0);
+        let not_older = listed.all(|(role, version)| version <= self.staged.listed_version(&role));
+        let (ours, theirs) = (self.staged.listed_snapshot(), snapshot.version);
+        // with the same snapshot only the timestamp may be newer
+        let later =
+            live.version(&RoleName::timestamp()) > self.staged.timestamp.written_version().unwrap_or(0);
+        root >= live.version(&RoleName::root())
+            && not_older
+            && (theirs < ours || (theirs == ours && !later && !self.same_number(live)))
+    }
+
+    /// Tells whether the timestamps have one version and other bytes.
+    fn same_number(&self, live: &Live) -> bool {
+        let name = "timestamp.json";
+        let staged = self.staged.folder();
+        let ours = staged.read(name, MAX_METADATA).ok().flatten();
+        self.staged.timestamp.written_version() == Some(live.version(&RoleName::timestamp()))
+            && ours.as_deref() != live.bytes(name)
+    }
+
+    /// Returns the version that the timestamp needs to be published over the live one, where it does not have it.
+    pub(super) fn timestamp_above(&self, live: &Live) -> Option<u64> {
+        let bytes = live.bytes("timestamp.json")?;
+        let theirs = Metadata::<Timestamp>::from_bytes(bytes).ok()?.signed().version;
+        let state = &self.staged.timestamp;
+        let ours = state.draft_version().or(state.written_version()).unwrap_or(0);
+        (ours <= theirs).then_some(theirs + 1)
+    }
+
+    /// Refuses to take over what is live where this copy has work that would be lost: drafts of roles that are not only signed
+    /// again, and written files that are not live.
+    pub(super) fn refuse_in_the_way(
+        &self,
+        live: &Live,
+        taken: &[(String, Vec<u8>)],
+    ) -> Result<(), RepositoryError> {
+        let derived = |role: &RoleName| matches!(role.as_str(), "snapshot" | "timestamp");
+        let brings_news = taken.iter().any(|(name, bytes)| {
+            let entry = Entry::of(live.checked.layout, name, bytes, |role| Some(live.version(role)));
+            entry.is_some_and(|entry| !derived(&entry.role))
+        });
+        let drafted = if brings_news { self.drafts_in_the_way() } else { Vec::new() };
+        let unpublished = self.unpublished(live)?;
+        if drafted.is_empty() && unpublished.is_empty() {
+            return Ok(());
+        }
+        Err(RepositoryError::InTheWay { drafted, unpublished })
+    }
+
+    /// Returns the roles with drafts that a person made: what is derived from others is no work.
+    fn drafts_in_the_way(&self) -> Vec<RoleName> {
+        let is_work = |role: &RoleName| {
+            let Some(state) = self.staged.role(role) else { return false };
+            let derived = matches!(role.as_str(), "snapshot" | "timestamp");
+            state.draft_version().is_some() && (!derived || state.pins().any())
+        };
+        let all = super::super::sign::signing_order(&self.staged.graph());
+        all.into_iter().filter(|role| is_work(role)).collect()
+    }
+
+    /// Returns the roles that are written here and not live, with their versions. Snapshot and timestamp are derived and give
+    /// way.
+    fn unpublished(&self, live: &Live) -> Result<Vec<(RoleName, u64)>, RepositoryError> {
+        let mut found = Vec::new();
+        let root = self.staged.root.written_version().unwrap_or(0);
+        if root > live.version(&RoleName::root()) {
+            found.push((RoleName::root(), root));
+        }
+        let listed: BTreeSet<RoleName> = self.staged.listed_roles();
+        let look = |role: &RoleName| -> Result<Option<(RoleName, u64)>, RepositoryError> {
+            Ok(match self.standing(live, role)? {
+                Standing::Past => None,
+                Standing::Unpublished(version) => Some((role.clone(), version)),
+            })
+        };
+        let roles: Vec<_> = listed.par_iter().map(look).collect::<Result<_, _>>()?;
+        found.extend(roles.into_iter().flatten());
+        Ok(found)
+    }
+
+    /// Compares the written file of a role with the live one. Where its version is gone from live, it was replaced there.
+    fn standing(&self, live: &Live, role: &RoleName) -> Result<Standing, RepositoryError> {
+        let (staged, layout) = (self.staged.folder(), self.staged.layout());
+        let name = layout.metadata_name(role, self.staged.listed_version(role));
+        let Some(ours) = staged.read(&name, MAX_METADATA).at(staged.file(&name))? else {
+            return Ok(Standing::Past);
+        };
+        let theirs = live.bytes(&live.checked.layout.metadata_name(role, live.version(role)));
+        if theirs == Some(&ours) {
+            return Ok(Standing::Past);
+        }
+        // a killed run may have put another file than the snapshot lists, where names hold no versions
+        let stated = Metadata::<Targets>::from_bytes(&ours).map(|file| file.signed().version);
+        let version = stated.unwrap_or_else(|_| self.staged.listed_version(role));
+        Ok(match version < live.version(role) {
+            true => Standing::Past,
+            false => Standing::Unpublished(version),
+        })
+    }
+}

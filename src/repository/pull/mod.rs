@@ -1,0 +1,304 @@
+//! What somebody else has published is taken over: verified from what this copy has, then put byte for byte beside what is
+//! written, so that the next change goes on from it.
+//!
+//! This is the plain case: nothing here is drafted, or written and not live, of what would be replaced. Work in the way is
+//! named, and nothing moves. A root that went apart is never taken: two histories of trust cannot be made one.
+
+mod ancestor;
+mod changes;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rayon::prelude::*;
+
+use super::Repository;
+use super::adopt::{FolderSource, Source, copy_target};
+use super::check::{Checked, Expiry, Finding, check_metadata};
+use super::diff::RoleDiff;
+use super::error::{AtPath, InputError, RepositoryError};
+use super::history::{Entry, History};
+use super::layout::{MAX_METADATA, METADATA, STAGED, TARGETS};
+use super::place::Destination;
+use super::publish::{Place, refuse_errors};
+use super::staged::{AnyRole, Pins, Staged};
+use super::write::put_metadata;
+use crate::metadata::{RoleName, TargetFile, TargetPath};
+use crate::storage::{ReadFiles, Storage};
+
+/// Whether target files are taken over as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetFiles {
+    /// Only metadata: the bytes stay where they are published.
+    Leave,
+    /// The files that clients ask for are copied.
+    Copy,
+}
+
+/// A planned `pull`.
+#[derive(Debug, Default)]
+pub struct PullPlan {
+    /// The roles whose files are taken over, and their versions.
+    pub roles: BTreeMap<RoleName, u64>,
+    /// What that changes here, role by role.
+    pub changes: Vec<RoleDiff>,
+    /// What this copy lists or trusts and live does not: targets and roles, in words.
+    pub gone: Vec<String>,
+    /// Versions that jump so far that somebody may have run ahead with them, in words.
+    pub jumps: Vec<String>,
+    /// Faults of what is live that stop nobody from taking it over.
+    pub warnings: Vec<Finding>,
+    /// The version of the timestamp that is drafted, where what is written here goes on from live in all but that.
+    pub timestamp: Option<u64>,
+    /// Whether anything is published there.
+    pub is_published: bool,
+    metadata: Vec<(String, Vec<u8>)>,
+    history: History,
+    targets: Vec<(String, TargetFile)>,
+}
+
+impl PullPlan {
+    /// Returns the files that are put, relative to the repository.
+    pub fn put(&self) -> Vec<String> {
+        let targets = self.targets.iter().map(|(name, _)| format!("{TARGETS}/{name}"));
+        targets.chain(self.metadata.iter().map(|(name, _)| format!("{STAGED}/{name}"))).collect()
+    }
+
+    /// Tells whether the metadata stays as it is.
+    pub fn metadata_is_same(&self) -> bool {
+        self.metadata.is_empty()
+    }
+
+    /// Returns how many bytes of targets are copied.
+    pub fn target_bytes(&self) -> u64 {
+        self.targets.iter().map(|(_, file)| file.length).sum()
+    }
+
+    /// Tells whether there is nothing to take over.
+    pub fn is_empty(&self) -> bool {
+        self.metadata.is_empty() && self.targets.is_empty() && self.timestamp.is_none()
+    }
+
+    /// Tells whether a person should look at it before it is carried out.
+    pub fn is_doubtful(&self) -> bool {
+        !self.gone.is_empty() || !self.jumps.is_empty()
+    }
+}
+
+/// What is live, as it was read.
+struct Live {
+    checked: Checked,
+    /// The files that clients may ask for, in the order in which they are put.
+    files: Vec<(String, Vec<u8>)>,
+    /// Where each file stands among them.
+    places: HashMap<String, usize>,
+}
+
+impl Live {
+    fn of(checked: Checked, files: Vec<(String, Vec<u8>)>) -> Self {
+        let places = files.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
+        Self { checked, files, places }
+    }
+
+    fn version(&self, role: &RoleName) -> u64 {
+        match self.checked.report.versions.get(role) {
+            Some(version) => *version,
+            None => self.checked.snapshot.as_ref().and_then(|it| it.role(role)).map_or(0, |it| it.version),
+        }
+    }
+
+    fn bytes(&self, name: &str) -> Option<&[u8]> {
+        let (_, bytes) = self.files.get(*self.places.get(name)?)?;
+        Some(bytes)
+    }
+
+    /// Describes each file that has a line in the history.
+    fn entries(&self) -> impl Iterator<Item = Entry> {
+        let layout = self.checked.layout;
+        let entry = move |(name, bytes): &(String, Vec<u8>)| {
+            Entry::of(layout, name, bytes, |role| Some(self.version(role)))
+        };
+        self.files.iter().filter_map(entry)
+    }
+}
+
+impl Repository {
+    /// Plans to take over what is published at a place.
+    ///
+    /// # Errors
+    /// [`RepositoryError::NothingWritten`]; [`RepositoryError::Forked`] where the roots went apart;
+    /// [`RepositoryError::InTheWay`] where work here would be lost; [`RepositoryError::Refused`] where a client that stands on
+    /// what this copy has would not accept what is live.
+    pub fn plan_pull(
+        &mut self,
+        from: &Destination,
+        targets: TargetFiles,
+        wait: Duration,
+    ) -> Result<PullPlan, RepositoryError> {
+        let Some(root) = self.staged.root.written_version() else {
+            return Err(RepositoryError::NothingWritten { folder: self.staged.folder().path().to_owned() });
+        };
+        let place = Place::look_at(&self.dir, from, wait)?;
+        let metadata = place.metadata();
+        let there = |name: &str| metadata.length(name).at(metadata.place(name));
+        if there("root.json")?.is_none() && there("timestamp.json")?.is_none() {
+            return Ok(PullPlan::default());
+        }
+        self.read_all()?;
+        let start = self.common_root(metadata, root)?;
+        let live = self.read_live(metadata, start)?;
+        self.refuse_going_back(metadata, &live)?;
+        let mut plan = self.plan_taking(&live)?;
+        if targets == TargetFiles::Copy && !matches!(from, Destination::Own) {
+            plan.targets = self.missing_targets(&live.checked)?;
+        }
+        plan.is_published = true;
+        Ok(plan)
+    }
+
+    /// Follows what is live from a root that this copy has as well. Whether it has expired is told, not judged.
+    fn read_live(&self, metadata: &dyn Storage, start: u64) -> Result<Live, RepositoryError> {
+        let checked = check_metadata(metadata, METADATA, start, Expiry::Allow, self.now, None)?;
+        refuse_errors(&checked.report)?;
+        let names = checked.with_revoked();
+        let read = |name: String| -> Result<Option<(String, Vec<u8>)>, RepositoryError> {
+            let bytes = metadata.read(&name, MAX_METADATA).at(metadata.place(&name))?;
+            Ok(bytes.map(|bytes| (name, bytes)))
+        };
+        let files: Vec<_> = names.into_par_iter().map(read).collect::<Result<_, _>>()?;
+        let live = Live::of(checked, files.into_iter().flatten().collect());
+        for entry in live.entries() {
+            // where a name is taken over it must be one that this program would make
+            if !entry.role.is_top_level() {
+                RoleName::parse(entry.role.as_str()).map_err(InputError::from)?;
+            }
+        }
+        Ok(live)
+    }
+
+    fn plan_taking(&self, live: &Live) -> Result<PullPlan, RepositoryError> {
+        let staged = self.staged.folder();
+        let history = History::read(&self.dir, staged, self.staged.layout())?;
+        let differs = |(name, bytes): &&(String, Vec<u8>)| -> Result<bool, RepositoryError> {
+            Ok(staged.read(name, MAX_METADATA).at(staged.file(name))?.as_deref() != Some(bytes))
+        };
+        let differing: Vec<bool> =
+            live.files.par_iter().map(|file| differs(&file)).collect::<Result<_, _>>()?;
+        let metadata: Vec<(String, Vec<u8>)> = live
+            .files
+            .iter()
+            .zip(differing)
+            .filter(|(_, differs)| *differs)
+            .map(|(file, _)| file.clone())
+            .collect();
+        let mut plan = PullPlan { warnings: live.checked.report.findings.clone(), ..PullPlan::default() };
+        plan.warnings.extend(live.checked.faults.iter().map(|fault| fault.warning_of_live()));
+        if metadata.is_empty() {
+            return Ok(plan);
+        }
+        let is_known = live.entries().all(|entry| history.vouches_for(&entry));
+        if is_known && self.is_past(live) {
+            plan.timestamp = self.timestamp_above(live);
+            return Ok(plan);
+        }
+        self.refuse_in_the_way(live, &metadata)?;
+        plan.roles = self.roles_of(live, &metadata);
+        (plan.changes, plan.gone) = self.changes_by(live, &plan.roles)?;
+        plan.jumps = self.jumps_to(live);
+        plan.history = self.history_after(live, history);
+        plan.metadata = metadata;
+        Ok(plan)
+    }
+
+    /// Returns the history with what is taken over, and without files of this copy that give way to it.
+    fn history_after(&self, live: &Live, mut history: History) -> History {
+        history.forget_above(|role| match role.as_str() {
+            // what is derived anew gives way
+            "snapshot" => live.version(role),
+            _ => u64::MAX,
+        });
+        live.entries().for_each(|entry| history.put(&entry));
+        history
+    }
+
+    /// Finds the target files that clients of live ask for and that are not here.
+    fn missing_targets(&self, live: &Checked) -> Result<Vec<(String, TargetFile)>, RepositoryError> {
+        let folder = self.targets_folder();
+        let mut missing = BTreeMap::new();
+        for (path, file) in live.targets.values().flat_map(|role| &role.targets) {
+            let Some(path) = TargetPath::parse(&path).ok().filter(|path| !path.is_reserved()) else {
+                continue;
+            };
+            for name in live.layout.target_names(&path, &file) {
+                if folder.length(&name).at(folder.file(&name))? != Some(file.length) {
+                    missing.insert(name, file.clone());
+                }
+            }
+        }
+        Ok(missing.into_iter().collect())
+    }
+
+    /// Carries a planned `pull` out: target files, then the history, then versioned files, roots and the timestamp last.
+    /// Returns the target files that are not there to be copied. `progress` is told the bytes of targets.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`]; the same command again goes on. [`RepositoryError::Refused`] for a target file with other bytes
+    /// than are listed; nothing has moved then.
+    pub fn execute_pull(
+        &mut self,
+        plan: &PullPlan,
+        from: &Destination,
+        progress: &dyn Fn(u64),
+    ) -> Result<Vec<String>, RepositoryError> {
+        self.sweep()?;
+        let absent = self.copy_from(plan, from, progress)?;
+        if !plan.metadata.is_empty() {
+            plan.history.save(&self.dir)?;
+            let folder = self.staged.folder();
+            put_metadata(folder, &plan.metadata, STAGED, &|bytes: &Vec<u8>| Ok(Cow::Borrowed(bytes)))?;
+            self.staged = Staged::read(&self.dir, &self.policy, self.now)?;
+        }
+        if let Some(version) = plan.timestamp {
+            let (role, pins) = (RoleName::timestamp(), Pins { version: true, ..Pins::default() });
+            let expires = self.expiry(&role)?;
+            let bumped = self.staged.known_role(&role)?.bump(expires, Some(version), pins);
+            bumped.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+        }
+        let drafts = self.plan_edit()?;
+        self.staged.save(&drafts)?;
+        self.staged = Staged::read(&self.dir, &self.policy, self.now)?;
+        Ok(absent)
+    }
+
+    fn copy_from(
+        &self,
+        plan: &PullPlan,
+        from: &Destination,
+        progress: &dyn Fn(u64),
+    ) -> Result<Vec<String>, RepositoryError> {
+        let source: Box<dyn Source> = match from {
+            Destination::Own => return Ok(Vec::new()),
+            Destination::Folder(folder) => Box::new(FolderSource::new(folder)),
+            Destination::Bucket(place) => Box::new(place.clone()),
+        };
+        let folder = self.targets_folder();
+        if plan.targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        std::fs::create_dir_all(folder.path()).at(folder.path())?;
+        let mut batch = folder.batch().at(folder.path())?;
+        let (mut absent, mut filled): (Vec<String>, Vec<(PathBuf, &str)>) = (Vec::new(), Vec::new());
+        for (name, file) in &plan.targets {
+            match copy_target(&batch, &*source, name, file)? {
+                Some(path) => filled.push((path, name)),
+                None => absent.push(name.clone()),
+            }
+            progress(file.length);
+        }
+        filled.into_iter().for_each(|(path, name)| batch.place(path, name));
+        batch.commit().at(folder.path())?;
+        Ok(absent)
+    }
+}

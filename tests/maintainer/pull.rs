@@ -1,0 +1,484 @@
+//! Two copies of one repository: what one has published, the other takes over before it goes on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tempfile::TempDir;
+use tuf::repository::{
+    BinKind, Destination, Expiry, Layout, PullPlan, Replace, RepositoryError, TargetFiles, Trust,
+};
+
+use crate::cli::Site;
+use crate::support::{Ran, finish};
+use crate::world::{Edited, World, contents, copy_folder, delegation, difference, role, tree};
+
+const LAYOUTS: [Layout; 2] = [Layout::Consistent, Layout::Plain];
+const OURS: [usize; 4] = [0, 1, 2, 3];
+
+/// Two copies of one repository that is published in a folder.
+struct Team {
+    one: World,
+    two: World,
+    www: TempDir,
+}
+
+impl Team {
+    fn new(layout: Layout) -> Self {
+        Self::of(World::written(layout))
+    }
+
+    fn of(one: World) -> Self {
+        one.put("a", b"a");
+        one.add("targets", &["a"], Replace::Refuse).unwrap();
+        one.write(&OURS).unwrap();
+        let www = crate::world::temporary();
+        publish(&one, www.path()).unwrap();
+        // the other has the metadata from version control, and no target files
+        let two = one.twin();
+        fs::remove_dir_all(two.path("targets")).unwrap();
+        Self { one, two, www }
+    }
+
+    fn release(&self, world: &World, name: &str) -> Edited<()> {
+        list(world, name)?;
+        world.write(&OURS)?;
+        publish(world, self.www.path())
+    }
+
+    fn pull(&self, world: &World) -> Edited<PullPlan> {
+        pull(world, self.www.path(), TargetFiles::Leave)
+    }
+}
+
+fn list(world: &World, name: &str) -> Edited<()> {
+    world.put(name, name.as_bytes());
+    world.add("targets", &[name], Replace::Refuse)
+}
+
+fn publish(world: &World, to: &Path) -> Edited<()> {
+    let repository = world.lock()?;
+    let to = Destination::Folder(to.to_owned());
+    let plan = repository.plan_publish(&to, Expiry::Enforce, Duration::ZERO)?;
+    repository.execute_publish(&plan, &|_| ())
+}
+
+fn pull(world: &World, from: &Path, targets: TargetFiles) -> Edited<PullPlan> {
+    let from = Destination::Folder(from.to_owned());
+    let mut repository = world.lock()?;
+    let plan = repository.plan_pull(&from, targets, Duration::ZERO)?;
+    repository.execute_pull(&plan, &from, &|_| ())?;
+    Ok(plan)
+}
+
+/// The written files of a copy, and what is live: they say the same once it was pulled.
+fn assert_same_state(world: &World, www: &Path) {
+    let (staged, live) = (contents(&world.path("metadata.staged")), contents(&www.join("metadata")));
+    let number = |name: &str| {
+        name.split_once('.').and_then(|(number, rest)| Some((number.parse::<u64>().ok()?, rest.to_owned())))
+    };
+    for (name, bytes) in &live {
+        let role = number(name).map(|(_, role)| role).filter(|role| role != "root.json");
+        let is_newest = |role: &String| {
+            !live
+                .keys()
+                .filter_map(|name| number(name))
+                .any(|(version, of)| of == *role && number(name).is_some_and(|(own, _)| own < version))
+        };
+        if role.is_none_or(|role| is_newest(&role)) {
+            assert!(staged.get(name) == Some(bytes), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_release_of_a_colleague_is_taken_over_and_built_upon_and_neither_is_lost() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        team.release(&team.one, "b").unwrap();
+        team.release(&team.one, "c").unwrap();
+        let plan = team.pull(&team.two).unwrap();
+        assert_eq!(plan.roles[&role("targets")], 4, "{plan:?}");
+        assert!(plan.gone.is_empty() && plan.jumps.is_empty());
+        assert_same_state(&team.two, team.www.path());
+        assert!(team.pull(&team.two).unwrap().is_empty());
+        // without the bytes of a, b and c
+        team.release(&team.two, "d").unwrap();
+        let plan = team.pull(&team.one).unwrap();
+        assert_eq!(plan.changes.len(), 3, "{plan:?}");
+        assert_same_state(&team.one, team.www.path());
+        let repository = team.one.open();
+        let listed = &repository
+            .staged()
+            .targets(&role("targets"))
+            .unwrap()
+            .written
+            .as_ref()
+            .unwrap()
+            .signed()
+            .targets;
+        assert_eq!(listed.keys().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+        // the first goes on without the bytes of d
+        team.release(&team.one, "e").unwrap();
+        team.pull(&team.two).unwrap();
+    }
+}
+
+#[test]
+fn delegated_roles_and_hash_bins_come_along() {
+    for layout in LAYOUTS {
+        for kind in [BinKind::Succinct, BinKind::Classic] {
+            let world = World::written(layout);
+            world.delegate("targets", "team", 1, &["team/*"]).unwrap();
+            let team = Team::of(world);
+            let mut bins = delegation("team", "bin", 1, &[]);
+            bins.trust = Trust::Bins { number: 4, kind };
+            team.one.edit(|repository| repository.delegate(bins)).unwrap();
+            team.one.put("team/x", b"x");
+            team.one.add("bin", &["team/x"], Replace::Refuse).unwrap();
+            team.one.write(&OURS).unwrap();
+            publish(&team.one, team.www.path()).unwrap();
+            let plan = team.pull(&team.two).unwrap();
+            assert!(plan.roles.contains_key(&role("bin-2")), "{plan:?}");
+            assert_same_state(&team.two, team.www.path());
+            team.release(&team.two, "y").unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_only_refreshes_and_one_that_releases_go_on_after_each_other() {
+    for layout in LAYOUTS {
+        let mut team = Team::new(layout);
+        for day in 0..9 {
+            team.two.after(TimeDelta::hours(20));
+            team.one.now = team.two.now;
+            team.two.refresh(&[2, 3]).unwrap();
+            publish(&team.two, team.www.path()).unwrap();
+            team.pull(&team.one).unwrap();
+            if day % 3 == 0 {
+                team.release(&team.one, &format!("day-{day}")).unwrap();
+                team.pull(&team.two).unwrap();
+            }
+        }
+        assert_same_state(&team.one, team.www.path());
+    }
+}
+
+#[test]
+fn a_timestamp_of_the_cron_job_is_pulled_under_drafts_and_under_a_release_that_waits() {
+    for layout in LAYOUTS {
+        let mut team = Team::new(layout);
+        list(&team.one, "b").unwrap();
+        team.two.after(TimeDelta::hours(13));
+        team.one.now = team.two.now;
+        team.two.refresh(&[3]).unwrap();
+        publish(&team.two, team.www.path()).unwrap();
+        // drafts stay what they are
+        let plan = team.pull(&team.one).unwrap();
+        assert_eq!(plan.roles.keys().map(|role| role.as_str()).collect::<Vec<_>>(), ["timestamp"]);
+        team.one.write(&OURS).unwrap();
+        // the cron job is quicker once more
+        team.two.after(TimeDelta::hours(13));
+        team.one.now = team.two.now;
+        for _ in 0..2 {
+            team.two.edit(|repository| repository.bump(&role("timestamp"), None)).unwrap();
+            team.two.write(&[3]).unwrap();
+            publish(&team.two, team.www.path()).unwrap();
+        }
+        let plan = team.pull(&team.one).unwrap();
+        let live = team.two.versions("timestamp").0.unwrap();
+        assert_eq!((plan.timestamp, plan.roles.len()), (Some(live + 1), 0));
+        assert!(team.pull(&team.one).unwrap().is_empty());
+        team.one.write(&[3]).unwrap();
+        publish(&team.one, team.www.path()).unwrap();
+        team.pull(&team.two).unwrap();
+        assert_same_state(&team.two, team.www.path());
+    }
+}
+
+#[test]
+fn drafts_and_unpublished_work_are_named_and_nothing_moves() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        list(&team.two, "mine").unwrap();
+        team.release(&team.one, "b").unwrap();
+        let before = tree(&team.two.dir());
+        match team.pull(&team.two) {
+            Err(RepositoryError::InTheWay { drafted, unpublished }) => {
+                assert_eq!((drafted, unpublished), (vec![role("targets")], Vec::new()));
+            }
+            other => panic!("{other:?}"),
+        }
+        team.two.write(&OURS).unwrap();
+        assert!(difference(&before, &before).is_empty());
+        let before = tree(&team.two.dir());
+        match team.pull(&team.two) {
+            Err(RepositoryError::InTheWay { drafted, unpublished }) => {
+                assert_eq!((drafted, unpublished), (Vec::new(), vec![(role("targets"), 3)]));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn where_nothing_or_less_is_live_there_is_nothing_to_do() {
+    let team = Team::new(Layout::Consistent);
+    let empty = crate::world::temporary();
+    let plan = pull(&team.one, empty.path(), TargetFiles::Leave).unwrap();
+    assert!(plan.is_empty() && !plan.is_published);
+    list(&team.one, "b").unwrap();
+    team.one.write(&OURS).unwrap();
+    let before = tree(&team.one.dir());
+    let plan = team.pull(&team.one).unwrap();
+    assert!(plan.is_empty() && plan.is_published);
+    assert_eq!(difference(&before, &tree(&team.one.dir())), Vec::<String>::new());
+}
+
+#[test]
+fn a_root_that_went_apart_is_never_merged() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        for (world, key) in [(&team.one, 4), (&team.two, 5)] {
+            world
+                .edit(|repository| repository.add_key(&role("root"), crate::world::public(key), None))
+                .unwrap();
+            world.write(&[0, 1, 2, 3]).unwrap();
+        }
+        publish(&team.one, team.www.path()).unwrap();
+        let before = tree(&team.two.dir());
+        match team.pull(&team.two) {
+            Err(RepositoryError::Forked { version, .. }) => assert_eq!(version, 2),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_new_root_is_followed_step_by_step_and_a_forged_one_is_refused() {
+    let team = Team::new(Layout::Consistent);
+    for key in [4, 5] {
+        team.one
+            .edit(|repository| repository.add_key(&role("root"), crate::world::public(key), None))
+            .unwrap();
+        team.one.write(&[0, 1, 2, 3]).unwrap();
+    }
+    publish(&team.one, team.www.path()).unwrap();
+    let second = team.www.path().join("metadata/2.root.json");
+    let good = fs::read_to_string(&second).unwrap();
+    fs::write(&second, good.replace("\"sig\": \"", "\"sig\": \"00")).unwrap();
+    assert!(matches!(team.pull(&team.two), Err(RepositoryError::Refused { .. })));
+    fs::write(&second, good).unwrap();
+    assert_eq!(team.pull(&team.two).unwrap().roles[&role("root")], 3);
+    assert_same_state(&team.two, team.www.path());
+}
+
+#[test]
+fn live_that_leads_back_to_an_older_snapshot_is_refused() {
+    let team = Team::new(Layout::Consistent);
+    let old = crate::world::temporary();
+    copy_folder(&team.one.dir(), old.path());
+    team.release(&team.one, "b").unwrap();
+    team.pull(&team.two).unwrap();
+    // a thief with the online keys signs another old snapshot and a new timestamp
+    let thief = team.one.twin();
+    fs::remove_dir_all(thief.dir()).unwrap();
+    copy_folder(old.path(), &thief.dir());
+    thief.edit(|repository| repository.bump(&role("timestamp"), Some(9))).unwrap();
+    thief.write(&[3]).unwrap();
+    fs::copy(thief.path("metadata.staged/timestamp.json"), team.www.path().join("metadata/timestamp.json"))
+        .unwrap();
+    // what it leads to is known; the timestamp alone is another one
+    let plan = team.pull(&team.two).unwrap();
+    assert_eq!((plan.roles.len(), plan.timestamp), (0, Some(10)));
+}
+
+#[test]
+fn what_vanishes_and_what_jumps_is_named() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        team.one.edit(|repository| repository.remove_targets(&["a".to_owned()], None)).unwrap();
+        team.one.edit(|repository| repository.bump(&role("targets"), Some(5000))).unwrap();
+        team.release(&team.one, "b").unwrap();
+        let plan = team.pull(&team.two).unwrap();
+        assert_eq!(plan.gone, ["target 'a'"]);
+        assert!(plan.jumps.len() == 1 && plan.jumps[0].contains("targets v2 to v5000"), "{:?}", plan.jumps);
+        assert!(plan.is_doubtful());
+    }
+}
+
+#[test]
+fn a_killed_pull_is_finished_by_the_next_wherever_it_was() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        team.one.delegate("targets", "team", 1, &["team/*"]).unwrap();
+        team.one.edit(|repository| repository.add_key(&role("root"), crate::world::public(4), None)).unwrap();
+        team.release(&team.one, "b").unwrap();
+        let done = team.two.twin();
+        team.pull(&done).unwrap();
+        let (before, after) = (contents(&team.two.dir()), contents(&done.dir()));
+        // in the order in which they are put
+        let rank = |name: &str| match name {
+            ".tuf-history" => 0,
+            name if name.ends_with("timestamp.json") => 5,
+            "metadata.staged/root.json" => 4,
+            name if name.ends_with("root.json") => 3,
+            name if name.ends_with("snapshot.json") => 2,
+            _ => 1,
+        };
+        let mut names: Vec<&String> =
+            after.keys().filter(|name| before.get(*name) != after.get(*name)).collect();
+        names.sort_by_key(|name| rank(name));
+        assert!(names.len() >= 6, "{names:?}");
+        for killed in 0..names.len() {
+            let copy = team.two.twin();
+            for name in &names[..killed] {
+                fs::write(copy.path(name), &after[*name]).unwrap();
+            }
+            team.pull(&copy).unwrap_or_else(|error| panic!("after {killed} of {names:?}: {error}"));
+            assert_eq!(
+                difference(&after, &contents(&copy.dir())),
+                Vec::<String>::new(),
+                "{killed} of {names:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn target_files_are_copied_where_they_are_asked_for_and_checked() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        team.release(&team.one, "b").unwrap();
+        pull(&team.two, team.www.path(), TargetFiles::Copy).unwrap();
+        let names = |world: &Path| {
+            contents(&world.join("targets"))
+                .into_keys()
+                .filter(|name| !name.ends_with('/'))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&team.two.dir()), names(team.www.path()));
+        team.release(&team.one, "c").unwrap();
+        for name in names(team.www.path()).iter().filter(|name| name.ends_with('c')) {
+            fs::write(team.www.path().join("targets").join(name), "!").unwrap();
+        }
+        let before = tree(&team.two.dir());
+        assert!(matches!(
+            pull(&team.two, team.www.path(), TargetFiles::Copy),
+            Err(RepositoryError::Refused { .. })
+        ));
+        assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_is_not_here_and_not_there_is_refused_by_publish() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        let site = team.www.path().join("targets");
+        for name in contents(&site).into_keys() {
+            fs::remove_file(site.join(name)).unwrap();
+        }
+        let error = team.release(&team.two, "b").unwrap_err().to_string();
+        assert!(error.contains("targets/") && error.contains("missing"), "{error}");
+        // a new target needs its bytes here
+        let team = Team::new(layout);
+        list(&team.two, "b").unwrap();
+        team.two.write(&OURS).unwrap();
+        fs::remove_dir_all(team.two.path("targets")).unwrap();
+        fs::create_dir(team.two.path("targets")).unwrap();
+        let error = publish(&team.two, team.www.path()).unwrap_err().to_string();
+        assert!(error.contains("b: missing"), "{error}");
+    }
+}
+
+/// Two checkouts beside each other that publish to a third folder.
+struct Sites {
+    site: Site,
+    two: PathBuf,
+}
+
+impl Sites {
+    fn new(flags: &[&str]) -> Self {
+        let site = Site::written_with(flags);
+        site.run(&["publish", "--to", "../www"]).exits(0);
+        let two = site.folder.path("two");
+        copy_folder(&site.repository(), &two);
+        Self { site, two }
+    }
+
+    fn second(&self, args: &[&str]) -> Ran {
+        let mut command = self.site.folder.command(args);
+        command.current_dir(&self.two).args(["--time", crate::cli::NOW]);
+        finish(command)
+    }
+
+    fn release(&self, name: &str) {
+        self.site.put(name, name);
+        self.site.run(&["add-targets", &format!("targets/{name}")]).exits(0);
+        self.site.write_all().exits(0);
+        self.site.run(&["publish", "--to", "../www"]).exits(0);
+    }
+}
+
+#[test]
+fn the_command_line_takes_over_asks_and_says_what_leads_on() {
+    for flags in [&[][..], &["--no-consistent-snapshot"]] {
+        let sites = Sites::new(flags);
+        let pull = ["pull", "--from", "../www"];
+        assert!(sites.second(&pull).exits(0).stderr.contains("Nothing to do"));
+        let nothing = sites.second(&["pull", "--from", "../nothing"]).exits(2);
+        assert!(nothing.stderr.contains("no repository has been published there"), "{nothing:?}");
+        assert!(sites.second(&["pull"]).exits(0).stderr.contains("nothing is published"));
+        sites.release("a.txt");
+        let before = tree(&sites.two);
+        let dry = sites.second(&["pull", "--from", "../www", "--dry-run"]).exits(0);
+        assert!(dry.stderr.contains("target 'a.txt' added"), "{dry:?}");
+        assert_eq!(difference(&before, &tree(&sites.two)), Vec::<String>::new());
+        let ran = sites.second(&pull).exits(0);
+        assert!(ran.stderr.contains("Took") && ran.stderr.contains("targets v2"), "{ran:?}");
+        // what vanishes is not taken without a word
+        sites.site.run(&["remove-targets", "a.txt"]).exits(0);
+        sites.release("b.txt");
+        let before = tree(&sites.two);
+        let refused = sites.second(&pull).exits(3);
+        assert!(
+            refused.stderr.contains("target 'a.txt'") && refused.stderr.contains("pull --yes"),
+            "{refused:?}"
+        );
+        assert_eq!(difference(&before, &tree(&sites.two)), Vec::<String>::new());
+        let json = sites.second(&["pull", "--from", "../www", "--yes", "--json"]).exits(0).json();
+        assert_eq!(
+            (&json["gone"][0], &json["roles"]["targets"]),
+            (&"target 'a.txt'".into(), &3.into()),
+            "{json}"
+        );
+        // work in the way, and the hint that leads on
+        sites.release("c.txt");
+        sites.second(&["expire", "targets", "90d"]).exits(0);
+        let refused = sites.second(&pull).exits(3);
+        assert!(refused.stderr.contains("drafted here: targets"), "{refused:?}");
+        sites.second(&["discard", "targets"]).exits(0);
+        sites.second(&pull).exits(0);
+        sites.second(&["bump", "targets"]).exits(0);
+        sites.second(&["write", "--key=../key-1", "--key=../key-2", "--key=../key-3"]).exits(0);
+        sites.release("d.txt");
+        let refused = sites.second(&pull).exits(3);
+        assert!(refused.stderr.contains("written here and not live: targets v5"), "{refused:?}");
+        let hint = refused.stderr.lines().find_map(|line| line.strip_prefix("hint: tuf-repo ")).unwrap();
+        let (words, _) = hint.split_once(" takes live").unwrap();
+        sites
+            .second(
+                &words
+                    .split(' ')
+                    .map(|word| if word == "NEW" { "../three" } else { word })
+                    .collect::<Vec<_>>(),
+            )
+            .exits(0);
+        assert!(sites.site.folder.path("three/metadata.staged/5.targets.json").exists() || !flags.is_empty());
+    }
+}
