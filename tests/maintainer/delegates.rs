@@ -21,6 +21,8 @@ use crate::world::{Edited, World, contents, copy_folder, delegation, difference,
 /// What is done to a role's file, and the fault that is told.
 type Damaging<'a> = (&'a dyn Fn(&Path), &'a str);
 
+/// Between fork and exec the child of another test holds every lock of this process.
+const WAIT: Duration = Duration::from_secs(20);
 const LAYOUTS: [Layout; 2] = [Layout::Consistent, Layout::Plain];
 /// The keys of root, targets, snapshot and timestamp; `team` has key 4, `sub` below it has key 5.
 const OURS: [usize; 4] = [0, 1, 2, 3];
@@ -56,7 +58,7 @@ fn expire(world: &World, name: &str, days: i64) {
 /// Publishes and returns the warnings.
 fn publish(world: &World, to: &Destination) -> Edited<Vec<Finding>> {
     let repository = world.lock()?;
-    let plan = repository.plan_publish(to, Expiry::Enforce, Duration::ZERO)?;
+    let plan = repository.plan_publish(to, Expiry::Enforce, WAIT)?;
     repository.execute_publish(&plan, &|_| ())?;
     Ok(plan.warnings)
 }

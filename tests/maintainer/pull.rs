@@ -14,6 +14,8 @@ use crate::cli::Site;
 use crate::support::{Ran, finish};
 use crate::world::{Edited, World, contents, copy_folder, delegation, difference, role, tree};
 
+/// Between fork and exec the child of another test holds every lock of this process.
+const WAIT: Duration = Duration::from_secs(20);
 const LAYOUTS: [Layout; 2] = [Layout::Consistent, Layout::Plain];
 const OURS: [usize; 4] = [0, 1, 2, 3];
 
@@ -60,14 +62,14 @@ fn list(world: &World, name: &str) -> Edited<()> {
 fn publish(world: &World, to: &Path) -> Edited<()> {
     let repository = world.lock()?;
     let to = Destination::Folder(to.to_owned());
-    let plan = repository.plan_publish(&to, Expiry::Enforce, Duration::ZERO)?;
+    let plan = repository.plan_publish(&to, Expiry::Enforce, WAIT)?;
     repository.execute_publish(&plan, &|_| ())
 }
 
 fn pull(world: &World, from: &Path, targets: TargetFiles) -> Edited<PullPlan> {
     let from = Destination::Folder(from.to_owned());
     let mut repository = world.lock()?;
-    let plan = repository.plan_pull(&from, targets, Duration::ZERO)?;
+    let plan = repository.plan_pull(&from, targets, WAIT)?;
     repository.execute_pull(&plan, &from, &|_| ())?;
     Ok(plan)
 }
