@@ -803,3 +803,49 @@ fn objects_that_two_repositories_keep_together_stay_until_the_policy_says_whose_
     assert_eq!(gc(dir.path()).deleted().filter(|name| name.starts_with("targets/")).count(), 1);
     assert_eq!(targets_of(&memory).len(), before.len() - 1);
 }
+
+#[test]
+fn a_copy_pulls_from_a_bucket_and_publishes_without_the_target_files_that_are_there() {
+    for layout in [Layout::Consistent, Layout::Plain] {
+        let (dir, keys) = workshop(layout);
+        let memory = Memory::new();
+        publish(dir.path(), &at(&memory)).unwrap();
+        let other = scratch();
+        copy(dir.path(), other.path());
+        fs::remove_dir_all(other.path().join(TARGETS)).unwrap();
+        fs::create_dir(other.path().join(TARGETS)).unwrap();
+        let pull = |dir: &Path| -> Result<PullPlan, RepositoryError> {
+            let mut repository = open(dir, start());
+            let plan = repository.plan_pull(&at(&memory), TargetFiles::Leave, Duration::ZERO)?;
+            repository.execute_pull(&plan, &at(&memory), &|_| {})?;
+            Ok(plan)
+        };
+        let release = |dir: &Path, name: &str| {
+            let mut repository = open(dir, start());
+            add(&mut repository, &[(name, name)]);
+            write(&mut repository, &keys);
+            drop(repository);
+            publish(dir, &at(&memory)).unwrap()
+        };
+        release(dir.path(), "c.txt");
+        assert!(pull(other.path()).unwrap().roles.contains_key(&role("targets")));
+        release(other.path(), "d.txt");
+        assert_eq!(pull(dir.path()).unwrap().gone, Vec::<String>::new());
+        assert!(pull(dir.path()).unwrap().is_empty());
+        let mut repository = open(other.path(), start());
+        let plan = repository.plan_pull(&at(&memory), TargetFiles::Copy, Duration::ZERO).unwrap();
+        let absent = repository.execute_pull(&plan, &at(&memory), &|_| {}).unwrap();
+        assert!(absent.is_empty() && !plan.put().is_empty());
+        drop(repository);
+        let options =
+            CheckOptions { side: Side::Staged, expiry: Expiry::Allow, targets: TargetBytes::Digest };
+        assert!(check(other.path(), options, start()).unwrap().ok());
+        // what is not in the bucket either is named
+        fs::remove_dir_all(other.path().join(TARGETS)).unwrap();
+        fs::create_dir(other.path().join(TARGETS)).unwrap();
+        assert!(check_beside(other.path(), options, start(), &at(&memory)).unwrap().ok());
+        let name = memory.contents().into_keys().find(|name| name.ends_with("a.txt")).unwrap();
+        memory.lose(&name);
+        assert!(!check_beside(other.path(), options, start(), &at(&memory)).unwrap().ok());
+    }
+}

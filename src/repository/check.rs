@@ -6,14 +6,17 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
+use super::accepted::{Accepted, Extent};
 use super::bins::{BinSet, Delegatee, delegatees};
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::fault::{Fault, Ground, Leading};
 use super::gate::check_succession;
 use super::layout::{Layout, MAX_METADATA, METADATA, STAGED, TARGETS};
 use super::listing::is_covered;
+use super::place::Destination;
 use super::policy::Policy;
 use super::presence::set_aside_elsewhere;
+use super::publish::{at_places, listed_anew};
 use super::staged::Staged;
 use super::target_files::{all_listed, check_target_files, reserved_words};
 use crate::metadata::{MetaFile, Metadata, RoleName, Root, Signed, Snapshot, TargetPath, Targets, time};
@@ -157,6 +160,57 @@ pub fn check(
             &all_listed(&checked.targets),
             options.targets,
         )?);
+    }
+    Ok(report)
+}
+
+/// Checks as [`check`] does what is written; a target that is live with the same bytes where the repository is published need not
+/// be here as well.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_beside(
+    repository: &Path,
+    options: CheckOptions,
+    now: DateTime<Utc>,
+    published: &Destination,
+) -> Result<Report, RepositoryError> {
+    let here = check(repository, options, now)?;
+    let is_target = |finding: &Finding| finding.file.as_ref().is_some_and(|file| file.starts_with(TARGETS));
+    let targets = Folder::new(repository.join(TARGETS)).held();
+    let (metadata, files): (Box<dyn Storage>, Box<dyn Storage>) = match published {
+        Destination::Folder(base) => {
+            (Box::new(Folder::new(base.join(METADATA))), Box::new(Folder::new(base.join(TARGETS)).held()))
+        }
+        Destination::Bucket(place) => {
+            for part in [&place.metadata, &place.targets] {
+                part.survey().at(part.place(""))?;
+            }
+            (Box::new(place.metadata.clone()), Box::new(place.targets.clone()))
+        }
+        Destination::Own => return Ok(here),
+    };
+    if options.side == Side::Live || !here.findings.iter().any(is_target) {
+        return Ok(here);
+    }
+    let first_root = Policy::read(repository)?.first_root();
+    let staged = Folder::new(repository.join(STAGED));
+    let written = check_metadata(&staged, STAGED, first_root, Expiry::Allow, now, None)?;
+    let live = Accepted::read(&*metadata, &staged, first_root, Extent::Whole)?;
+    let listed = all_listed(&written.targets);
+    let new = listed_anew(&written.targets, &live.targets);
+    let is_new: BTreeSet<usize> = new.iter().copied().collect();
+    let absent = |place: &usize| {
+        let one =
+            check_target_files(&targets, written.layout, &at_places(&listed, &[*place]), options.targets);
+        !is_new.contains(place) && one.is_ok_and(|found| !found.is_empty())
+    };
+    let there: Vec<usize> = (0..listed.len()).into_par_iter().filter(absent).collect();
+    let mut report =
+        Report { findings: here.findings.into_iter().filter(|it| !is_target(it)).collect(), ..here };
+    for (folder, places) in [(&targets as &dyn Storage, &new), (&*files, &there)] {
+        let found = check_target_files(folder, written.layout, &at_places(&listed, places), options.targets);
+        report.findings.extend(found?);
     }
     Ok(report)
 }

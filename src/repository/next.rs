@@ -11,6 +11,7 @@ use super::bins::BinSet;
 use super::error::RepositoryError;
 use super::follow::dirty;
 use super::keyring::policy_path;
+use super::relation::Relation;
 use super::sign::{signing_order, signing_order_of};
 use super::staged::{AnyRole, Staged};
 use super::view::{Graph, View};
@@ -57,6 +58,8 @@ pub enum Step {
     Write(Vec<KeyToUse>),
     /// Sign again with these keys what has expired.
     Refresh(Vec<KeyToUse>),
+    /// Take over what somebody else has published.
+    Pull,
     /// Make live what is written.
     Publish,
 }
@@ -67,10 +70,15 @@ impl Repository {
     ///
     /// # Errors
     /// As [`Repository::plan_edit`].
-    pub(super) fn next_steps(&self, published: bool) -> Result<Vec<Step>, RepositoryError> {
+    pub(super) fn next_steps(&self, relation: Relation) -> Result<Vec<Step>, RepositoryError> {
         if !self.unreadable.is_empty() {
             return Ok(vec![Step::Discard(self.unreadable.keys().cloned().collect())]);
         }
+        // whatever is written now would be refused where it is published
+        if relation.has_news() {
+            return Ok(vec![Step::Pull]);
+        }
+        let published = relation == Relation::Published;
         let derived;
         let staged = if self.would_change() {
             derived = self.derived()?;

@@ -43,6 +43,11 @@ impl Policy {
 }
 
 impl Repository {
+    /// Tells whether the policy has the repository published to a bucket, which is not asked where nobody publishes.
+    pub(super) fn publishes_to_bucket(&self) -> bool {
+        self.policy.bucket().is_some()
+    }
+
     /// Remembers that a publication to the policy's own place has been carried out. Of a folder nothing is remembered: it can
     /// be looked at.
     ///

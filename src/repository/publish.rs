@@ -556,7 +556,7 @@ struct FoundFiles {
 }
 
 /// Returns the places, among all that is listed, of the targets that are not live already with the same bytes.
-fn listed_anew(
+pub(super) fn listed_anew(
     targets: &BTreeMap<RoleName, Targets>,
     published: &BTreeMap<RoleName, Verified<Targets>>,
 ) -> Vec<usize> {
@@ -576,7 +576,7 @@ fn listed_anew(
     new
 }
 
-fn at_places<'a>(listed: &[ListedAt<'a>], places: &[usize]) -> Vec<ListedAt<'a>> {
+pub(super) fn at_places<'a>(listed: &[ListedAt<'a>], places: &[usize]) -> Vec<ListedAt<'a>> {
     places.iter().filter_map(|place| listed.get(*place)).copied().collect()
 }
 

@@ -12,6 +12,7 @@ use super::follow::{Extent, Reason, dirty, follow};
 use super::keyring::short_words;
 use super::layout::{Layout, MAX_METADATA, METADATA};
 use super::next::Step;
+use super::relation::Relation;
 use super::sign::signing_order;
 use super::staged::Staged;
 use super::view::{Graph, View};
@@ -93,6 +94,8 @@ pub struct Status {
     pub consistent_snapshot: bool,
     /// Whether everything written is live.
     pub published: bool,
+    /// How what is written stands to what is live.
+    pub relation: Relation,
     /// What to do next.
     pub steps: Vec<Step>,
 }
@@ -228,11 +231,12 @@ impl Repository {
             status
         };
         let roles: Vec<RoleStatus> = order.into_par_iter().map(look).collect();
-        let published = self.is_published(&graph, &live);
+        let relation = self.relation(&graph, &live)?;
+        let published = relation == Relation::Published;
         let consistent_snapshot = view.root().is_some_and(|root| root.consistent_snapshot);
         let bins = graph.bins.iter().map(|set| set.bins.clone()).collect();
-        let steps = self.next_steps(published)?;
-        Ok(Status { roles, bins, consistent_snapshot, published, steps })
+        let steps = self.next_steps(relation)?;
+        Ok(Status { roles, bins, consistent_snapshot, published, relation, steps })
     }
 
     /// Returns the dirty roles and the steps that lead on, as [`Repository::status`] does, without a look at the keys of every
@@ -247,7 +251,7 @@ impl Repository {
         let mut is_dirty: BTreeSet<&RoleName> = reasons.iter().map(|(role, _)| role).collect();
         is_dirty.extend(self.unreadable.keys());
         is_dirty.extend(self.damaged_roles(&graph));
-        let steps = self.next_steps(self.is_published(&graph, &self.live_versions()?))?;
+        let steps = self.next_steps(self.relation(&graph, &self.live_versions()?)?)?;
         let mut order = self.roles_in_order(&graph);
         order.retain(|role| is_dirty.contains(role));
         Ok((order, steps))
@@ -267,8 +271,8 @@ impl Repository {
         damaged.filter(|role| graph.contains(role))
     }
 
-    /// Tells whether clients see all that is written, hash bins that have not been read among it.
-    fn is_published(&self, graph: &Graph, live: &Live) -> bool {
+    /// Tells whether clients see the versions of all that is written, hash bins that have not been read among it.
+    pub(super) fn is_published(&self, graph: &Graph, live: &Live) -> bool {
         let written = |role: &RoleName| self.staged.written_version(role);
         let bins_are_live = |bins: &BinSet| {
             let bins = self.staged.listed_bins(bins);
@@ -363,11 +367,16 @@ pub(super) struct Live {
     root: Option<u64>,
     timestamp: Option<u64>,
     snapshot: Option<Snapshot>,
+    layout: Layout,
 }
 
 impl Live {
     pub(super) fn of(root: u64, timestamp: u64, snapshot: Option<Snapshot>) -> Self {
-        Self { root: Some(root), timestamp: Some(timestamp), snapshot }
+        Self { root: Some(root), timestamp: Some(timestamp), snapshot, layout: Layout::Consistent }
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
     }
 
     pub(super) fn read(folder: &Folder) -> Result<Self, RepositoryError> {
@@ -381,6 +390,7 @@ impl Live {
             root: Some(root.version),
             timestamp: timestamp.map(|timestamp| timestamp.version),
             snapshot,
+            layout,
         })
     }
 

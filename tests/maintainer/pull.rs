@@ -7,7 +7,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tuf::repository::{
-    BinKind, Destination, Expiry, Layout, PullPlan, Replace, RepositoryError, TargetFiles, Trust,
+    BinKind, Destination, Expiry, Layout, PullPlan, Relation, Replace, RepositoryError, Step, TargetFiles,
+    Trust,
 };
 
 use crate::cli::Site;
@@ -482,5 +483,78 @@ fn the_command_line_takes_over_asks_and_says_what_leads_on() {
             )
             .exits(0);
         assert!(sites.site.folder.path("three/metadata.staged/5.targets.json").exists() || !flags.is_empty());
+    }
+}
+
+/// How a copy stands to what is live, and the next step.
+fn stands(world: &World) -> (Relation, Vec<Step>) {
+    let status = world.open().status().unwrap();
+    assert_eq!(status.published, status.relation == Relation::Published);
+    (status.relation, status.steps)
+}
+
+#[test]
+fn status_compares_bytes_and_says_pull_where_live_has_something_new() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        let policy = format!("\n[publish]\nto = \"{}\"\n", team.www.path().display());
+        for world in [&team.one, &team.two] {
+            let file = world.path("tuf-repo.toml");
+            fs::write(&file, fs::read_to_string(&file).unwrap() + &policy).unwrap();
+            assert_eq!(stands(world), (Relation::Published, Vec::new()));
+        }
+        list(&team.one, "b").unwrap();
+        team.one.write(&OURS).unwrap();
+        assert_eq!(stands(&team.one), (Relation::Ahead, vec![Step::Publish]));
+        publish(&team.one, team.www.path()).unwrap();
+        assert_eq!(stands(&team.two), (Relation::Behind, vec![Step::Pull]));
+        // the same versions, and other bytes
+        list(&team.two, "c").unwrap();
+        team.two.write(&OURS).unwrap();
+        assert_eq!(team.one.versions("targets"), team.two.versions("targets"));
+        assert_eq!(stands(&team.two), (Relation::Diverged, vec![Step::Pull]));
+        let away = team.one.twin();
+        let file = away.path("tuf-repo.toml");
+        fs::write(
+            &file,
+            fs::read_to_string(&file)
+                .unwrap()
+                .replace("www", "nowhere")
+                .replace(&team.www.path().display().to_string(), "/nonexistent"),
+        )
+        .unwrap();
+        assert_eq!(stands(&away), (Relation::Unpublished, vec![Step::Publish]));
+        // a timestamp that somebody else has signed again
+        team.one.edit(|repository| repository.bump(&role("timestamp"), None)).unwrap();
+        let behind = team.one.twin();
+        team.one.write(&OURS).unwrap();
+        publish(&team.one, team.www.path()).unwrap();
+        fs::remove_dir_all(behind.path("metadata.staged/.drafts")).unwrap();
+        assert_eq!(stands(&behind), (Relation::Behind, vec![Step::Pull]));
+        team.pull(&behind).unwrap();
+        assert_eq!(stands(&behind), (Relation::Published, Vec::new()));
+    }
+}
+
+#[test]
+fn verify_asks_the_destination_for_targets_that_this_copy_does_not_have() {
+    for flags in [&[][..], &["--no-consistent-snapshot"]] {
+        let sites = Sites::new(flags);
+        sites.release("a.txt");
+        sites.second(&["pull", "--from", "../www"]).exits(0);
+        assert!(sites.second(&["verify"]).exits(5).stdout.contains("missing"));
+        let policy = sites.two.join("tuf-repo.toml");
+        fs::write(&policy, fs::read_to_string(&policy).unwrap() + "\n[publish]\nto = \"../www\"\n").unwrap();
+        sites.second(&["verify"]).exits(0);
+        sites.second(&["verify", "--targets"]).exits(0);
+        assert_eq!(sites.second(&["status", "--json"]).exits(0).json()["relation"], "published");
+        for (name, _) in contents(&sites.site.folder.path("www/targets"))
+            .iter()
+            .filter(|(name, _)| name.ends_with("a.txt"))
+        {
+            fs::write(sites.site.folder.path("www/targets").join(name), "A.TXT").unwrap();
+        }
+        sites.second(&["verify"]).exits(0);
+        assert!(sites.second(&["verify", "--targets"]).exits(5).stdout.contains("a.txt"));
     }
 }

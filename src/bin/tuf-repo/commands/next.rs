@@ -49,6 +49,7 @@ fn command(step: &Step, program: &str, context: &Context) -> String {
         Step::Bump(all) => format!("{program} bump{}", roles(all)),
         Step::Write(all) => format!("{program} write{}", keys(all)),
         Step::Refresh(all) => format!("{program} refresh{}", keys(all)),
+        Step::Pull => format!("{program} pull"),
         Step::Publish => format!("{program} publish"),
     }
 }

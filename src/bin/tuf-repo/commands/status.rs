@@ -45,6 +45,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         "next": next::commands(&status.steps, context),
         "consistent_snapshot": status.consistent_snapshot,
         "published": status.published,
+        "relation": status.relation.name(),
         "expiring": expiring,
         "roles": roles,
     });
@@ -54,12 +55,16 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     };
     context.output.result(human, json)?;
     let dirty = status.dirty().len();
-    if args.check && (dirty > 0 || !expiring.is_empty()) {
+    let has_news = status.relation.has_news();
+    if args.check && (dirty > 0 || !expiring.is_empty() || has_news) {
         let names =
             |roles: Vec<&RoleName>| roles.into_iter().map(RoleName::as_str).collect::<Vec<_>>().join(", ");
         let mut words = Vec::new();
         if dirty > 0 {
             words.push(format!("dirty: {}", names(status.dirty())));
+        }
+        if has_news {
+            words.push("live has something that this copy does not know".to_owned());
         }
         if !expiring.is_empty() {
             words.push(format!("expired or expiring: {}", names(expiring)));
@@ -214,6 +219,9 @@ fn plain(status: &Status, context: &Context) -> String {
             }
         }
         text.push('\n');
+    }
+    if status.relation.has_news() {
+        text.push_str("\nLive has something that this copy does not know.\n");
     }
     let next = next::commands(&status.steps, context);
     if !next.is_empty() {

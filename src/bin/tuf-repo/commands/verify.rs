@@ -4,8 +4,8 @@ use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::text::one_line;
 use tuf::repository::{
-    CheckOptions, Destination, Expiry, Finding, InputError, Report, STAGED, Severity, Side, TargetBytes,
-    check,
+    CheckOptions, Destination, Expiry, Finding, InputError, Policy, Report, STAGED, Severity, Side, TARGETS,
+    TargetBytes, check, check_beside,
 };
 
 use super::destination::{DestinationArgs, shown};
@@ -94,7 +94,14 @@ fn written(args: &Args, targets: TargetBytes, context: &Context) -> Result<(Stri
         let next = if args.live { "tuf-repo publish" } else { "tuf-repo write --key KEY" };
         return Err(Failure::attention(nothing).with_hint(next));
     }
-    let report = check(&context.repo, options, context.now).map_err(failure)?;
+    let mut report = check(&context.repo, options, context.now).map_err(failure)?;
+    let is_absent = |finding: &Finding| finding.file.as_ref().is_some_and(|file| file.starts_with(TARGETS));
+    if !args.live && report.findings.iter().any(is_absent) {
+        // a copy may have the metadata alone: what is live already lies where it is published
+        let policy = Policy::read(&context.repo).map_err(failure)?;
+        let published = args.destination.or_policy(&policy, &context.repo)?;
+        report = check_beside(&context.repo, options, context.now, &published).map_err(failure)?;
+    }
     Ok((side.folder().to_owned(), report))
 }
 
