@@ -34,7 +34,9 @@ impl Staged {
     /// Tells whether there is nothing of a role that can be made here: neither a draft nor written metadata.
     pub(in crate::repository) fn is_unmade(&self, role: &RoleName) -> bool {
         let is_usual = role.as_str() == "targets" || RoleName::parse(role.as_str()).is_ok();
-        is_usual && self.role(role).is_none() && !self.is_written_bin(role)
+        // what is written and cannot be read is not nothing: an empty draft would replace it
+        let is_damaged = self.damaged.contains_key(role);
+        is_usual && !is_damaged && self.role(role).is_none() && !self.is_written_bin(role)
     }
 
     /// Tells whether there is a draft's file of a role, whoever delegates to it.
