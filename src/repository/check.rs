@@ -231,9 +231,10 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    /// Returns all that was found, the faults of delegated roles as errors; forgets these.
+    /// Returns all that was found, the faults of delegated roles as errors; forgets the findings.
     pub(super) fn whole_report(&mut self) -> Report {
-        let mut report = std::mem::take(&mut self.report);
+        let findings = std::mem::take(&mut self.report.findings);
+        let mut report = Report { findings, versions: self.report.versions.clone() };
         report.findings.extend(self.faults.drain(..).map(|fault| fault.finding()));
         report
     }
