@@ -86,7 +86,14 @@ fn copy(base: &Base, names: &[&str], archive: &Folder) -> Result<(), RepositoryE
         io::copy(&mut open(base, name)?, &mut to).at(&path)?;
         batch.place(path, *name);
     }
-    batch.commit().at(archive.path())
+    // another repository may have kept files of the same names here meanwhile
+    for name in batch.commit_new().at(archive.path())? {
+        let kept = archive.open_file(&name).at(archive.file(&name))?;
+        if !same_bytes(kept, open(base, &name)?).at(archive.file(&name))? {
+            return Err(other_bytes(archive, &name));
+        }
+    }
+    Ok(())
 }
 
 fn upload(base: &Base, names: &[&str], archive: &Bucket) -> Result<(), RepositoryError> {

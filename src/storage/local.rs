@@ -391,20 +391,41 @@ impl Batch<'_> {
     ///
     /// # Errors
     /// Where a step fails; some files may be in place then, each of them whole.
-    pub fn commit(mut self) -> io::Result<()> {
+    pub fn commit(self) -> io::Result<()> {
+        self.commit_by(|staging, path, place| staging.put(path, place))
+    }
+
+    /// Does what [`Batch::commit`] does, but replaces nothing. Returns the names of the files that were there already.
+    ///
+    /// # Errors
+    /// As [`Batch::commit`].
+    pub fn commit_new(self) -> io::Result<Vec<String>> {
+        let mut there = Vec::new();
+        let folder = self.folder;
+        self.commit_by(|staging, path, place| match staging.put_new(path, place) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                there.push(place.strip_prefix(folder.path()).unwrap_or(place).to_string_lossy().into_owned());
+                Ok(())
+            }
+            put => put,
+        })?;
+        Ok(there)
+    }
+
+    fn commit_by(mut self, mut put: impl FnMut(&Staging, &Path, &Path) -> io::Result<()>) -> io::Result<()> {
         let files = std::mem::take(&mut self.files);
         self.barrier(&files)?;
         let mut folders = Vec::new();
         for (path, name) in &files {
             let place = self.folder.file(name);
-            if let Err(error) = self.staging.put(path, &place) {
+            if let Err(error) = put(&self.staging, path, &place) {
                 let parent =
                     place.parent().filter(|_| error.kind() == io::ErrorKind::NotFound).ok_or(error)?;
                 // each new folder is an entry in the one above it, which has to be durable too
                 let made = parent.ancestors().take_while(|folder| !folder.exists());
                 folders.extend(made.filter_map(Path::parent).map(Path::to_owned));
                 fs::create_dir_all(parent)?;
-                self.staging.put(path, &place)?;
+                put(&self.staging, path, &place)?;
             }
             // nearly all are in one folder
             let parent = place.parent().filter(|parent| folders.last().map(PathBuf::as_path) != Some(parent));

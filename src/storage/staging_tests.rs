@@ -155,8 +155,14 @@ fn a_new_file_never_replaces_another() {
     for name in ["a", "link"] {
         assert_eq!(folder.put_new(name, b"2").unwrap_err().kind(), io::ErrorKind::AlreadyExists, "{name}");
     }
+    let mut batch = folder.batch().unwrap();
+    for name in ["a", "sub/b", "link"] {
+        batch.put(name, b"3").unwrap();
+    }
+    assert_eq!(batch.commit_new().unwrap(), ["a", "link"]);
     assert_eq!(folder.read("a", 9).unwrap().unwrap(), b"1");
-    assert_eq!(names(dir.path()), ["a", "link"]);
+    assert_eq!(folder.read("sub/b", 9).unwrap().unwrap(), b"3");
+    assert_eq!(names(dir.path()), ["a", "link", "sub"]);
 }
 
 #[test]

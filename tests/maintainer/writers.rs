@@ -285,6 +285,42 @@ fn two_repositories_that_archive_to_one_folder_at_once_keep_both() {
 }
 
 #[test]
+fn of_two_different_repositories_that_archive_to_one_folder_at_once_none_loses_a_file() {
+    // files of the same names, with other bytes
+    let sites = [Site::written(), Site::written()];
+    for (site, lifetime) in sites.iter().zip(["400d", "500d"]) {
+        site.run(&["expire", "targets", lifetime]).exits(0);
+        site.write_all().exits(0);
+        for _ in 0..3 {
+            site.run(&["bump", "targets"]).exits(0);
+            site.write_all().exits(0);
+        }
+    }
+    for round in 0..ROUNDS {
+        let archive = sites[0].folder.path("archive").join(round.to_string());
+        let collect = |site: &Site| {
+            let copy = site.folder.path(&format!("copy-{round}"));
+            copy_folder(&site.repository(), &copy);
+            let mut command = site.folder.command(&["--time", crate::cli::NOW, "-r"]);
+            command.arg(copy).args(["gc", "--keep", "1", "--keep-within", "0s", "--archive"]).arg(&archive);
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let ran = [collect(&sites[0]), collect(&sites[1])].map(end);
+        for (site, ran) in sites.iter().zip(ran) {
+            assert!(matches!(ran.code, 0 | 5), "{ran:?}");
+            // each file is where it was, or kept
+            for name in names(&site.path("metadata.staged")).iter().filter(|name| *name != ".drafts") {
+                let bytes = fs::read(site.path("metadata.staged").join(name)).unwrap();
+                let here = site.folder.path(&format!("copy-{round}/metadata.staged")).join(name);
+                let there = archive.join("metadata.staged").join(name);
+                let is_kept = |path: &Path| fs::read(path).is_ok_and(|kept| kept == bytes);
+                assert!(is_kept(&here) || is_kept(&there), "{name} is lost: {ran:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn publishing_into_a_repository_and_its_own_commands_exclude_each_other() {
     let site = Site::written();
     site.run(&["publish"]).exits(0);
