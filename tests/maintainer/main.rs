@@ -20,6 +20,7 @@ mod faults;
 mod foreign;
 mod fresh_clone;
 mod gate;
+mod histories;
 #[cfg(target_os = "linux")]
 mod interrupted;
 mod leftovers;
