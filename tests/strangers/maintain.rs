@@ -113,7 +113,7 @@ enum Step {
 }
 
 /// Commands that change drafts and the like.
-const PLAIN: [&[&str]; 7] = [
+const PLAIN: [&[&str]; 9] = [
     &["bump", "targets"],
     &["discard"],
     &["expire", "targets", "40d"],
@@ -121,6 +121,8 @@ const PLAIN: [&[&str]; 7] = [
     &["sign", "--key-dir", "../k"],
     &["init"],
     &["threshold", "targets", "1"],
+    &["pull"],
+    &["pull", "--from", "../www"],
 ];
 /// Commands that change nothing.
 const LOOKS: [&[&str]; 10] = [
@@ -457,6 +459,7 @@ impl World {
         }
         let place = if www { "www" } else { "repo" };
         let was_whole = self.path(place).join("metadata/timestamp.json").exists() && self.fetch(place).0;
+        self.run(&args);
         if was_whole {
             self.judge_client(place);
         }
@@ -517,5 +520,6 @@ proptest! {
         }
         world.run(&["write", "--key-dir", "../k"]);
         world.publish(false);
+        world.collect(false, false, 1);
     }
 }
