@@ -1,19 +1,25 @@
 //! The client's two folders are apart from each other, and from those of a repository.
 //!
 //! A target may have any path below the target folder. Were the metadata folder there, whoever may list a target could
-//! replace the trusted root.
+//! replace the trusted root. What lies in the target folder was chosen by metadata: it never decides here.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use super::ClientError;
+use url::Url;
+
 use super::confined::Identity;
+use super::{ClientError, record};
 
 /// What a maintainer works on; it stands beside a repository's metadata and targets.
 const STAGED: &str = "metadata.staged";
 /// The folders of a repository.
 const OF_A_REPOSITORY: [&str; 3] = ["metadata", "targets", STAGED];
+/// Where a checkout of tuf-on-ci keeps the versions of the root, below its metadata.
+const ROOT_HISTORY: &str = "root_history";
+/// So many links that lead nowhere yet are followed on the way to a folder; Linux follows as many.
+const LINKS: usize = 40;
 
 /// How the two folders of a client stand to each other, or one of them to a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +32,7 @@ pub enum Conflict {
     TargetsInMetadata,
     /// The metadata folder is a repository's.
     RepositoryMetadata,
-    /// The target folder is a repository, or one of its folders.
+    /// The target folder is one of a repository's folders, or lies in one.
     RepositoryTargets,
 }
 
@@ -34,10 +40,9 @@ pub enum Conflict {
 /// repository. Neither needs to be there yet.
 ///
 /// # Errors
-/// [`ClientError::Folders`].
+/// [`ClientError::Folders`]; [`ClientError::Local`] where the way to one of them cannot be followed.
 pub fn check_folders(metadata: &Path, targets: &Path) -> Result<(), ClientError> {
-    // where a way cannot be followed nobody can put a file either
-    let (Ok(own), Ok(other)) = (Way::to(metadata), Way::to(targets)) else { return Ok(()) };
+    let (own, other) = (way(metadata)?, way(targets)?);
     let conflict = if other.is_at_or_above(&own) && own.is_at_or_above(&other) {
         Conflict::Same
     } else if other.is_at_or_above(&own) {
@@ -54,6 +59,33 @@ pub fn check_folders(metadata: &Path, targets: &Path) -> Result<(), ClientError>
     Err(ClientError::Folders { metadata: metadata.to_owned(), targets: targets.to_owned(), conflict })
 }
 
+/// Refuses the folders from which a `file:` URL of the same command reads: what is written there would change what the
+/// repository's other clients read. A target could lie anywhere below its folder, so that one must not hold them either.
+///
+/// # Errors
+/// [`ClientError::ReadFrom`]; [`ClientError::Local`] where the way to one of them cannot be followed.
+pub fn check_sources<'u>(
+    metadata: &Path,
+    targets: &Path,
+    sources: impl IntoIterator<Item = &'u Url>,
+) -> Result<(), ClientError> {
+    let (own, other) = (way(metadata)?, way(targets)?);
+    for url in sources.into_iter().filter(|url| url.scheme() == "file") {
+        // what cannot be reached is not read either
+        let Some(source) = url.to_file_path().ok().and_then(|path| Way::to(&path).ok()) else { continue };
+        let is_own = own.is_at_or_above(&source) && source.is_at_or_above(&own);
+        let is_other = other.is_at_or_above(&source) || source.is_at_or_above(&other);
+        if let Some(folder) = is_own.then_some(metadata).or_else(|| is_other.then_some(targets)) {
+            return Err(ClientError::ReadFrom { folder: folder.to_owned(), url: url.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn way(path: &Path) -> Result<Way, ClientError> {
+    Way::to(path).map_err(|error| ClientError::local(path, error))
+}
+
 /// The way to a folder, links followed: what is there of it, and the names of what is not.
 struct Way {
     /// The real path of the deepest folder that is there.
@@ -65,6 +97,10 @@ struct Way {
 
 impl Way {
     fn to(path: &Path) -> io::Result<Self> {
+        Self::follow(path, LINKS)
+    }
+
+    fn follow(path: &Path, links: usize) -> io::Result<Self> {
         let components: Vec<Component<'_>> = path.components().collect();
         for count in (0..=components.len()).rev() {
             let start: PathBuf = components[..count].iter().collect();
@@ -74,13 +110,21 @@ impl Way {
                     let missing = step(&mut real, &components[count..]);
                     if components[count..].contains(&Component::ParentDir) {
                         // what is spelled by a detour may be there all the same
-                        return Self::to(&real.join(missing.iter().collect::<PathBuf>()));
+                        let spelled = real.join(missing.iter().collect::<PathBuf>());
+                        return Self::follow(&spelled, links);
                     }
                     let there = real.ancestors().map(Identity::at).collect::<io::Result<_>>()?;
                     return Ok(Self { real, there, missing });
                 }
-                // a link that leads nowhere can be no folder
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !is_link(start) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // a link that leads nowhere yet: whoever makes what it names makes the folder
+                    if let Ok(leads) = start.read_link() {
+                        let links = links.checked_sub(1).ok_or(error)?;
+                        let above = start.parent().unwrap_or(Path::new("/")).join(leads);
+                        let rest: PathBuf = components[count..].iter().collect();
+                        return Self::follow(&above.join(rest), links);
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -115,10 +159,6 @@ fn step(real: &mut PathBuf, components: &[Component<'_>]) -> Vec<OsString> {
     missing
 }
 
-fn is_link(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| found.is_symlink())
-}
-
 /// Tells whether a folder is a repository's metadata: by what it holds, or by what stands beside it, under the path as
 /// it is spelled or the real one.
 fn is_repository_metadata(spelled: &Path, way: &Way) -> bool {
@@ -127,16 +167,15 @@ fn is_repository_metadata(spelled: &Path, way: &Way) -> bool {
     holds_published(&real) || beside(&real) || beside(spelled)
 }
 
-/// Tells whether a folder is a repository, or lies in one of its folders.
+/// Tells whether a folder is one of a repository's, or lies in one: by what stands beside those, never by what it holds.
 fn is_of_a_repository(spelled: &Path, way: &Way) -> bool {
-    let real = way.path();
     let is_inside = |path: &Path| {
         path.ancestors().zip(path.ancestors().skip(1)).any(|(folder, above)| {
             let name = folder.file_name().and_then(|name| name.to_str());
             name.is_some_and(|name| OF_A_REPOSITORY.contains(&name)) && is_repository(above)
         })
     };
-    is_repository(&real) || holds_published(&real) || is_inside(&real) || is_inside(spelled)
+    is_inside(&way.path()) || is_inside(spelled)
 }
 
 fn is_repository(folder: &Path) -> bool {
@@ -144,16 +183,28 @@ fn is_repository(folder: &Path) -> bool {
 }
 
 /// Tells whether a folder holds published metadata: a root with a version in its name beside a timestamp. A client
-/// keeps its root without.
+/// keeps its root without, and a user may keep the root that trust began with in the client's folder, which is marked.
 fn holds_published(folder: &Path) -> bool {
+    let is_marked = || folder.join(record::NAME).symlink_metadata().is_ok_and(|found| found.is_file());
+    // python-tuf's client keeps all roots like tuf-on-ci; its `root.json` is a link to one of them
+    let is_linked = || {
+        let leads = folder.join("root.json").read_link();
+        leads.is_ok_and(|leads| leads.starts_with(ROOT_HISTORY))
+    };
+    folder.join("timestamp.json").exists()
+        && !is_marked()
+        && (holds_versioned_root(folder)
+            || (holds_versioned_root(&folder.join(ROOT_HISTORY)) && !is_linked()))
+}
+
+fn holds_versioned_root(folder: &Path) -> bool {
     let is_versioned_root = |name: &str| {
         let version = name.strip_suffix(".root.json");
         version
             .is_some_and(|version| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
     };
     let Ok(entries) = folder.read_dir() else { return false };
-    folder.join("timestamp.json").exists()
-        && entries.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_versioned_root))
+    entries.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_versioned_root))
 }
 
 #[cfg(test)]
@@ -226,11 +277,9 @@ mod tests {
             ("repo/metadata", "out", Some(RepositoryMetadata)),
             ("repo/metadata.staged", "out", Some(RepositoryMetadata)),
             ("repo/not-there-yet", "out", Some(RepositoryMetadata)),
-            ("out", "repo", Some(RepositoryTargets)),
             ("out", "repo/targets", Some(RepositoryTargets)),
             ("out", "repo/targets/new/deep", Some(RepositoryTargets)),
             ("out", "c/files", Some(RepositoryTargets)),
-            ("out", "live", Some(RepositoryTargets)),
             ("out", "live/targets", Some(RepositoryTargets)),
             ("out", "link/deep", Some(RepositoryTargets)),
             ("c", "out", None),
@@ -238,6 +287,97 @@ mod tests {
             ("out", "repo/download", None),
         ] {
             assert_eq!(conflict(&at(metadata), &at(targets)), expected, "{metadata} {targets}");
+        }
+    }
+
+    #[test]
+    fn what_a_role_lists_never_makes_a_target_folder_look_like_a_repositorys() {
+        for listed in [
+            &["metadata.staged/x"][..],
+            &["1.root.json", "timestamp.json"],
+            &["metadata/1.root.json", "metadata/timestamp.json"],
+            &["targets/x", "metadata.staged/root.json"],
+            &["root_history/1.root.json", "timestamp.json"],
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            for file in listed {
+                let file = root.path().join("targets").join(file);
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(file, b"{}").unwrap();
+            }
+            fs::create_dir(root.path().join("metadata")).unwrap();
+            symlink("targets", root.path().join("link")).unwrap();
+            for targets in ["targets", "link", "targets/."] {
+                let found = conflict(&root.path().join("metadata"), &root.path().join(targets));
+                assert_eq!(found, None, "{listed:?} {targets}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_checkout_with_a_history_of_roots_is_a_repositorys_and_a_marked_or_linked_one_a_clients() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        fs::create_dir_all(at("metadata/root_history")).unwrap();
+        for file in ["root_history/1.root.json", "root.json", "timestamp.json"] {
+            fs::write(at("metadata").join(file), b"{}").unwrap();
+        }
+        assert_eq!(conflict(&at("metadata"), &at("out")), Some(Conflict::RepositoryMetadata));
+        assert_eq!(conflict(&at("own"), &at("targets")), Some(Conflict::RepositoryTargets));
+        fs::write(at("metadata/.tuf-put"), b"").unwrap();
+        assert_eq!(conflict(&at("metadata"), &at("targets")), None);
+        // a folder of python-tuf's client
+        fs::remove_file(at("metadata/.tuf-put")).unwrap();
+        fs::remove_file(at("metadata/root.json")).unwrap();
+        symlink("root_history/1.root.json", at("metadata/root.json")).unwrap();
+        assert_eq!(conflict(&at("metadata"), &at("targets")), None);
+        // what stands beside the folder counts, whatever it holds
+        fs::write(at("metadata/.tuf-put"), b"").unwrap();
+        fs::create_dir(at("metadata.staged")).unwrap();
+        assert_eq!(conflict(&at("metadata"), &at("out")), Some(Conflict::RepositoryMetadata));
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_yet_is_the_folder_that_it_names() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        for (link, leads) in [("a", "new"), ("b", "a"), ("deep", "new/x"), ("circle", "circle")] {
+            symlink(leads, at(link)).unwrap();
+        }
+        symlink(at("new"), at("far")).unwrap();
+        for targets in ["a", "b", "far", "a/.", "a/x/.."] {
+            assert_eq!(conflict(&at("new"), &at(targets)), Some(Conflict::Same), "{targets}");
+        }
+        assert_eq!(conflict(&at("new"), &at("deep")), Some(Conflict::TargetsInMetadata));
+        assert_eq!(conflict(&at("b/m"), &at("a")), Some(Conflict::MetadataInTargets));
+        assert_eq!(conflict(&at("other"), &at("b")), None);
+        // what cannot be found out is no leave
+        assert!(matches!(check_folders(&at("new"), &at("circle")), Err(ClientError::Local { .. })));
+        fs::write(at("file"), b"").unwrap();
+        assert!(matches!(check_folders(&at("file/m"), &at("out")), Err(ClientError::Local { .. })));
+    }
+
+    #[test]
+    fn the_folder_that_a_url_reads_is_no_clients() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        fs::create_dir_all(at("live/sub")).unwrap();
+        symlink("live", at("link")).unwrap();
+        let url = Url::from_directory_path(at("live")).unwrap();
+        for (metadata, targets, refused) in [
+            ("live", "out", true),
+            ("link", "out", true),
+            ("own", "live", true),
+            ("own", "link/sub", true),
+            ("own", "link/sub/new", true),
+            ("own", ".", true),
+            ("own", "out", false),
+            ("own", "live.d", false),
+        ] {
+            let found = check_sources(&at(metadata), &at(targets), [&url]);
+            assert_eq!(matches!(found, Err(ClientError::ReadFrom { .. })), refused, "{metadata} {targets}");
+            let away = Url::parse("https://example.org/live").unwrap();
+            check_sources(&at(metadata), &at(targets), [&away]).unwrap();
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use url::Url;
+
 use super::{Conflict, FetchCause, FetchError, MirrorFailure, Obstacle, shown};
 use crate::metadata::{Mismatch, RoleName, TargetPathError, Threshold};
 use crate::trusted_set::TrustError;
@@ -153,6 +155,14 @@ pub enum ClientError {
         /// How they stand to each other.
         conflict: Conflict,
     },
+    /// A folder of the client is one that the same command reads a repository from.
+    #[error("a repository is read from there ({}), and what a client writes would change it", shown(.url))]
+    ReadFrom {
+        /// The metadata folder or the target folder.
+        folder: PathBuf,
+        /// The URL.
+        url: Url,
+    },
     /// A target could not be downloaded.
     #[error("{source}")]
     Target {
@@ -227,7 +237,7 @@ impl ClientError {
             Self::TooManyRoles { .. } => Code::EndlessData,
             Self::GivenUp { .. } => Code::Download,
             Self::UnsafePath { .. } | Self::ReservedPath { .. } => Code::InvalidMetadata,
-            Self::Folders { .. } => Code::Usage,
+            Self::Folders { .. } | Self::ReadFrom { .. } => Code::Usage,
             Self::Mismatch { mismatch, .. } => mismatch_code(mismatch),
             Self::NoWorkingMirror { .. } => Code::NoWorkingMirror,
             Self::NotPinned { .. } => Code::BadSignature,
@@ -255,7 +265,8 @@ impl ClientError {
             Self::UnsafePath { source } => source.path.clone(),
             Self::NoWorkingMirror { what, .. } => what.clone(),
             Self::NotPinned { .. } => "root".to_owned(),
-            Self::NotInitialised { path }
+            Self::ReadFrom { folder: path, .. }
+            | Self::NotInitialised { path }
             | Self::AlreadyInitialised { path, .. }
             | Self::Local { path, .. } => path.display().to_string(),
         }

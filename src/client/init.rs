@@ -21,6 +21,7 @@ pub fn init(local: &LocalMetadata, root: &[u8], now: DateTime<Utc>) -> Result<u6
     let _lock = local.lock()?;
     if let Some(present) = local.load(&RoleName::root())? {
         if present == root {
+            local.mark()?;
             return Ok(version);
         }
         if let Ok(trusted) = TrustedMetadataSet::new(&present, now) {
@@ -28,6 +29,8 @@ pub fn init(local: &LocalMetadata, root: &[u8], now: DateTime<Utc>) -> Result<u6
             return Err(ClientError::AlreadyInitialised { path: local.path().to_owned(), version });
         }
     }
+    // before the root: with it the folder is a client's, however the next run finds it
+    local.mark()?;
     local.store(&RoleName::root(), root)?;
     Ok(version)
 }

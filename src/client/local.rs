@@ -76,6 +76,11 @@ impl LocalMetadata {
         Ok(LocalLock(lock))
     }
 
+    /// Marks the folder as a client's, which it stays whatever else lies in it. To be called under the lock.
+    pub(super) fn mark(&self) -> Result<(), ClientError> {
+        Record::start(&self.folder).map_err(|error| self.record_failed(error))
+    }
+
     /// Removes what killed clients left behind.
     pub(super) fn sweep(&self) -> Result<(), ClientError> {
         sweep(&self.folder).map_err(|error| ClientError::local(&self.path, error))

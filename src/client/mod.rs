@@ -29,7 +29,7 @@ mod unfinished;
 mod updater;
 mod urls;
 
-pub use apart::{Conflict, check_folders};
+pub use apart::{Conflict, check_folders, check_sources};
 pub use clean::{Cleaned, Kept, clean};
 pub use download::{Downloaded, Downloads};
 pub use error::{ClientError, Code};

@@ -14,7 +14,7 @@ use super::confined::Folder;
 use super::unfinished::replace;
 use crate::metadata::{Algorithm, Hasher, RoleName};
 
-/// The name of the record; not `.json`, so that nobody takes it for metadata.
+/// The name of the record; not `.json`, so that nobody takes it for metadata. The folder that holds it is a client's.
 pub(super) const NAME: &str = ".tuf-put";
 /// The largest record that is read.
 const LARGEST: u64 = 1 << 30;
@@ -108,6 +108,19 @@ impl Record {
             }
         }
         Ok(record)
+    }
+
+    /// Makes an empty record where there is none: it also marks the folder as a client's. To be called under the lock of
+    /// the metadata folder.
+    ///
+    /// # Errors
+    /// [`io::Error`] where that fails.
+    pub fn start(metadata: &Folder) -> io::Result<()> {
+        if metadata.has(NAME)? {
+            return Ok(());
+        }
+        metadata.append(NAME)?;
+        metadata.sync()
     }
 
     fn take(&mut self, line: Line) {

@@ -102,6 +102,8 @@ impl<'a> Updater<'a> {
         local.sweep()?;
         let root = local.load(&RoleName::root())?.ok_or_else(not_initialised)?;
         let trusted = TrustedMetadataSet::new(&root, now)?;
+        // a root that was copied here and not brought by `init`
+        local.mark()?;
         Ok(Self {
             fetcher,
             mirrors: Arc::new(mirrors.into()),

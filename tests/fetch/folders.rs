@@ -158,7 +158,7 @@ fn a_repositorys_own_folders_are_refused_and_stay_as_they_are() {
     for metadata in ["repo/metadata", "repo/metadata.staged", "there/fresh", "live/metadata", "link"] {
         refused(&scene, metadata, "out", "is a repository's");
     }
-    for targets in ["repo/targets", "there/targets/deep", "repo", "live/targets", "live", "link/new"] {
+    for targets in ["repo/targets", "there/targets/deep", "live/targets", "link/new"] {
         refused(&scene, "metadata", targets, "is a repository's");
     }
     // beside them is no harm
@@ -191,6 +191,137 @@ fn the_clients_own_folder_is_never_taken_for_a_repositorys() {
             "timestamp.json"
         ]
     );
+}
+
+/// Every command after that, `clean` too, would end with 2 for ever.
+#[test]
+fn a_target_folder_that_a_role_makes_look_like_a_repositorys_is_updated_as_before() {
+    for listed in [
+        &["metadata.staged/x"][..],
+        &["1.root.json", "timestamp.json"],
+        &["metadata/1.root.json", "metadata/timestamp.json"],
+        &["root_history/1.root.json", "timestamp.json", "targets/metadata.staged/x"],
+    ] {
+        let mut simulator = simulator();
+        simulator.delegate("targets", "contrib", |role| {
+            role.paths = Some(["*", "*/*", "*/*/*"].map(str::to_owned).to_vec());
+        });
+        listed.iter().for_each(|path| simulator.add_target("contrib", path, b"x"));
+        simulator.publish_all();
+        let scene = Scene::started(&simulator);
+        let url = scene.file_url();
+        scene.run(&["--repo", &url]).succeeds();
+        simulator.targets.get_mut("contrib").unwrap().targets.retain(|_| false);
+        simulator.add_target("targets", "one.txt", b"a newer one");
+        simulator.update_all();
+        scene.publish(&simulator);
+        scene.run(&["--repo", &url]).succeeds();
+        assert_eq!(std::fs::read(scene.work().join("targets/one.txt")).unwrap(), b"a newer one");
+        scene.run(&["clean"]).succeeds();
+        listed.iter().for_each(|path| assert!(!scene.work().join("targets").join(path).exists(), "{path}"));
+    }
+}
+
+#[test]
+fn a_root_that_is_kept_in_the_clients_own_folder_shuts_nobody_out() {
+    let scene = Scene::new(&simulator());
+    let url = scene.file_url();
+    std::fs::create_dir(scene.work().join("metadata")).unwrap();
+    let kept = scene.work().join("metadata/1.root.json");
+    std::fs::copy(scene.repository().join("metadata/1.root.json"), &kept).unwrap();
+    scene.run(&["init", "metadata/1.root.json"]).succeeds();
+    for command in [&[][..], &["update"], &["list"], &["clean"], &["init", "metadata/1.root.json"]] {
+        scene.run(&[&["--repo", &url], command].concat()).succeeds();
+    }
+    // brought by hand and not by `init`
+    let scene = Scene::new(&simulator());
+    let url = scene.file_url();
+    std::fs::create_dir(scene.work().join("metadata")).unwrap();
+    for name in ["root.json", "1.root.json"] {
+        let from = scene.repository().join("metadata/1.root.json");
+        std::fs::copy(from, scene.work().join("metadata").join(name)).unwrap();
+    }
+    for command in [&["refresh"][..], &["update"], &["clean"]] {
+        scene.run(&[&["--repo", &url], command].concat()).succeeds();
+    }
+}
+
+#[test]
+fn a_checkout_of_tuf_on_ci_is_not_overwritten() {
+    let scene = Scene::started(&simulator());
+    let co = scene.work().join("co");
+    std::fs::create_dir_all(co.join("metadata/root_history")).unwrap();
+    std::fs::create_dir_all(co.join("targets")).unwrap();
+    let live = |name: &str| scene.repository().join("metadata").join(name);
+    for (from, to) in [
+        (live("1.root.json"), "metadata/root.json"),
+        (live("1.root.json"), "metadata/root_history/1.root.json"),
+        (live("timestamp.json"), "metadata/timestamp.json"),
+    ] {
+        std::fs::copy(from, co.join(to)).unwrap();
+    }
+    std::fs::write(co.join("targets/one.txt"), b"not signed yet").unwrap();
+    refused(&scene, "co/metadata", "out", "is a repository's");
+    refused(&scene, "metadata", "co/targets", "is a repository's");
+    refused(&scene, "co/metadata", "co/targets", "is a repository's");
+}
+
+#[test]
+fn folders_that_a_file_url_reads_are_refused_by_every_spelling() {
+    let scene = Scene::started(&simulator());
+    // nothing there says that it is a repository
+    let plain = scene.work().join("plain");
+    std::fs::create_dir_all(plain.join("metadata")).unwrap();
+    std::fs::create_dir_all(plain.join("targets/deep")).unwrap();
+    std::fs::copy(scene.repository().join("metadata/1.root.json"), plain.join("metadata/root.json")).unwrap();
+    symlink("plain", scene.work().join("link")).unwrap();
+    let before = tree(&scene.work());
+    let (url, base) = (format!("file://{}", plain.display()), format!("file://{}/targets/", plain.display()));
+    let root = scene.repository().join("metadata/1.root.json");
+    let root = root.to_str().unwrap();
+    for (metadata, targets, folder) in [
+        ("plain/metadata", "out", "plain/metadata"),
+        ("link/metadata", "out", "link/metadata"),
+        ("metadata", "link/targets", "link/targets"),
+        ("metadata", "plain/targets/deep", "plain/targets/deep"),
+        ("metadata", "link", "link"),
+    ] {
+        for command in [&[][..], &["list"], &["refresh"], &["init", root], &["init", "--trust-first-use"]] {
+            for sources in [&["--repo", &url][..], &["--repo", "http://x.test", "--mirror", &url]] {
+                let dirs = ["--metadata-dir", metadata, "--target-dir", targets, "-v"];
+                let run = scene.run(&[&dirs[..], sources, command].concat());
+                let run = run.fails(2, &format!("{folder}: usage: a repository is read from there"));
+                assert!(!run.stderr().contains("GET"), "{}", run.stderr());
+                let hint = hinted(&dirs, run.stderr());
+                assert_eq!(hint, ("client/metadata".to_owned(), "client/targets".to_owned()));
+            }
+        }
+    }
+    let targets =
+        ["--metadata-url", "http://x.test", "--target-base-url", &base, "--target-dir", "link/targets"];
+    scene.run(&[&targets[..], &["refresh"]].concat()).fails(2, "link/targets: usage: a repository is read");
+    assert!(tree(&scene.work()) == before);
+}
+
+#[test]
+fn folders_that_cannot_be_compared_are_refused_before_anything_is_written() {
+    let scene = Scene::new(&simulator());
+    let root = scene.repository().join("metadata/1.root.json");
+    // deeper than the system names a folder
+    let script = "set -e; n=$(printf 'd%.0s' $(seq 200)); for i in $(seq 25); do mkdir $n; cd -P ./$n 2>/dev/null || cd $n; done; \
+                  set +e; \"$0\" \"$@\"; code=$?; ls -A; exit $code";
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_tuf-fetch"), "init", root.to_str().unwrap()]);
+    let run = crate::scene::Run(command.current_dir(scene.work()).output().unwrap());
+    assert_eq!((run.code(), run.stdout()), (1, ""), "{}", run.stderr());
+    assert!(run.stderr().starts_with("error: metadata: io: "), "{}", run.stderr());
+    // two names of one folder that is not there yet
+    let scene = Scene::new(&simulator());
+    symlink("new", scene.work().join("link")).unwrap();
+    let before = tree(&scene.work());
+    let dirs = ["--metadata-dir", "new", "--target-dir", "link"];
+    scene.run(&[&dirs[..], &["init", root.to_str().unwrap()]].concat()).fails(2, "link: usage: ");
+    assert!(tree(&scene.work()) == before);
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub struct Options {
     /// Base URL of the repository's targets
     #[arg(long, value_name = "URL", value_parser = parse_base, help_heading = "Common options")]
     pub target_base_url: Option<Url>,
-    /// Folder for verified targets [default: ./targets]
+    /// Folder for verified targets, which belongs to one metadata folder; a file at a fetched target's path is replaced,
+    /// whoever put it there [default: ./targets]
     #[arg(long, value_name = "DIR", help_heading = "Common options")]
     pub target_dir: Option<PathBuf>,
     /// Target to download, exactly as it is listed; repeatable

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tuf::cli::failure;
 use tuf::cli::text::{one_line, shell_word};
-use tuf::client::{ClientError, Code, Conflict, Obstacle, check_folders};
+use tuf::client::{ClientError, Code, Conflict, Obstacle, check_folders, check_sources};
 
 /// Why a command ends without having done what it was asked.
 #[derive(Debug)]
@@ -129,6 +129,15 @@ fn hint(error: &ClientError) -> Option<String> {
                 .to_owned()
         }
         ClientError::Folders { metadata, targets, conflict } => apart(metadata, targets, *conflict),
+        ClientError::ReadFrom { url, .. } => {
+            let (metadata, targets) = (Path::new("client/metadata"), Path::new("client/targets"));
+            let would_do = |metadata: &Path, targets: &Path| {
+                check_folders(metadata, targets)
+                    .and_then(|()| check_sources(metadata, targets, [url]))
+                    .is_ok()
+            };
+            own_folders(Some((metadata, targets)).filter(|(metadata, targets)| would_do(metadata, targets)))
+        }
         _ => match error.code() {
             Code::UnknownTarget => "see what there is: tuf-fetch --repo URL list".to_owned(),
             Code::ExpiredMetadata => {
@@ -152,11 +161,7 @@ fn apart(metadata: &Path, targets: &Path, conflict: Conflict) -> String {
             // the other folder may be the repository's too
             for targets in [targets, &client("targets")] {
                 if check_folders(&client("metadata"), targets).is_ok() {
-                    return format!(
-                        "give the client folders of its own: --metadata-dir {} --target-dir {}",
-                        path_word(&client("metadata")),
-                        path_word(targets)
-                    );
+                    return own_folders(Some((&client("metadata"), targets)));
                 }
             }
             None
@@ -173,8 +178,16 @@ fn apart(metadata: &Path, targets: &Path, conflict: Conflict) -> String {
     };
     match proposed {
         Some(targets) => format!("keep targets apart from metadata: --target-dir {}", path_word(&targets)),
-        None => "give the client two folders of its own: --metadata-dir DIR --target-dir DIR".to_owned(),
+        None => own_folders(None),
     }
+}
+
+fn own_folders(proposed: Option<(&Path, &Path)>) -> String {
+    let Some((metadata, targets)) = proposed else {
+        return "give the client two folders of its own: --metadata-dir DIR --target-dir DIR".to_owned();
+    };
+    let (metadata, targets) = (path_word(metadata), path_word(targets));
+    format!("give the client folders of its own: --metadata-dir {metadata} --target-dir {targets}")
 }
 
 fn path_word(path: &Path) -> String {

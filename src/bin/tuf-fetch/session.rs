@@ -10,7 +10,8 @@ use tuf::cli::clock;
 use tuf::cli::output::Output;
 use tuf::client::{
     Authorities, FetchError, Fetched, Fetcher, HttpFetcher, HttpOptions, Limits, LocalMetadata, Mirrors,
-    Repository, Retries, Retrying, SchemeFetcher, Sink, Updater, Versions, check_folders, shown,
+    Repository, Retries, Retrying, SchemeFetcher, Sink, Updater, Versions, check_folders, check_sources,
+    shown,
 };
 use url::Url;
 
@@ -56,7 +57,15 @@ impl<'a> Session<'a> {
 
     /// Refuses folders that are not apart, before anything is fetched or written.
     pub fn check_folders(&self) -> Result<(), Failure> {
-        Ok(check_folders(self.metadata_dir(), self.target_dir())?)
+        check_folders(self.metadata_dir(), self.target_dir())?;
+        Ok(check_sources(self.metadata_dir(), self.target_dir(), &self.sources())?)
+    }
+
+    /// Returns the URLs of all folders that the options name.
+    fn sources(&self) -> Vec<Url> {
+        let below = self.options.repo.iter().chain(&self.options.mirror).map(Repository::at);
+        let named = self.options.metadata_url.iter().chain(&self.options.target_base_url).cloned();
+        below.flat_map(|repository| [repository.metadata, repository.targets]).chain(named).collect()
     }
 
     /// Returns the targets that options name.
