@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 
-use super::testing::{keys, open, repository, scratch, start, write};
+use super::testing::{copy, keys, open, repository, scratch, start, write};
 use super::*;
 use crate::crypto::{PrivateKey, Signer};
 use crate::metadata::{RoleName, Threshold};
@@ -26,19 +26,6 @@ fn at(memory: &Memory) -> Destination {
 
 fn role(name: &str) -> RoleName {
     RoleName::new(name).unwrap()
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let place = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            fs::create_dir_all(&place).unwrap();
-            copy(&entry.path(), &place);
-        } else {
-            fs::copy(entry.path(), place).unwrap();
-        }
-    }
 }
 
 /// Lists target files, by name and contents.

@@ -7,6 +7,8 @@ mod accepted;
 mod add_targets;
 mod adopt;
 mod ancestry;
+#[cfg(test)]
+mod ancestry_tests;
 mod archive;
 pub mod bins;
 #[cfg(test)]

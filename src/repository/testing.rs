@@ -1,5 +1,6 @@
 //! What the unit tests of this module share: a published repository in a folder in memory.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +17,20 @@ pub fn start() -> DateTime<Utc> {
 /// A folder in memory where there is such a place: hundreds of durable writes take their time on a disk.
 pub fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// Copies what is in a folder into another one that is there.
+pub fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let place = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir_all(&place).unwrap();
+            copy(&entry.path(), &place);
+        } else {
+            fs::copy(entry.path(), place).unwrap();
+        }
+    }
 }
 
 pub fn open(dir: &Path, now: DateTime<Utc>) -> Repository {
