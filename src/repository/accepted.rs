@@ -232,7 +232,8 @@ impl Reader<'_> {
 
     fn note_damage(&mut self, name: &str, role: RoleName, twin: Twin, reason: String) {
         // what is written here under that name is put there, and says the same
-        if twin != Twin::Same {
+        let is_noted = self.found.damaged.iter().any(|damaged| damaged.name == name);
+        if twin != Twin::Same && !is_noted {
             self.found.damaged.push(Damaged { name: name.to_owned(), role, reason });
         }
     }
@@ -371,14 +372,63 @@ impl Reader<'_> {
         if self.found.snapshot.is_none() {
             self.found.snapshot = self.newest_snapshot(&root, layout)?;
         }
-        let Some(snapshot) = self.found.snapshot.as_ref().map(|known| known.metadata.signed().clone()) else {
-            return Ok(());
-        };
-        match extent {
-            Extent::Snapshot => Ok(()),
-            Extent::Whole => self.delegations(&root, &snapshot, layout, None),
-            Extent::WholeUnder(targets) => self.delegations(&root, &snapshot, layout, Some(targets)),
+        let snapshot = self.found.snapshot.as_ref().map(|known| known.metadata.signed().clone());
+        match (&snapshot, extent) {
+            (None, _) | (_, Extent::Snapshot) => {}
+            (Some(snapshot), Extent::Whole) => self.delegations(&root, snapshot, layout, None)?,
+            (Some(snapshot), Extent::WholeUnder(targets)) => {
+                self.delegations(&root, snapshot, layout, Some(targets))?;
+            }
         }
+        if !self.found.is_announced() {
+            self.stranded(&root, snapshot.as_ref(), layout)?;
+        }
+        Ok(())
+    }
+
+    /// Where what led clients to the newest state is damaged, takes the files of roles above the snapshot that was found:
+    /// clients may have them.
+    fn stranded(
+        &mut self,
+        root: &Root,
+        snapshot: Option<&Snapshot>,
+        layout: Layout,
+    ) -> Result<(), RepositoryError> {
+        let listed = |role: &RoleName| {
+            snapshot.and_then(|snapshot| snapshot.role(role)).map_or(0, |listed| listed.version)
+        };
+        let mut above: Vec<(RoleName, String)> = Vec::new();
+        for name in &self.names {
+            let versioned = parse_versioned(name).filter(|_| is_versioned(layout, name));
+            let role = match (versioned, layout) {
+                (Some((version, role)), _) if version > listed(&role) => Some(role),
+                (None, Layout::Plain) => parse_plain(name),
+                _ => None,
+            };
+            let role = role.filter(|role| role.lists_targets());
+            above.extend(role.map(|role| (role, name.clone())));
+        }
+        // whom the top-level role delegates to is known once it has been read
+        above.sort_by_key(|(role, _)| role.as_str() != "targets");
+        let mut delegators: Vec<Targets> = Vec::new();
+        for (role, name) in above {
+            if self.found.files.iter().any(|file| file.name == name) {
+                continue;
+            }
+            let Some(found) = self.look(&name)? else { continue };
+            let here = root.authority(&role).into_iter().chain(self.found.authorities(&role));
+            let here = here.chain(delegators.iter().filter_map(|targets| targets.authority(&role)));
+            let taken =
+                here.into_iter().find_map(|authority| judge::<Targets>(&authority, &found.bytes, None).ok());
+            let Some(taken) = taken else { continue };
+            let version = taken.signed().version;
+            let is_named = parse_versioned(&name).filter(|_| is_versioned(layout, &name));
+            if is_named.is_none_or(|(named, _)| named == version) {
+                self.accept(name, role, version, &found);
+                delegators.push(taken.into_signed());
+            }
+        }
+        Ok(())
     }
 
     /// Takes the file of a role that the root delegates to, where clients do.

@@ -143,14 +143,17 @@ pub(super) fn refuse_what_is_not_ours(
             false => refused.push(objection),
         }
     }
-    let more = refused.iter().filter(|objection| matches!(objection.reason, Refusal::NotOurs { .. })).count();
-    match refused.into_iter().next() {
-        None => Ok(recovered.into_values().collect()),
-        Some(Objection { file, reason: Refusal::NotOurs { .. }, .. }) => {
-            Err(RepositoryError::Refused { file, reason: Refusal::NotOurs { more: more.saturating_sub(1) } })
-        }
-        Some(Objection { file, reason, .. }) => Err(RepositoryError::Refused { file, reason }),
-    }
+    let unknown = refused.iter().filter(|objection| matches!(objection.reason, Refusal::NotOurs { .. }));
+    let more = unknown.count().saturating_sub(1);
+    let Some(Objection { file, reason, .. }) = refused.into_iter().next() else {
+        return Ok(recovered.into_values().collect());
+    };
+    let reason = match reason {
+        Refusal::NotOurs { .. } if !live.is_announced() => Refusal::Unannounced { more },
+        Refusal::NotOurs { .. } => Refusal::NotOurs { more },
+        reason => reason,
+    };
+    Err(RepositoryError::Refused { file, reason })
 }
 
 /// Refuses a place that is another repository's, or where nobody can tell.

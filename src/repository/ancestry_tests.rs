@@ -176,7 +176,9 @@ impl Copy {
 #[track_caller]
 fn not_ours<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> String {
     match result.unwrap_err() {
-        RepositoryError::Refused { file, reason: Refusal::NotOurs { .. } } => file,
+        RepositoryError::Refused { file, reason: Refusal::NotOurs { .. } | Refusal::Unannounced { .. } } => {
+            file
+        }
         error => panic!("{error:?}"),
     }
 }
@@ -404,21 +406,31 @@ fn a_file_that_no_client_accepts_is_named_and_replaced_and_no_ancestor() {
 }
 
 #[test]
-fn a_stale_copy_does_not_win_through_a_damaged_timestamp() {
+fn a_stale_copy_does_not_win_through_a_damaged_timestamp_or_snapshot() {
     for layout in LAYOUTS {
-        for bytes in [None, Some(&b""[..]), Some(b"<html>")] {
-            for site in sites() {
-                let one = Copy::first(layout);
-                one.publish(&site).unwrap();
-                let stale = one.twin();
-                one.release(&["targets"]).publish(&site).unwrap();
-                site.spoil("timestamp.json", bytes);
-                stale.release(&["team"]).release(&["team"]).release(&["team"]);
-                let named = not_ours(stale.publish(&site));
-                assert!(named.contains("targets"), "{named}");
-                // the copy that published it mends it
-                one.publish(&site).unwrap();
-                not_ours(stale.publish(&site));
+        let snapshot = layout.metadata_name(&RoleName::snapshot(), 2);
+        for (name, released) in [
+            ("timestamp.json", "targets"),
+            ("timestamp.json", "team"),
+            (&*snapshot, "targets"),
+            (&snapshot, "team"),
+            (&snapshot, "bins-3"),
+        ] {
+            for bytes in [None, Some(&b""[..]), Some(b"<html>")] {
+                for site in sites() {
+                    let one = Copy::first(layout);
+                    one.publish(&site).unwrap();
+                    let stale = one.twin();
+                    one.release(&[released]).publish(&site).unwrap();
+                    site.spoil(name, bytes);
+                    stale.release(&["team"]).release(&["targets", "bins-3"]).release(&["team"]);
+                    let named = not_ours(stale.publish(&site));
+                    assert!(named.contains(released), "{layout:?} {name} {released}: {named}");
+                    // the copy that published it mends it, though it has written since
+                    one.release(&["timestamp"]);
+                    one.publish(&site).unwrap();
+                    not_ours(stale.publish(&site));
+                }
             }
         }
     }

@@ -225,6 +225,15 @@ pub enum Refusal {
         /// How many other files there are of which that is true.
         more: usize,
     },
+    /// As [`Refusal::NotOurs`], where no timestamp and snapshot lead there that clients accept.
+    #[error(
+        "was not written by this copy of the repository, nor taken over, and what led clients there is damaged{}",
+        and_more(*.more)
+    )]
+    Unannounced {
+        /// How many other files there are of which that is true.
+        more: usize,
+    },
     /// It is live, and what would take its place has a lower version, or another file of the same one.
     #[error("{role} v{live} is live, and what is written here is {}", written_version(.written))]
     Behind {

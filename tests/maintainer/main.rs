@@ -6,6 +6,7 @@
     reason = "a test ends where it cannot go on"
 )]
 
+mod ancestors;
 mod at_once;
 mod bad_input;
 mod cli;

@@ -22,6 +22,26 @@ pub fn failure(error: RepositoryError) -> Failure {
     Failure { kind, message: error.to_string(), hint: hint(&error) }
 }
 
+/// Turns a failure as [`failure`] does. Where live is not of this copy, the hint says how it is taken over: by a program, from a
+/// place if that must be named.
+pub fn failure_over(error: RepositoryError, program: &str, from: Option<&str>) -> Failure {
+    let pull = match &error {
+        RepositoryError::Refused { reason, .. } => is_pulled(reason),
+        _ => false,
+    };
+    let failure = failure(error);
+    let from = from.map(|from| format!(" --from {}", shell_word(from))).unwrap_or_default();
+    if pull { failure.with_hint(format!("{program} pull{from} takes over what is live")) } else { failure }
+}
+
+/// Tells whether `pull` is the way on.
+fn is_pulled(reason: &Refusal) -> bool {
+    matches!(
+        reason,
+        Refusal::NotOurs { .. } | Refusal::Behind { .. } | Refusal::Forgotten | Refusal::OtherBytes
+    )
+}
+
 fn hint(error: &RepositoryError) -> Option<String> {
     match error {
         RepositoryError::Input(error) => input_hint(error),
@@ -67,9 +87,10 @@ fn incomplete_hint(roles: &[Lacking]) -> String {
 fn refusal_hint(reason: &Refusal) -> Option<String> {
     match reason {
         Refusal::TargetChanged(_) => Some("tuf-repo add-targets --replace PATH".to_owned()),
-        Refusal::NotOurs { .. } | Refusal::Behind { .. } | Refusal::Forgotten | Refusal::OtherBytes => {
-            Some("tuf-repo pull takes over what is live".to_owned())
-        }
+        reason if is_pulled(reason) => Some("tuf-repo pull takes over what is live".to_owned()),
+        Refusal::Unannounced { .. } => Some(
+            "tuf-repo publish from the copy that wrote it mends the place, then tuf-repo pull here".to_owned(),
+        ),
         Refusal::Taken => Some(
             "tuf-repo publish from the copy that has begun it, then tuf-repo pull here; if that copy is lost, tuf-repo bump ROLE, write and publish"
                 .to_owned(),
@@ -101,9 +122,7 @@ fn refusal_hint(reason: &Refusal) -> Option<String> {
         Refusal::Finding(message) if message.contains("names that begin with .tuf- are kept") => {
             Some("tuf-repo remove-targets PATH --role ROLE".to_owned())
         }
-        Refusal::Untrusted(_) | Refusal::Unreadable(_) | Refusal::Missing | Refusal::Finding(_) => {
-            Some("tuf-repo verify lists all that is wrong".to_owned())
-        }
+        _ => Some("tuf-repo verify lists all that is wrong".to_owned()),
     }
 }
 

@@ -3,18 +3,23 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tuf::cli::failure::Outcome;
-use tuf::repository::{Destination, Expiry, PublishRequest, Repository};
+use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::terminal::{Interaction, confirm};
+use tuf::cli::text::one_line;
+use tuf::metadata::RoleName;
+use tuf::repository::{
+    DamagedRoots, Destination, Expiry, InputError, PublishRequest, Recovered, Recovery, Repository,
+};
 
 use super::common::{DryRun, progress_bytes, warn_of};
 use super::destination::{DestinationArgs, shown};
 use super::edit::some;
 use super::verify::finding_json;
 use crate::context::Context;
-use crate::failure::failure;
+use crate::failure::{failure, failure_over};
 
 /// Publish what is written: checked as a new client and as one that stands on what is live, target files first, the
-/// timestamp last. Nothing is ever deleted.
+/// timestamp last. Nothing is ever deleted. What is live must be of this copy of the repository, or taken over by `pull`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -24,20 +29,50 @@ pub struct Args {
     #[arg(long)]
     allow_expired: bool,
 
+    /// Let what is live of these roles (targets, snapshot, timestamp) give way, also to lower versions, where a new root takes
+    /// away all keys that signed it: after the theft of such a key. Says what goes and asks.
+    #[arg(long, value_name = "ROLE", num_args = 1..)]
+    recover: Vec<String>,
+
+    /// Recover without a question.
+    #[arg(long, requires = "recover")]
+    yes: bool,
+
+    /// Publish over a place where no root can be read any more.
+    #[arg(long)]
+    replace_damaged: bool,
+
     #[command(flatten)]
     dry_run: DryRun,
+}
+
+impl Args {
+    fn request(&self, wait: Duration) -> Result<PublishRequest, Failure> {
+        let role = |name: &String| RoleName::new(name.as_str());
+        let recover = self.recover.iter().map(role).collect::<Result<_, _>>();
+        Ok(PublishRequest {
+            expiry: if self.allow_expired { Expiry::Allow } else { Expiry::Enforce },
+            wait,
+            damaged_roots: if self.replace_damaged { DamagedRoots::Replace } else { DamagedRoots::Refuse },
+            recover: recover.map_err(|error| failure(InputError::RoleName(error).into()))?,
+        })
+    }
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(Duration::ZERO);
     let unread = Repository::lock(&context.repo, context.now, wait).map_err(failure)?;
     let destination = args.destination.or_policy(unread.policy(), unread.dir())?;
-    let expiry = if args.allow_expired { Expiry::Allow } else { Expiry::Enforce };
-    let (repository, plan) =
-        unread.plan_publish(&destination, &PublishRequest::new(expiry, wait)).map_err(failure)?;
+    let program = super::next::program(&context.repo);
+    let from = args.destination.to.clone().filter(|_| !args.destination.is_policys(unread.policy()));
+    let (repository, plan) = unread
+        .plan_publish(&destination, &args.request(wait)?)
+        .map_err(|error| failure_over(error, &program, from.as_deref()))?;
     warn_of(&plan.warnings, context);
+    show_recovery(&plan.recovery, context);
     // with everything live too: what a killed command left behind goes
     if !args.dry_run.dry_run {
+        agree(&plan.recovery, &args, context)?;
         let label = if matches!(destination, Destination::Bucket(_)) { "Sending" } else { "Copying" };
         let bar = progress_bytes(context, plan.target_bytes(), &format!("{label} targets"));
         repository.execute_publish(&plan, &|bytes| bar.advance(bytes)).map_err(failure)?;
@@ -64,7 +99,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         Destination::Own => "serve",
         Destination::Folder(_) | Destination::Bucket(_) => "status --expires-within 7d",
     };
-    let next = format!("{} {next}", super::next::program(&context.repo));
+    let next = format!("{program} {next}");
     context.output.talk(&format!("{line} Next: {next}"));
     if repository.policy().shared_targets().is_none() && destination.keeps_targets_apart(repository.dir()) {
         context.output.talk(
@@ -78,6 +113,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         "put": plan.put(),
         "deleted": [],
         "kept": plan.kept,
+        "recovered": recovered_json(&plan.recovery),
+        "gone": plan.recovery.vanishing,
         "warnings": plan.warnings.iter().map(finding_json).collect::<Vec<_>>(),
     });
     let human = || {
@@ -88,4 +125,42 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         }
     };
     context.output.result(human, json)
+}
+
+/// Says which roles give way and what is no longer listed then.
+fn show_recovery(recovery: &Recovery, context: &Context) {
+    for Recovered { role, from, to } in &recovery.roles {
+        context.output.talk(&format!("{role} goes from v{from}, which is live, to v{to}"));
+    }
+    if !recovery.vanishing.is_empty() {
+        let names = one_line(&some(&recovery.vanishing));
+        context.output.talk(&format!("Targets that are live and will not be listed: {names}"));
+    }
+}
+
+/// Asks the person at the terminal whether what is live may give way.
+fn agree(recovery: &Recovery, args: &Args, context: &Context) -> Result<(), Failure> {
+    if args.yes || recovery.roles.is_empty() {
+        return Ok(());
+    }
+    let answer = match context.interaction {
+        Interaction::Allowed => confirm("Let it give way? [y/N] "),
+        Interaction::Forbidden => {
+            let roles: Vec<String> = recovery.roles.iter().map(|found| found.role.to_string()).collect();
+            let message = format!("what is live of {} gives way only when somebody agrees", some(&roles));
+            return Err(
+                Failure::attention(message).with_hint("--yes, once the lines above are what you want")
+            );
+        }
+    };
+    match answer {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::attention("nothing was published")),
+        Err(error) => Err(Failure::attention(format!("nobody answered: {error}")).with_hint("--yes")),
+    }
+}
+
+fn recovered_json(recovery: &Recovery) -> Vec<serde_json::Value> {
+    let one = |Recovered { role, from, to }: &Recovered| json!({ "role": role, "from": from, "to": to });
+    recovery.roles.iter().map(one).collect()
 }

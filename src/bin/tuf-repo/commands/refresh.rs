@@ -9,7 +9,7 @@ use tuf::repository::SigningKey;
 
 use super::common::{DryRun, KeyArgs};
 use super::edit::open_locked;
-use super::write::execute;
+use super::write::{execute, over_own_live};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -42,7 +42,9 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
     let keys: Vec<SigningKey<'_>> =
         loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
     let edited = repository.due_with_edits(args.within);
-    let written = repository.plan_refresh(args.within, &keys).map_err(failure)?;
+    let written = repository
+        .plan_refresh(args.within, &keys)
+        .map_err(|error| over_own_live(error, &repository, context))?;
     drop(loaded);
     let told = |role: &RoleName| written.warnings.iter().any(|warning| warning.role.as_ref() == Some(role));
     let is_left =

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use tuf::cli::failure::Outcome;
-use tuf::repository::{Lacking, Repository, Selection, SigningKey, Written};
+use tuf::cli::failure::{Failure, Outcome};
+use tuf::repository::{Lacking, Repository, RepositoryError, Selection, SigningKey, Written};
 
 use super::common::{DryRun, KeyArgs, key_dir, progress_bytes, show_trust, warn_of};
 use super::edit::{open, open_locked, some};
 use super::next;
 use super::verify::finding_json;
 use crate::context::Context;
-use crate::failure::failure;
+use crate::failure::{failure, failure_over};
 
 /// Write drafts: sign what the keys may sign, derive snapshot and timestamp, check the outcome as a client would, and
 /// put it in place. If a signature is missing nothing moves.
@@ -48,9 +48,20 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
     let keys: Vec<SigningKey<'_>> =
         loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
     let selection = if args.partial { Selection::Complete(roles) } else { Selection::Whole(roles) };
-    let written = repository.plan_write(&selection, &keys).map_err(failure)?;
+    let written = repository
+        .plan_write(&selection, &keys)
+        .map_err(|error| over_own_live(error, &repository, context))?;
     drop(loaded);
     execute(context, repository, &written, args.dry_run, "no role is dirty")
+}
+
+/// Turns a failure of a plan to write; where the repository's own metadata/ is not of this copy, says how it is taken over.
+pub fn over_own_live(error: RepositoryError, repository: &Repository, context: &Context) -> Failure {
+    let policy = repository.policy();
+    let elsewhere = policy.publish_to().is_some() || policy.publish_apart().is_some();
+    // `pull` takes from where it is published, unless it is told
+    let own = context.repo.display().to_string();
+    failure_over(error, &next::program(&context.repo), Some(own.as_str()).filter(|_| elsewhere))
 }
 
 /// Carries a planned `write` out unless it is a dry run, and tells; `nothing` says why there is nothing to do.
