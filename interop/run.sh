@@ -303,6 +303,55 @@ key_files() {
     passes "securesystemslib opens the files of keygen, encrypted and not, signs with them, and has the same ids"
 }
 
+# Copies of one repository, one of them stale and one a thief's: clients are never taken back, and those that took the thief's
+# versions get through again once a new root has taken the stolen keys away.
+copies() {
+    local layout=$1 work=$folder/copies-$1 role
+    shift
+    local keys=$work/keys www=$work/www files=$work/files
+    make_repository "$work/honest" "$keys" "$@"
+    local signing=(--key "$keys/root" --key "$keys/targets" --key "$keys/snapshot" --key "$keys/timestamp")
+    mkdir "$files"
+    echo one >"$files/one"
+    tuf-repo -q -r "$work/honest" add-targets "$files/one" --base "$files"
+    tuf-repo -q -r "$work/honest" write "${signing[@]}"
+    cp -r "$work/honest" "$work/stale"
+    # the development server wants a repository
+    cp -r "$work/honest" "$www"
+    echo two >"$files/two"
+    tuf-repo -q -r "$work/honest" add-targets "$files/two" --base "$files"
+    tuf-repo -q -r "$work/honest" write "${signing[@]}"
+    tuf-repo -q -r "$work/honest" publish --to "$www"
+    both_clients_have "$www" "$files" "$work"
+    tuf-repo -q keygen "$keys/other" --no-password >/dev/null
+    tuf-repo -q -r "$work/stale" rotate-key timestamp --old "$keys/timestamp.pub" --new "$keys/other.pub"
+    tuf-repo -q -r "$work/stale" write "${signing[@]::6}" --key "$keys/other"
+    if tuf-repo -q -r "$work/stale" publish --to "$www" 2>/dev/null; then return 1; fi
+    both_clients_have "$www" "$files" "$work"
+    passes "$layout: a stale copy with a new root takes no client back"
+
+    cp -r "$work/honest" "$work/thief"
+    for role in targets snapshot timestamp; do
+        tuf-repo -q -r "$work/thief" bump "$role" --version 1000000
+    done
+    tuf-repo -q -r "$work/thief" write "${signing[@]}"
+    tuf-repo -q -r "$work/thief" publish --to "$www"
+    both_clients_have "$www" "$files" "$work"
+    signing=(--key "$keys/root")
+    for role in targets snapshot timestamp; do
+        tuf-repo -q keygen "$keys/new-$role" --no-password >/dev/null
+        tuf-repo -q -r "$work/honest" rotate-key "$role" --old "$keys/$role.pub" --new "$keys/new-$role.pub"
+        signing+=(--key "$keys/new-$role")
+    done
+    tuf-repo -q -r "$work/honest" write "${signing[@]}"
+    if tuf-repo -q -r "$work/honest" publish --to "$www" 2>/dev/null; then return 1; fi
+    tuf-repo -q -r "$work/honest" publish --to "$www" --recover targets snapshot timestamp --yes
+    both_clients_have "$www" "$files" "$work"
+    both_clients_have "$www" "$files" "$work/new"
+    passes "$layout: clients that took a thief's fast forward get through again, and so do new ones"
+    stop_server
+}
+
 prepare_python
 cargo build --locked --bins
 cargo fetch --locked
@@ -327,5 +376,7 @@ key_types plain --no-consistent-snapshot
 key_files
 taken_over consistent
 taken_over plain
+copies consistent
+copies plain --no-consistent-snapshot
 
 echo "interop: $passed passed, 0 failed"
