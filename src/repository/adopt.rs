@@ -372,11 +372,7 @@ impl Taken {
                 if !seen.insert(name.clone()) {
                     continue;
                 }
-                let place = folder.file(&name);
-                if place.symlink_metadata().is_ok() {
-                    if !same_file(&place, &file) {
-                        return Err(InputError::InTheWay { path: name }.into());
-                    }
+                if lies_there(&folder, &name, &file)? {
                     continue;
                 }
                 match copy_target(batch, source, &name, &file)? {
@@ -390,6 +386,21 @@ impl Taken {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells whether a target file lies in a folder with the bytes that are listed.
+///
+/// # Errors
+/// [`InputError::TargetThere`] where anything else is there: it is somebody's own, and is never replaced.
+pub(super) fn lies_there(folder: &Folder, name: &str, file: &TargetFile) -> Result<bool, RepositoryError> {
+    let place = folder.file(name);
+    match place.symlink_metadata() {
+        Ok(_) if same_file(&place, file) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() != io::ErrorKind::NotADirectory => Err(error).at(place),
+        // another file, a folder, or a file where a folder of the path belongs
+        _ => Err(InputError::TargetThere { path: name.to_owned() }.into()),
     }
 }
 
@@ -569,7 +580,7 @@ mod tests {
         fs::create_dir(into.path().join(TARGETS)).unwrap();
         fs::write(into.path().join(TARGETS).join(&copy), "precious").unwrap();
         let error = take_over(from.path(), into.path(), "1.root.json").unwrap_err();
-        assert!(matches!(error, RepositoryError::Input(InputError::InTheWay { .. })), "{error}");
+        assert!(matches!(error, RepositoryError::Input(InputError::TargetThere { .. })), "{error}");
         assert_eq!(fs::read(into.path().join(TARGETS).join(&copy)).unwrap(), b"precious");
         assert!(!into.path().join(STAGED).exists());
     }

@@ -525,6 +525,12 @@ pub enum InputError {
         /// The target.
         path: String,
     },
+    /// Something else lies where a target of others would be put.
+    #[error("targets/{} is there and is not what is listed", path.escape_debug())]
+    TargetThere {
+        /// The name of the file, below `targets/`.
+        path: String,
+    },
     /// A target and a folder of the same name.
     #[error("'{path}' cannot be a target: {reason}")]
     Clash {

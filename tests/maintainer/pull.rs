@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tuf::repository::{
-    BinKind, Destination, Expiry, Layout, PullPlan, Relation, Replace, RepositoryError, Step, TargetFiles,
-    Trust,
+    BinKind, Destination, Expiry, InputError, Layout, PullPlan, Relation, Replace, RepositoryError, Step,
+    TargetFiles, Trust,
 };
 
 use crate::cli::Site;
@@ -214,8 +214,8 @@ fn drafts_and_unpublished_work_are_named_and_nothing_moves() {
             }
             other => panic!("{other:?}"),
         }
+        assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
         team.two.write(&OURS).unwrap();
-        assert!(difference(&before, &before).is_empty());
         let before = tree(&team.two.dir());
         match team.pull(&team.two) {
             Err(RepositoryError::InTheWay { drafted, unpublished }) => {
@@ -280,21 +280,49 @@ fn a_new_root_is_followed_step_by_step_and_a_forged_one_is_refused() {
     assert_same_state(&team.two, team.www.path());
 }
 
+/// What somebody with the keys of snapshot and timestamp can make of a copy that has not followed for some time.
+fn thief(old: &Path, of: &World) -> World {
+    let thief = of.twin();
+    fs::remove_dir_all(thief.dir()).unwrap();
+    copy_folder(old, &thief.dir());
+    thief.edit(|repository| repository.bump(&role("timestamp"), Some(9))).unwrap();
+    thief
+}
+
 #[test]
 fn live_that_leads_back_to_an_older_snapshot_is_refused() {
     let team = Team::new(Layout::Consistent);
     let old = crate::world::temporary();
     copy_folder(&team.one.dir(), old.path());
     team.release(&team.one, "b").unwrap();
+    team.release(&team.one, "c").unwrap();
     team.pull(&team.two).unwrap();
-    // a thief with the online keys signs another old snapshot and a new timestamp
-    let thief = team.one.twin();
-    fs::remove_dir_all(thief.dir()).unwrap();
-    copy_folder(old.path(), &thief.dir());
-    thief.edit(|repository| repository.bump(&role("timestamp"), Some(9))).unwrap();
+    let thief = thief(old.path(), &team.one);
+    thief.edit(|repository| repository.bump(&role("snapshot"), Some(3))).unwrap();
+    thief.write(&[2, 3]).unwrap();
+    for name in ["3.snapshot.json", "timestamp.json"] {
+        let to = team.www.path().join("metadata").join(name);
+        fs::copy(thief.path("metadata.staged").join(name), to).unwrap();
+    }
+    let before = tree(&team.two.dir());
+    match team.pull(&team.two) {
+        Err(RepositoryError::Refused { file, .. }) => assert_eq!(file, "metadata/4.snapshot.json"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
+}
+
+#[test]
+fn a_new_timestamp_over_a_snapshot_of_the_past_is_only_signed_over() {
+    let team = Team::new(Layout::Consistent);
+    let old = crate::world::temporary();
+    copy_folder(&team.one.dir(), old.path());
+    team.release(&team.one, "b").unwrap();
+    team.pull(&team.two).unwrap();
+    let thief = thief(old.path(), &team.one);
     thief.write(&[3]).unwrap();
-    fs::copy(thief.path("metadata.staged/timestamp.json"), team.www.path().join("metadata/timestamp.json"))
-        .unwrap();
+    let to = team.www.path().join("metadata/timestamp.json");
+    fs::copy(thief.path("metadata.staged/timestamp.json"), to).unwrap();
     // what it leads to is known; the timestamp alone is another one
     let plan = team.pull(&team.two).unwrap();
     assert_eq!((plan.roles.len(), plan.timestamp), (0, Some(10)));
@@ -374,6 +402,52 @@ fn target_files_are_copied_where_they_are_asked_for_and_checked() {
             pull(&team.two, team.www.path(), TargetFiles::Copy),
             Err(RepositoryError::Refused { .. })
         ));
+        assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn copied_targets_never_replace_a_file_that_is_not_the_listed_one() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        team.release(&team.one, "b").unwrap();
+        let names = contents(&team.www.path().join("targets")).into_keys();
+        // longer, empty, and as long as what is listed
+        for (name, own) in names.flat_map(|name| ["mine", "", "!"].map(|own| (name.clone(), own))) {
+            let copy = team.two.twin();
+            fs::create_dir(copy.path("targets")).unwrap();
+            fs::write(copy.path("targets").join(&name), own).unwrap();
+            let before = tree(&copy.dir());
+            match pull(&copy, team.www.path(), TargetFiles::Copy) {
+                Err(RepositoryError::Input(InputError::TargetThere { path })) => assert_eq!(path, name),
+                other => panic!("{name} with '{own}': {other:?}"),
+            }
+            assert_eq!(difference(&before, &tree(&copy.dir())), Vec::<String>::new());
+            // moved away, the same pull goes on
+            fs::remove_file(copy.path("targets").join(&name)).unwrap();
+            pull(&copy, team.www.path(), TargetFiles::Copy).unwrap();
+            assert!(pull(&copy, team.www.path(), TargetFiles::Copy).unwrap().is_empty());
+        }
+    }
+}
+
+#[test]
+fn copied_targets_never_replace_a_folder_or_a_file_that_came_after_the_question() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        let name = contents(&team.www.path().join("targets")).into_keys().next().unwrap();
+        let place = team.two.path("targets").join(&name);
+        fs::create_dir_all(&place).unwrap();
+        let refused = pull(&team.two, team.www.path(), TargetFiles::Copy).unwrap_err();
+        assert!(matches!(refused, RepositoryError::Input(InputError::TargetThere { .. })), "{refused}");
+        fs::remove_dir(&place).unwrap();
+        let from = Destination::Folder(team.www.path().to_owned());
+        let mut repository = team.two.lock().unwrap();
+        let plan = repository.plan_pull(&from, TargetFiles::Copy, WAIT).unwrap();
+        fs::write(&place, "mine").unwrap();
+        let before = tree(&team.two.dir());
+        let refused = repository.execute_pull(&plan, &from, &|_| ()).unwrap_err();
+        assert!(matches!(refused, RepositoryError::Input(InputError::TargetThere { .. })), "{refused}");
         assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
     }
 }

@@ -163,6 +163,7 @@ fn input_hint(error: &InputError) -> Option<String> {
             return Some(format!("tuf-repo revoke {0}, or add-key {0} KEY.pub", shell_word(name.as_str())));
         }
         InputError::OutsideTargets { .. } => "--base DIR copies files in, named by their paths below DIR",
+        InputError::TargetThere { .. } => "move it away, then run the same command again",
         InputError::Changed { .. } | InputError::InTheWay { .. } => "--replace takes the new bytes",
         InputError::NotTrusted { .. } => "another --role, or tuf-repo delegate with a wider --paths",
         InputError::NoMatch(_) => "tuf-repo list",

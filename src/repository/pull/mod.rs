@@ -9,13 +9,12 @@ mod changes;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rayon::prelude::*;
 
 use super::Repository;
-use super::adopt::{FolderSource, Source, copy_target};
+use super::adopt::{FolderSource, Source, copy_target, lies_there};
 use super::check::{Checked, Expiry, Finding, check_metadata};
 use super::diff::RoleDiff;
 use super::error::{AtPath, InputError, RepositoryError};
@@ -24,6 +23,7 @@ use super::layout::{MAX_METADATA, METADATA, STAGED, TARGETS};
 use super::place::Destination;
 use super::publish::{Place, refuse_errors};
 use super::staged::{AnyRole, Pins, Staged};
+use super::target_files::refuse_reserved;
 use super::write::put_metadata;
 use crate::metadata::{RoleName, TargetFile, TargetPath};
 use crate::storage::{ReadFiles, Storage};
@@ -169,11 +169,8 @@ impl Repository {
         };
         let files: Vec<_> = names.into_par_iter().map(read).collect::<Result<_, _>>()?;
         let live = Live::of(checked, files.into_iter().flatten().collect());
-        for entry in live.entries() {
-            // where a name is taken over it must be one that this program would make
-            if !entry.role.is_top_level() {
-                RoleName::parse(entry.role.as_str()).map_err(InputError::from)?;
-            }
+        for (role, targets) in &live.checked.targets {
+            refuse_reserved(role, targets)?;
         }
         Ok(live)
     }
@@ -224,20 +221,22 @@ impl Repository {
     }
 
     /// Finds the target files that clients of live ask for and that are not here.
+    ///
+    /// # Errors
+    /// [`InputError::TargetThere`] where something else is in the place of one.
     fn missing_targets(&self, live: &Checked) -> Result<Vec<(String, TargetFile)>, RepositoryError> {
         let folder = self.targets_folder();
-        let mut missing = BTreeMap::new();
+        let mut asked = BTreeMap::new();
         for (path, file) in live.targets.values().flat_map(|role| &role.targets) {
-            let Some(path) = TargetPath::parse(&path).ok().filter(|path| !path.is_reserved()) else {
-                continue;
-            };
+            let Ok(path) = TargetPath::parse(&path) else { continue };
             for name in live.layout.target_names(&path, &file) {
-                if folder.length(&name).at(folder.file(&name))? != Some(file.length) {
-                    missing.insert(name, file.clone());
-                }
+                asked.insert(name, file.clone());
             }
         }
-        Ok(missing.into_iter().collect())
+        let asked: Vec<(String, TargetFile)> = asked.into_iter().collect();
+        let there: Vec<bool> =
+            asked.par_iter().map(|(name, file)| lies_there(&folder, name, file)).collect::<Result<_, _>>()?;
+        Ok(asked.into_iter().zip(there).filter(|(_, is_there)| !is_there).map(|(file, _)| file).collect())
     }
 
     /// Carries a planned `pull` out: target files, then the history, then versioned files, roots and the timestamp last.
@@ -289,15 +288,23 @@ impl Repository {
         }
         std::fs::create_dir_all(folder.path()).at(folder.path())?;
         let mut batch = folder.batch().at(folder.path())?;
-        let (mut absent, mut filled): (Vec<String>, Vec<(PathBuf, &str)>) = (Vec::new(), Vec::new());
-        for (name, file) in &plan.targets {
+        let (mut absent, mut filled) = (Vec::new(), Vec::new());
+        for listed in &plan.targets {
+            let (name, file) = listed;
             match copy_target(&batch, &*source, name, file)? {
-                Some(path) => filled.push((path, name)),
+                Some(path) => filled.push((path, listed)),
                 None => absent.push(name.clone()),
             }
             progress(file.length);
         }
-        filled.into_iter().for_each(|(path, name)| batch.place(path, name));
+        // a person may have put a file there meanwhile
+        let mut missing = Vec::new();
+        for (path, (name, file)) in filled {
+            if !lies_there(&folder, name, file)? {
+                missing.push((path, name));
+            }
+        }
+        missing.into_iter().for_each(|(path, name)| batch.place(path, name));
         batch.commit().at(folder.path())?;
         Ok(absent)
     }
