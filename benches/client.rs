@@ -219,7 +219,8 @@ fn described(bytes: &[u8]) -> TargetFile {
 /// Puts a target's copy where consistent snapshots have it.
 fn put(dir: &Path, path: &str, info: &TargetFile, bytes: &[u8]) -> Result<(), Failure> {
     fs::create_dir_all(dir.join("targets"))?;
-    let copy = TargetPath::parse(path)?.hash_named(info.hashes.of(Algorithm::Sha256).unwrap_or_default());
+    let digest = info.hashes.name_digest(Algorithm::Sha256).ok_or("the target has no SHA-256")?;
+    let copy = TargetPath::parse(path)?.hash_named(digest);
     fs::write(dir.join("targets").join(&copy), bytes)?;
     let mut copies = File::options().create(true).append(true).open(dir.join("copies"))?;
     writeln!(copies, "{copy}")?;

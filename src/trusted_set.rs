@@ -4,14 +4,15 @@
 //! turns out to be expired still serves to judge newer metadata, as the specification wants, but nothing is built
 //! upon it. No I/O: whoever holds the set reads, downloads and stores.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
 use crate::crypto::{Fingerprint, fingerprint};
 use crate::metadata::{
-    Delegations, MetaFile, Metadata, Mismatch, ParseError, RoleName, Root, Signed, Snapshot, TargetFile,
-    Targets, Timestamp, time,
+    Delegations, MetaFile, Metadata, Mismatch, ParseError, RoleName, Root, Signed, Snapshot, Steps,
+    TargetFile, Targets, Timestamp, time,
 };
 use crate::verify::{
     Authority, Delegator, Unsigned, Verified, verify_delegate, verify_self_signed, verify_successor,
@@ -552,10 +553,15 @@ impl TargetSearch {
 
     /// Looks for the target in a visited role's metadata; where it is not, lines up the role's delegations.
     pub fn look(&mut self, visit: &Visit, targets: &Targets) -> Option<TargetFile> {
+        self.look_within(visit, targets, &mut Steps::new(u64::MAX))
+    }
+
+    /// Looks as [`Self::look`] does, within a number of steps. Where they are spent afterwards the search has no answer.
+    pub fn look_within(&mut self, visit: &Visit, targets: &Targets, steps: &mut Steps) -> Option<TargetFile> {
         if let Some(file) = targets.targets.get(&self.path) {
             return Some(file);
         }
-        let (children, terminating) = trusted_children(targets.delegations.as_ref(), &self.path);
+        let (children, terminating) = trusted_children(targets.delegations.as_ref(), &self.path, steps);
         if terminating {
             self.pending.clear();
         }
@@ -566,14 +572,24 @@ impl TargetSearch {
 }
 
 /// Returns the roles that are trusted for a path, in order, up to a terminating one, and whether there was one.
-pub fn trusted_children(delegations: Option<&Delegations>, path: &str) -> (Vec<RoleName>, bool) {
+fn trusted_children(
+    delegations: Option<&Delegations>,
+    path: &str,
+    steps: &mut Steps,
+) -> (Vec<RoleName>, bool) {
     let Some(delegations) = delegations else { return (Vec::new(), false) };
     if let Some(bins) = &delegations.succinct_roles {
         // TAP 15: the bins are terminating by their nature, since each path falls into one of them only
         return (RoleName::new(bins.bin_for(path)).into_iter().collect(), false);
     }
-    let mut children = Vec::new();
-    for role in delegations.roles().iter().filter(|role| role.trusts(path)) {
+    let (mut children, hash) = (Vec::new(), OnceCell::new());
+    for role in delegations.roles() {
+        if steps.are_spent() {
+            break;
+        }
+        if !role.trusts_within(path, &hash, steps) {
+            continue;
+        }
         children.push(role.name.clone());
         if role.terminating {
             return (children, true);

@@ -209,7 +209,7 @@ impl<'a> Arrivals<'a> {
         lines: &mut Vec<Line>,
     ) -> io::Result<Option<Folder>> {
         let mut above: Option<Folder> = None;
-        let mut length = 0;
+        let (mut length, mut made) = (0, 0);
         for folder in parts(target)?.0 {
             length += folder.len();
             let from = above.as_ref().unwrap_or(&self.dir.folder);
@@ -217,8 +217,18 @@ impl<'a> Arrivals<'a> {
                 Some(there) => there,
                 None => {
                     if from.make_new_folder(folder)? {
+                        made += 1;
                         let path = target.as_str()[..length].to_owned();
-                        lines.push(Line::Made { folder: home.clone(), path });
+                        let line = Line::Made { folder: home.clone(), path, last: made };
+                        // one line tells of all of them
+                        let last = lines.last_mut().filter(|_| made > 1);
+                        match last {
+                            Some(last) => *last = line,
+                            None => lines.push(line),
+                        }
+                    } else {
+                        // somebody else has come first
+                        made = 0;
                     }
                     from.folder(folder)?.ok_or(io::ErrorKind::NotFound)?
                 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::listing::digests;
+use super::matching::{Matching, Parties};
 use super::record::{Content, Record};
 use super::unfinished::Removal;
 use super::{ClientError, Limits, LocalMetadata, TargetDir, storable};
@@ -26,6 +27,8 @@ pub struct Cleaned {
     pub unfinished: usize,
     /// What stays though no role that is at hand wants it.
     pub kept: Vec<Kept>,
+    /// What was put and cannot be looked at in its place, where something else stands on the way.
+    pub unreachable: Vec<Kept>,
 }
 
 /// Something that may be of no use any more, and stays because that cannot be told.
@@ -124,12 +127,17 @@ fn plan_targets(
     let home = dir.home()?;
     let mut plan = Plan { targets: BTreeSet::new(), folders: Vec::new() };
     for ((folder, path), content) in &record.put {
-        let failed = |error| ClientError::local(&dir.path().join(path), error);
-        if *folder != home
-            || storable(path).is_err()
-            || dir.recorded(path, content).map_err(failed)?.is_none()
-        {
+        if *folder != home || storable(path).is_err() {
             continue;
+        }
+        match dir.recorded(path, content) {
+            Ok(Some(_)) => {}
+            Ok(None) => continue,
+            // a link or a file has come to the place of a folder above it, or it cannot be read
+            Err(error) => {
+                cleaned.unreachable.push(Kept { what: path.clone(), reason: error.to_string() });
+                continue;
+            }
         }
         match known.listed(path) {
             Ok(Some(_)) => {}
@@ -140,17 +148,21 @@ fn plan_targets(
             Err(reason) => cleaned.kept.push(Kept { what: path.clone(), reason }),
         }
     }
+    let mut going = BTreeSet::new();
     // a folder comes after those that it holds
     let made = record.made.iter().rev().filter(|(folder, path)| *folder == home && storable(path).is_ok());
     for (_, path) in made {
         let Ok(Some(folder)) = dir.folder_at(path) else { continue };
         let goes = |name: &String| {
             let below = format!("{path}/{name}");
-            plan.targets.contains(&below) || plan.folders.contains(&below)
+            plan.targets.contains(&below) || going.contains(&below)
         };
-        let failed = |error| ClientError::local(&dir.path().join(path), error);
-        if folder.names_are_text().map_err(failed)? && folder.names().map_err(failed)?.iter().all(goes) {
+        // one that cannot be read stays
+        if folder.names_are_text().unwrap_or(false)
+            && folder.names().is_ok_and(|names| names.iter().all(goes))
+        {
             plan.folders.push(path.clone());
+            going.insert(path.clone());
         }
     }
     Ok(plan)
@@ -194,6 +206,7 @@ struct Known<'a> {
     local: &'a LocalMetadata,
     trusted: TrustedMetadataSet,
     limits: &'a Limits,
+    matching: Matching,
     /// What each delegation that was followed came to.
     followed: BTreeMap<(RoleName, RoleName), Result<(), String>>,
     /// Why not everything that may be delegated to is known.
@@ -208,7 +221,8 @@ impl<'a> Known<'a> {
         now: DateTime<Utc>,
     ) -> Result<Self, ClientError> {
         let trusted = TrustedMetadataSet::new(root, now)?;
-        let mut known = Self { local, trusted, limits, followed: BTreeMap::new(), missing: None };
+        let matching = Matching::new(limits.matching);
+        let mut known = Self { local, trusted, limits, matching, followed: BTreeMap::new(), missing: None };
         match known.read_top()? {
             Ok(()) => known.follow_all()?,
             Err(reason) => known.missing = Some(reason),
@@ -295,10 +309,12 @@ impl<'a> Known<'a> {
             return Err(self.missing.clone().unwrap_or_default());
         }
         let mut search = TargetSearch::new(path, self.limits.delegations.saturating_add(1));
+        let mut parties = Parties::default();
         while let Some(visit) = search.next_visit() {
             self.follow(&visit).map_err(|error| error.to_string())??;
             let Some(targets) = self.trusted.targets(&visit.role) else { break };
-            if let Some(info) = search.look(&visit, targets) {
+            let found = self.matching.look(&mut search, &visit, targets, &mut parties);
+            if let Some(info) = found.map_err(|error| error.to_string())? {
                 return Ok(Some(info));
             }
         }

@@ -1,5 +1,6 @@
 //! Digests a target while it comes: a large one in a thread of its own, so that the network and the disk need not wait.
 
+use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -34,7 +35,8 @@ impl Digesting {
         if info.length < LARGE || thread::available_parallelism().map_or(1, usize::from) < 2 {
             return Self::Here(hasher);
         }
-        Self::Beside(Beside::start(hasher))
+        // where the system has no more threads, the bytes are digested here
+        Beside::start(hasher).map_or_else(|_| Self::Here(Hasher::new(info.hashes.known())), Self::Beside)
     }
 
     /// Digests nothing.
@@ -60,10 +62,10 @@ impl Digesting {
 }
 
 impl Beside {
-    fn start(mut hasher: Hasher) -> Self {
+    fn start(mut hasher: Hasher) -> io::Result<Self> {
         let (full, blocks) = sync_channel::<Vec<u8>>(BLOCKS);
         let (give_back, empty) = sync_channel(BLOCKS);
-        let hasher = thread::spawn(move || {
+        let hasher = thread::Builder::new().spawn(move || {
             for mut block in blocks {
                 hasher.update(&block);
                 block.clear();
@@ -71,8 +73,8 @@ impl Beside {
                 let _ = give_back.try_send(block);
             }
             hasher
-        });
-        Self { filling: Vec::with_capacity(BLOCK), full, empty, hasher }
+        })?;
+        Ok(Self { filling: Vec::with_capacity(BLOCK), full, empty, hasher })
     }
 
     fn update(&mut self, mut bytes: &[u8]) {
@@ -108,7 +110,7 @@ mod tests {
         let hashes = Hasher::digest(Algorithm::ALL, &bytes);
         for step in [7 * BLOCK + 1, BLOCK, 100_003] {
             let hasher = Hasher::new(Algorithm::ALL);
-            let mut beside = Beside::start(hasher);
+            let mut beside = Beside::start(hasher).unwrap();
             bytes.chunks(step).for_each(|chunk| beside.update(chunk));
             assert_eq!(beside.finish(), (bytes.len() as u64, hashes.clone()), "{step}");
         }

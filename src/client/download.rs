@@ -59,7 +59,7 @@ impl Updater<'_> {
     }
 
     fn search(&mut self, path: &str) -> Result<Option<(RoleName, TargetFile)>, ClientError> {
-        // the top-level role is not counted
+        // the top-level role is not counted; one path costs no more than the patterns that are read
         let mut search = TargetSearch::new(path, self.limits.delegations.saturating_add(1));
         while let Some(visit) = search.next_visit() {
             let targets = self.role(&visit)?;
@@ -219,7 +219,9 @@ impl Updater<'_> {
         };
         let mut outcomes: Vec<_> = planned.iter().map(|_| None).collect();
         thread::scope(|scope| {
-            let others: Vec<_> = (1..jobs.get().min(planned.len())).map(|_| scope.spawn(work)).collect();
+            // where the system has no more threads, there are fewer
+            let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+            let others: Vec<_> = (1..jobs.get().min(planned.len())).map_while(start).collect();
             let mut done = work();
             for other in others {
                 // a thread that panicked would be a defect; its targets count as not tried
@@ -363,8 +365,15 @@ enum Outcome {
     Arrived(NewFile),
 }
 
-/// Refuses, before any request, a target without a digest that can be computed: nothing could be accepted.
+/// Refuses, before any request, a target without a digest that can be computed, or with another text in the place of one:
+/// nothing could be accepted.
 fn digestible(path: &TargetPath, info: &TargetFile) -> Result<(), ClientError> {
+    // the digest becomes a part of a URL and of a file's name
+    if let Some(algorithm) =
+        info.hashes.known().find(|algorithm| info.hashes.name_digest(*algorithm).is_none())
+    {
+        return Err(ClientError::NoDigest { path: path.to_string(), algorithm: algorithm.name() });
+    }
     match info.hashes.known().next() {
         Some(_) => Ok(()),
         None => info.hashes.compare(&Default::default()).map_err(|mismatch| refused(path, mismatch)),

@@ -114,6 +114,20 @@ pub enum ClientError {
         /// The path.
         path: String,
     },
+    /// A target is listed deeper in folders than a client follows.
+    #[error("the target path '{}' has more than {} parts", .path.escape_debug(), super::listing::MOST_PARTS)]
+    DeepPath {
+        /// The path.
+        path: String,
+    },
+    /// A target is listed with a text that is no digest in the place of one.
+    #[error("the target '{}' is listed with a {algorithm} digest that is not one", .path.escape_debug())]
+    NoDigest {
+        /// The path.
+        path: String,
+        /// The algorithm.
+        algorithm: &'static str,
+    },
     /// Something keeps a target from its place.
     #[error("{}", in_the_way(.path, .what, .obstacle))]
     InTheWay {
@@ -131,6 +145,34 @@ pub enum ClientError {
         limit: usize,
         /// The first role beyond.
         role: RoleName,
+    },
+    /// The snapshot does not list several roles that one role delegates to.
+    #[error("the snapshot lists neither {role} nor {more} more roles that {delegator} delegates to")]
+    NotInSnapshot {
+        /// Who delegates to them.
+        delegator: RoleName,
+        /// The first of them.
+        role: RoleName,
+        /// How many more there are.
+        more: usize,
+    },
+    /// More roles failed that one role delegates to than are named one by one.
+    #[error("{more} more roles that {delegator} delegates to failed")]
+    MoreFailed {
+        /// Who delegates to them.
+        delegator: RoleName,
+        /// How many are not named.
+        more: usize,
+    },
+    /// The patterns of a role, and of others below the same delegation, take more steps to match than they may.
+    #[error(
+        "matching the patterns of {role} takes more than {limit} steps: what is searched for there is not listed"
+    )]
+    TooManySteps {
+        /// The role.
+        role: RoleName,
+        /// How many steps are taken.
+        limit: u64,
     },
     /// After several failures of the network the rest was not tried.
     #[error(
@@ -234,9 +276,13 @@ impl ClientError {
             Self::Endless { .. } => Code::EndlessData,
             Self::UnknownTarget { .. } => Code::UnknownTarget,
             Self::InTheWay { .. } => Code::Io,
-            Self::TooManyRoles { .. } => Code::EndlessData,
+            Self::TooManyRoles { .. } | Self::TooManySteps { .. } => Code::EndlessData,
+            Self::NotInSnapshot { .. } | Self::MoreFailed { .. } => Code::InvalidMetadata,
             Self::GivenUp { .. } => Code::Download,
-            Self::UnsafePath { .. } | Self::ReservedPath { .. } => Code::InvalidMetadata,
+            Self::UnsafePath { .. }
+            | Self::ReservedPath { .. }
+            | Self::DeepPath { .. }
+            | Self::NoDigest { .. } => Code::InvalidMetadata,
             Self::Folders { .. } | Self::ReadFrom { .. } => Code::Usage,
             Self::Mismatch { mismatch, .. } => mismatch_code(mismatch),
             Self::NoWorkingMirror { .. } => Code::NoWorkingMirror,
@@ -252,9 +298,14 @@ impl ClientError {
             Self::Metadata { role, .. }
             | Self::Endless { role, .. }
             | Self::TooManyRoles { role, .. }
+            | Self::TooManySteps { role, .. }
+            | Self::NotInSnapshot { delegator: role, .. }
+            | Self::MoreFailed { delegator: role, .. }
             | Self::GivenUp { role, .. } => role.to_string(),
             Self::UnknownTarget { path }
             | Self::ReservedPath { path }
+            | Self::DeepPath { path }
+            | Self::NoDigest { path, .. }
             | Self::InTheWay { path, .. }
             | Self::Target { path, .. }
             | Self::Mismatch { path, .. } => path.clone(),
@@ -285,7 +336,7 @@ impl ClientError {
     pub fn unstorable(&self) -> Option<&str> {
         match self {
             Self::UnsafePath { source } => Some(&source.path),
-            Self::ReservedPath { path } => Some(path),
+            Self::ReservedPath { path } | Self::DeepPath { path } => Some(path),
             _ => None,
         }
     }

@@ -5,13 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::matching::{Matching, Parties};
 use super::{ClientError, Updater};
 use crate::metadata::{Delegations, RoleName, Snapshot, TargetFile, TargetPath, Targets};
-use crate::trusted_set::{TargetSearch, Visit};
+use crate::trusted_set::{TargetSearch, TrustError, Visit};
 
 /// After this many failures of the network the roles that a delegator delegates to, or the targets that a role lists,
 /// are not asked for any more: neither a dead server nor the names that one role chooses hold up a run for long.
 pub(super) const FAILURES: usize = 3;
+
+/// So many of the roles that fail below one delegator are named one by one; the others are counted.
+const NAMED: usize = 3;
+
+/// A target lies at most so deep, its name counted: each folder on the way costs an open file, and a part of the record.
+pub(super) const MOST_PARTS: usize = 64;
 
 /// A target and the role that answers for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,11 +50,19 @@ impl Updater<'_> {
     pub fn list(&mut self) -> Result<Listing, ClientError> {
         let mut listing = Listing { targets: Vec::new(), faults: self.load_all()? };
         self.is_complete = listing.faults.is_empty();
+        let (mut matching, mut exhausted) = (Matching::new(self.limits.matching), BTreeSet::new());
         for role in &self.in_order() {
             let Some(targets) = self.trusted.targets(role) else { continue };
             for (path, info) in &targets.targets {
-                if self.answers(&path).as_ref() != Some(role) {
-                    continue;
+                match self.answers(&path, &mut matching) {
+                    Ok(answering) if answering.as_ref() == Some(role) => {}
+                    Ok(_) => continue,
+                    Err(error) => {
+                        if exhausted.insert(error.subject()) {
+                            listing.faults.push(error);
+                        }
+                        continue;
+                    }
                 }
                 match storable(&path) {
                     Ok(path) => listing.targets.push(ListedTarget { path, role: role.clone(), info }),
@@ -59,17 +74,22 @@ impl Updater<'_> {
         Ok(listing)
     }
 
-    /// Loads every role that can be reached, each delegation verified, those that are nearest to the root first: what
-    /// one role delegates to keeps no other from being asked. Returns what failed.
+    /// Loads every role that can be reached, each delegation verified. The parties that the top-level role delegates to
+    /// take turns, and each asks first for what is nearest: what one role delegates to keeps no other from being asked.
+    /// Returns what failed.
     fn load_all(&mut self) -> Result<Vec<ClientError>, ClientError> {
         let top = Visit { role: RoleName::targets(), delegator: RoleName::root() };
         self.role(&top)?;
         let mut faults = Faults::default();
-        let (mut seen, mut asked) = (BTreeSet::new(), BTreeSet::new());
-        let mut pending = VecDeque::from([(top, 0)]);
-        while let Some((visit, depth)) = pending.pop_front() {
+        let mut asked = BTreeSet::from([top.role.clone()]);
+        let mut parties: VecDeque<VecDeque<(Visit, usize)>> =
+            self.below(&top.role, 1, &mut faults)?.into_iter().map(|next| VecDeque::from([next])).collect();
+        let mut seen = BTreeSet::from([top.role]);
+        while let Some(mut pending) = parties.pop_front() {
+            let Some((visit, depth)) = pending.pop_front() else { continue };
             if faults.are_too_many(&visit.delegator) {
                 faults.left(&visit.delegator);
+                parties.push_front(pending);
                 continue;
             }
             asked.insert(visit.role.clone());
@@ -79,18 +99,45 @@ impl Updater<'_> {
                     .push(ClientError::TooManyRoles { limit: self.limits.listed_roles, role: visit.role });
                 break;
             }
-            if let Err(error) = self.role(&visit) {
-                faults.note(&visit.delegator, error);
-                continue;
+            match self.role(&visit).map(drop) {
+                Err(error) => faults.note(&visit.delegator, error),
+                // no search goes deeper than it may visit roles
+                Ok(()) if depth < self.limits.delegations && seen.insert(visit.role.clone()) => {
+                    pending.extend(self.below(&visit.role, depth + 1, &mut faults)?);
+                }
+                Ok(()) => {}
             }
-            // no search goes deeper than it may visit roles
-            if !seen.insert(visit.role.clone()) || depth >= self.limits.delegations {
-                continue;
-            }
-            let next = self.children(&visit.role)?.into_iter();
-            pending.extend(next.map(|role| (Visit { role, delegator: visit.role.clone() }, depth + 1)));
+            parties.push_back(pending);
         }
         Ok(faults.end())
+    }
+
+    /// Returns the visits that a role's delegations lead to, without the roles that the snapshot does not list: there is no
+    /// file to ask for.
+    fn below(
+        &self,
+        delegator: &RoleName,
+        depth: usize,
+        faults: &mut Faults,
+    ) -> Result<Vec<(Visit, usize)>, ClientError> {
+        let snapshot = self.trusted.current_snapshot()?;
+        let children = self.children(delegator)?;
+        let (listed, absent): (Vec<_>, Vec<_>) =
+            children.into_iter().partition(|role| snapshot.role(role).is_some());
+        match absent.as_slice() {
+            [] => {}
+            [role] => {
+                let error = TrustError::NotInSnapshot { role: role.clone(), version: snapshot.version };
+                faults.note(delegator, error.into());
+            }
+            [role, others @ ..] => faults.all.push(ClientError::NotInSnapshot {
+                delegator: delegator.clone(),
+                role: role.clone(),
+                more: others.len(),
+            }),
+        }
+        let visit = |role| (Visit { role, delegator: delegator.clone() }, depth);
+        Ok(listed.into_iter().map(visit).collect())
     }
 
     /// Returns the roles that have been loaded, in pre-order.
@@ -116,30 +163,34 @@ impl Updater<'_> {
     }
 
     /// Returns the role that the search for a path ends at, among the roles that have been loaded.
-    fn answers(&self, path: &str) -> Option<RoleName> {
+    fn answers(&self, path: &str, matching: &mut Matching) -> Result<Option<RoleName>, ClientError> {
         let mut search = TargetSearch::new(path, self.limits.delegations.saturating_add(1));
+        let mut parties = Parties::default();
         while let Some(visit) = search.next_visit() {
             if !self.is_verified(&visit) {
                 // whatever it would have said: nobody behind it is asked
-                return None;
+                return Ok(None);
             }
-            let targets = self.trusted.targets(&visit.role)?;
-            if search.look(&visit, targets).is_some() {
-                return Some(visit.role);
+            let Some(targets) = self.trusted.targets(&visit.role) else { return Ok(None) };
+            if matching.look(&mut search, &visit, targets, &mut parties)?.is_some() {
+                return Ok(Some(visit.role));
             }
         }
-        None
+        Ok(None)
     }
 }
 
 /// Takes a path that metadata lists for one that a target can be stored under.
 ///
 /// # Errors
-/// [`ClientError::UnsafePath`], [`ClientError::ReservedPath`].
+/// [`ClientError::UnsafePath`], [`ClientError::ReservedPath`], [`ClientError::DeepPath`].
 pub fn storable(path: &str) -> Result<TargetPath, ClientError> {
     let parsed = TargetPath::parse(path).map_err(|source| ClientError::UnsafePath { source })?;
     if parsed.is_reserved() {
         return Err(ClientError::ReservedPath { path: path.to_owned() });
+    }
+    if path.split('/').count() > MOST_PARTS {
+        return Err(ClientError::DeepPath { path: path.to_owned() });
     }
     Ok(parsed)
 }
@@ -160,6 +211,7 @@ struct Faults {
     said: BTreeSet<String>,
     network: BTreeMap<RoleName, usize>,
     left: BTreeMap<RoleName, usize>,
+    named: BTreeMap<RoleName, usize>,
 }
 
 impl Faults {
@@ -168,7 +220,13 @@ impl Faults {
             *self.network.entry(delegator.clone()).or_default() += 1;
         }
         // a role that two delegate to fails twice
-        if self.said.insert(format!("{} {error}", error.subject())) {
+        if !self.said.insert(format!("{} {error}", error.subject())) {
+            return;
+        }
+        let named = self.named.entry(delegator.clone()).or_default();
+        *named += 1;
+        // the top-level role is the maintainer's own, and each party below it has a line
+        if *named <= NAMED || *delegator == RoleName::targets() {
             self.all.push(error);
         }
     }
@@ -184,6 +242,12 @@ impl Faults {
     fn end(mut self) -> Vec<ClientError> {
         let given_up = |(role, left)| ClientError::GivenUp { role, left, kind: "roles that it delegates to" };
         self.all.extend(self.left.into_iter().map(given_up));
+        let unnamed = self.named.into_iter().filter(|(role, _)| *role != RoleName::targets());
+        let unnamed = unnamed.filter_map(|(delegator, named)| {
+            let more = named.checked_sub(NAMED).filter(|more| *more > 0)?;
+            Some(ClientError::MoreFailed { delegator, more })
+        });
+        self.all.extend(unnamed);
         self.all
     }
 }

@@ -17,6 +17,7 @@ mod http;
 mod init;
 mod listing;
 mod local;
+mod matching;
 mod mirrors;
 mod noted;
 mod obstacles;

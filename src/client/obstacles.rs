@@ -9,6 +9,7 @@ use std::io;
 use std::ops::Bound;
 
 use super::confined::Folder;
+use super::listing::MOST_PARTS;
 use super::record::{Content, Home, Record};
 use super::target_dir::Standing;
 use super::{ClientError, ListedTarget, TargetDir, Updater};
@@ -180,6 +181,10 @@ impl Ours<'_> {
 
     /// Takes a folder that was made, with all that is in it; else returns the path of what was not put or made.
     fn folder(&self, path: &str, clearing: &mut Clearing) -> io::Result<Result<(), String>> {
+        // nothing of ours lies so deep, and each level keeps a folder open
+        if path.split('/').count() > MOST_PARTS {
+            return Ok(Err(path.to_owned()));
+        }
         let Some(folder) = self.dir.folder_at(path)? else { return Ok(Err(path.to_owned())) };
         if !folder.names_are_text()? {
             return Ok(Err(path.to_owned()));

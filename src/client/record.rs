@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,8 +74,13 @@ impl Content {
 pub(super) enum Line {
     /// A target is in its place.
     Put { folder: Home, path: String, content: Content },
-    /// A folder for targets is there.
-    Made { folder: Home, path: String },
+    /// A folder for targets was made, and so were the last ones above it, `last` with itself.
+    Made {
+        folder: Home,
+        path: String,
+        #[serde(default = "one")]
+        last: usize,
+    },
     /// A target or a folder is about to go.
     Gone { folder: Home, path: String },
     /// The file of a delegated role is in the metadata folder.
@@ -99,11 +104,14 @@ impl Record {
     pub fn read(metadata: &Folder) -> io::Result<Self> {
         let mut record = Self::default();
         let Some(file) = metadata.file(NAME)? else { return Ok(record) };
-        let mut bytes = Vec::new();
-        file.take(LARGEST).read_to_end(&mut bytes)?;
-        for line in bytes.split(|byte| *byte == b'\n') {
+        // half of it would say that what the other half names was not put, or has not gone
+        if file.metadata()?.len() > LARGEST {
+            let reason = format!("the record is longer than {LARGEST} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        for line in BufReader::new(file.take(LARGEST)).split(b'\n') {
             // half a line is what a loss of power left
-            if let Ok(line) = serde_json::from_slice(line) {
+            if let Ok(line) = serde_json::from_slice(&line?) {
                 record.take(line);
             }
         }
@@ -127,7 +135,11 @@ impl Record {
         self.lines += 1;
         match line {
             Line::Put { folder, path, content } => drop(self.put.insert((folder, path), content)),
-            Line::Made { folder, path } => drop(self.made.insert((folder, path))),
+            Line::Made { folder, path, last } => {
+                for above in folders_up(&path).take(last) {
+                    self.made.insert((folder.clone(), above.to_owned()));
+                }
+            }
             Line::Gone { folder, path } => self.forget(&(folder, path)),
             Line::Stored { role, content } => drop(self.stored.insert(role, content)),
         }
@@ -149,13 +161,28 @@ impl Record {
             path: path.clone(),
             content: content.clone(),
         });
-        let made =
-            self.made.iter().map(|(folder, path)| Line::Made { folder: folder.clone(), path: path.clone() });
+        let made = self.chains();
         let stored = self
             .stored
             .iter()
             .map(|(role, content)| Line::Stored { role: role.clone(), content: content.clone() });
         replace(metadata, NAME, &text(put.chain(made).chain(stored))?)
+    }
+
+    /// Returns a line for each made folder that holds no other one, and the made ones above it: a line for each folder
+    /// would name the upper ones again and again.
+    fn chains(&self) -> impl Iterator<Item = Line> {
+        let mut told: BTreeSet<(&Home, &str)> = BTreeSet::new();
+        // a folder comes after those that it holds
+        self.made.iter().rev().filter_map(move |(folder, path)| {
+            if told.contains(&(folder, path.as_str())) {
+                return None;
+            }
+            let is_made = |above: &&str| self.made.contains(&(folder.clone(), (*above).to_owned()));
+            let last = folders_up(path).take_while(is_made).count();
+            told.extend(folders_up(path).take(last).map(|above| (folder, above)));
+            Some(Line::Made { folder: folder.clone(), path: path.clone(), last })
+        })
     }
 
     /// Adds lines, durably. To be called under the lock of the metadata folder.
@@ -194,6 +221,15 @@ impl Record {
         }
         Ok(())
     }
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Returns the path of a folder, then those of the folders above it.
+fn folders_up(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(above, _)| above))
 }
 
 fn text(lines: impl IntoIterator<Item = Line>) -> io::Result<Vec<u8>> {
@@ -245,6 +281,33 @@ mod tests {
             Record::add(&folder, [put("b")]).unwrap();
             assert_eq!(paths(&folder), ["a", "b"]);
         }
+    }
+
+    #[test]
+    fn folders_that_were_made_for_deep_paths_cost_a_line_for_each_path() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let made = |path: &str, last| Line::Made { folder: home(), path: path.to_owned(), last };
+        Record::add(&folder, [made("mine/a/b/c", 3), made("mine/a/x", 1), made("d", 1)]).unwrap();
+        let paths = |record: &Record| record.made.iter().map(|(_, path)| path.clone()).collect::<Vec<_>>();
+        let record = Record::read(&folder).unwrap();
+        assert_eq!(paths(&record), ["d", "mine/a", "mine/a/b", "mine/a/b/c", "mine/a/x"]);
+        record.write(&folder).unwrap();
+        assert_eq!(std::fs::read_to_string(root.path().join(NAME)).unwrap().lines().count(), 3);
+        assert_eq!(paths(&Record::read(&folder).unwrap()), paths(&record));
+        // a line as it was written before
+        let old = serde_json::to_string(&made("e/f", 1)).unwrap().replace(",\"last\":1", "");
+        std::fs::write(root.path().join(NAME), old).unwrap();
+        assert_eq!(paths(&Record::read(&folder).unwrap()), ["e/f"]);
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_is_refused_and_not_cut() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        Record::add(&folder, [put("a")]).unwrap();
+        File::options().write(true).open(root.path().join(NAME)).unwrap().set_len(LARGEST + 1).unwrap();
+        assert_eq!(Record::read(&folder).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]

@@ -46,7 +46,8 @@ impl<'a> Transfer<'a> {
         mirror: &Repository,
         path: &TargetPath,
     ) -> Result<(), ClientError> {
-        let hash = self.info.hashes.known().next().and_then(|algorithm| self.info.hashes.of(algorithm));
+        let hash =
+            self.info.hashes.known().next().and_then(|algorithm| self.info.hashes.name_digest(algorithm));
         let hash = hash.filter(|_| updater.trusted.root().consistent_snapshot);
         let url = urls::target(&mirror.targets, path, hash);
         let failed = |source| ClientError::Target { path: path.to_string(), source: Box::new(source) };

@@ -20,8 +20,12 @@ pub struct Limits {
     pub root_rotations: u32,
     /// How many delegated roles the search for one target visits, beside the top-level targets role.
     pub delegations: usize,
-    /// How many roles a listing of all targets asks for.
+    /// How many roles a listing of all targets asks for. Those below each delegation of the top-level targets role take
+    /// turns.
     pub listed_roles: usize,
+    /// How many steps of matching patterns a listing takes for the roles below each delegation of the top-level targets
+    /// role; a step compares one character.
+    pub matching: u64,
     /// The largest root in bytes.
     pub root: u64,
     /// The largest timestamp in bytes.
@@ -39,6 +43,8 @@ impl Default for Limits {
             delegations: 32,
             // 16,384 hash bins and others beside them
             listed_roles: 20_000,
+            // a few seconds
+            matching: 1 << 30,
             root: 512_000,
             timestamp: 16_384,
             snapshot: 2_000_000,
@@ -132,12 +138,18 @@ impl<'a> Updater<'a> {
             Some(lock) => lock,
             None => self.local.lock()?,
         };
+        // kept at hand: a role that is stored meanwhile is stored under it
+        self.lock = Some(lock);
+        let refreshed = self.refresh_locked();
+        self.lock = None;
+        refreshed
+    }
+
+    fn refresh_locked(&mut self) -> Result<(), ClientError> {
         self.update_root()?;
         self.update_timestamp()?;
         self.update_snapshot()?;
-        self.update_targets()?;
-        drop(lock);
-        Ok(())
+        self.update_targets()
     }
 
     /// Returns the versions that are trusted now.
@@ -326,7 +338,11 @@ impl<'a> Updater<'a> {
         let (bytes, ()) = self.download(role, self.versioned(version), limit, |trusted, bytes| {
             trusted.update_targets(bytes, role, delegator).map(|_| ())
         })?;
-        self.local.store(role, &bytes)?;
+        {
+            // no other client is about to replace the file, and `clean` does not see it without its line
+            let _lock = self.locked()?;
+            self.local.store(role, &bytes)?;
+        }
         if !role.is_top_level() {
             self.stored.push(Line::Stored { role: role.clone(), content: Content::of_bytes(&bytes) });
         }

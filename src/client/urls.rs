@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::metadata::{RoleName, TargetPath};
+use crate::metadata::{NameDigest, RoleName, TargetPath};
 
 /// Reads a base URL: `http`, `https` or `file`, with or without a slash at the end.
 ///
@@ -44,7 +44,7 @@ pub(super) fn metadata(base: &Url, role: &RoleName, version: Option<u64>) -> Url
 }
 
 /// Returns the URL of a target, or of its copy named by a hash.
-pub(super) fn target(base: &Url, path: &TargetPath, hash: Option<&str>) -> Url {
+pub(super) fn target(base: &Url, path: &TargetPath, hash: Option<NameDigest<'_>>) -> Url {
     let path = match hash {
         Some(hash) => path.hash_named(hash),
         None => path.as_str().to_owned(),
@@ -83,6 +83,7 @@ fn encode(part: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::Algorithm;
 
     fn role(name: &str) -> RoleName {
         RoleName::new(name).unwrap()
@@ -116,7 +117,10 @@ mod tests {
         let base = parse_base("https://example.org").unwrap();
         let path = TargetPath::parse("dir/a+b ?.txt").unwrap();
         assert_eq!(target(&base, &path, None).as_str(), "https://example.org/dir/a%2Bb%20%3F.txt");
-        assert_eq!(target(&base, &path, Some("ff")).as_str(), "https://example.org/dir/ff.a%2Bb%20%3F.txt");
+        let hash = "f".repeat(64);
+        let digest = NameDigest::parse(Algorithm::Sha256, &hash);
+        let expected = format!("https://example.org/dir/{hash}.a%2Bb%20%3F.txt");
+        assert_eq!(target(&base, &path, digest).as_str(), expected);
         let path = TargetPath::parse("%2e%2e/x").unwrap();
         assert_eq!(target(&base, &path, None).as_str(), "https://example.org/%252e%252e/x");
     }

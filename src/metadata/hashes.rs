@@ -38,6 +38,27 @@ impl Algorithm {
     }
 }
 
+/// A digest that may become a part of a file's name: lower-case hexadecimal, as long as its algorithm's digests are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameDigest<'a>(&'a str);
+
+impl<'a> NameDigest<'a> {
+    /// Reads a digest; `None` for any other text, which metadata may list in the place of one.
+    pub fn parse(algorithm: Algorithm, text: &'a str) -> Option<Self> {
+        let digits = match algorithm {
+            Algorithm::Sha256 => 64,
+            Algorithm::Sha512 => 128,
+        };
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == digits && text.bytes().all(is_digit)).then_some(Self(text))
+    }
+
+    /// Returns the digest.
+    pub fn as_str(self) -> &'a str {
+        self.0
+    }
+}
+
 /// Digests of one file in lower-case hexadecimal, by the name of the algorithm; unknown algorithms are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hashes(Digests);
@@ -119,6 +140,11 @@ impl Hashes {
     pub fn of(&self, algorithm: Algorithm) -> Option<&str> {
         let listed = self.0.listed().iter().find(|(name, _)| *name == Name::Known(algorithm));
         listed.map(|(_, digest)| &**digest)
+    }
+
+    /// Returns the digest of an algorithm, where it is one that may become a part of a file's name.
+    pub fn name_digest(&self, algorithm: Algorithm) -> Option<NameDigest<'_>> {
+        self.of(algorithm).and_then(|text| NameDigest::parse(algorithm, text))
     }
 
     /// Iterates over algorithm and digest, sorted by algorithm.

@@ -18,14 +18,16 @@ pub mod time;
 use serde::{Deserialize, Deserializer};
 
 pub use envelope::{Covered, FileText, Metadata, ParseError, Proofs, Signature};
-pub use hashes::{Algorithm, Computed, Hasher, Hashes, MetaFile, Mismatch};
+pub use hashes::{Algorithm, Computed, Hasher, Hashes, MetaFile, Mismatch, NameDigest};
 pub use key::{Key, KeyId};
 pub use meta_map::MetaMap;
 pub use role_name::{RoleName, RoleNameError, TOP_LEVEL};
 pub use roles::{RoleKeys, Root, Signed, Snapshot, Timestamp};
 pub use target_map::TargetMap;
 pub(crate) use target_map::{PlainFile, write_plain_entry};
-pub use target_path::{TargetPath, TargetPathError, path_hash, pattern_matches};
+pub use target_path::{
+    Steps, TargetPath, TargetPathError, path_hash, pattern_matches, pattern_matches_within,
+};
 pub use targets::{DelegatedRole, Delegations, SuccinctRoles, TargetFile, Targets};
 pub(crate) use text_map::Incoming;
 pub use text_map::{Listed, TextMap};

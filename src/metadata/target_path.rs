@@ -1,8 +1,11 @@
 //! Paths of targets, and the patterns that delegations match them with.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use sha2::{Digest, Sha256};
+
+use super::NameDigest;
 
 /// The longest path in bytes; what Linux opens in one call.
 const LONGEST_PATH: usize = 4000;
@@ -93,9 +96,9 @@ impl TargetPath {
     }
 
     /// Returns the path of the copy named by a hash, `dir/HASH.name` (specification 6.2.1).
-    pub fn hash_named(&self, hash: &str) -> String {
+    pub fn hash_named(&self, hash: NameDigest<'_>) -> String {
         let (folder, name) = self.split();
-        [folder, hash, ".", name].concat()
+        [folder, hash.as_str(), ".", name].concat()
     }
 }
 
@@ -118,111 +121,150 @@ pub fn path_hash(path: &str) -> String {
     hex::encode(Sha256::digest(path.as_bytes()))
 }
 
+/// How many more steps the matching of patterns may take: whoever writes the patterns or the paths decides about the work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Steps {
+    left: u64,
+    are_spent: bool,
+}
+
+impl Steps {
+    /// Allows a number of steps, each a comparison of one character or less.
+    pub fn new(left: u64) -> Self {
+        Self { left, are_spent: false }
+    }
+
+    /// Tells whether more steps were asked for than there are: what came out since then is no answer.
+    pub fn are_spent(&self) -> bool {
+        self.are_spent
+    }
+
+    /// Takes some steps; tells whether there were as many.
+    pub(super) fn take(&mut self, count: usize) -> bool {
+        match self.left.checked_sub(count as u64) {
+            Some(left) => self.left = left,
+            None => (self.left, self.are_spent) = (0, true),
+        }
+        !self.are_spent
+    }
+}
+
 /// Tells whether a path pattern of a delegation matches a target path (specification 4.5, PATHPATTERN).
 ///
 /// Shell patterns, part by part: `*`, `?` and `[…]` never match a slash; case matters.
 pub fn pattern_matches(pattern: &str, path: &str) -> bool {
+    pattern_matches_within(pattern, path, &mut Steps::new(u64::MAX))
+}
+
+/// Matches as [`pattern_matches`] does, within a number of steps.
+pub fn pattern_matches_within(pattern: &str, path: &str, steps: &mut Steps) -> bool {
     let mut patterns = pattern.split('/');
     let mut parts = path.split('/');
     loop {
         match (patterns.next(), parts.next()) {
-            (None, None) => return true,
-            (Some(pattern), Some(part)) if name_matches(pattern, part) => {}
+            (None, None) => return steps.take(1),
+            (Some(pattern), Some(part)) if name_matches(pattern, part, steps) => {}
             _ => return false,
         }
     }
 }
 
 /// One element of a pattern.
-enum Element {
+enum Element<'p> {
     Star,
     One,
     Literal(char),
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class { negated: bool, members: &'p str },
 }
 
-impl Element {
+impl<'p> Element<'p> {
+    /// Reads the first element of a pattern, and how many bytes of it were looked at and how many belong to it.
+    fn first(pattern: &'p str) -> Option<(Self, Extent)> {
+        let first = pattern.chars().next()?;
+        let plain = Extent { seen: first.len_utf8(), length: first.len_utf8() };
+        Some(match first {
+            '*' => (Self::Star, plain),
+            '?' => (Self::One, plain),
+            '[' => match Self::class(&pattern[1..]) {
+                Some((class, length)) => (class, Extent { seen: 1 + length, length: 1 + length }),
+                // it is never closed
+                None => (Self::Literal('['), Extent { seen: pattern.len(), length: 1 }),
+            },
+            literal => (Self::Literal(literal), plain),
+        })
+    }
+
+    /// Reads a class after its `[`; `None` where it is never closed. Returns how many bytes it takes.
+    fn class(text: &'p str) -> Option<(Self, usize)> {
+        let negated = text.starts_with('!');
+        let body = &text[usize::from(negated)..];
+        // a ']' that comes first stands for itself
+        let first = body.chars().next()?.len_utf8();
+        let end = first + body[first..].find(']')?;
+        Some((Self::Class { negated, members: &body[..end] }, usize::from(negated) + end + 1))
+    }
+
     fn matches(&self, c: char) -> bool {
         match self {
             Self::Star => false,
             Self::One => true,
             Self::Literal(literal) => *literal == c,
-            Self::Class { negated, ranges } => {
-                ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated
-            }
+            Self::Class { negated, members } => ranges(members).any(|range| range.contains(&c)) != *negated,
         }
     }
 }
 
-/// Matches one part. Backtracks to the last star only, so the time is bounded by the product of the lengths.
-fn name_matches(pattern: &str, name: &str) -> bool {
-    let elements = elements(pattern);
-    let name: Vec<char> = name.chars().collect();
-    let (mut e, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match elements.get(e) {
-            Some(Element::Star) => {
-                star = Some((e, n));
-                e += 1;
+/// How much of a pattern was looked at for an element, and how much of it the element is, in bytes.
+struct Extent {
+    seen: usize,
+    length: usize,
+}
+
+/// Reads the members of a class: single characters, and ranges such as `a-z`.
+fn ranges(members: &str) -> impl Iterator<Item = RangeInclusive<char>> {
+    let mut members = members.chars();
+    std::iter::from_fn(move || {
+        let from = members.next()?;
+        let mut ahead = members.clone();
+        if ahead.next() == Some('-')
+            && let Some(to) = ahead.next()
+        {
+            members = ahead;
+            return Some(from..=to);
+        }
+        Some(from..=from)
+    })
+}
+
+/// Matches one part. Goes back to the last star only, so the time is bounded by the product of the lengths, and by the
+/// steps.
+fn name_matches(pattern: &str, name: &str, steps: &mut Steps) -> bool {
+    let (mut rest, mut at) = (pattern, 0);
+    // what follows the last star, and where it is to match next
+    let mut star: Option<(&str, usize)> = None;
+    while let Some(c) = name[at..].chars().next() {
+        let first = Element::first(rest);
+        if !steps.take(first.as_ref().map_or(1, |(_, extent)| extent.seen)) {
+            return false;
+        }
+        match first {
+            Some((Element::Star, extent)) => {
+                rest = &rest[extent.length..];
+                star = Some((rest, at));
             }
-            Some(element) if element.matches(name[n]) => {
-                e += 1;
-                n += 1;
+            Some((element, extent)) if element.matches(c) => {
+                rest = &rest[extent.length..];
+                at += c.len_utf8();
             }
             _ => {
-                let Some((star_at, from)) = star else { return false };
-                star = Some((star_at, from + 1));
-                e = star_at + 1;
-                n = from + 1;
+                let Some((after, from)) = star else { return false };
+                let next = from + name[from..].chars().next().map_or(1, char::len_utf8);
+                star = Some((after, next));
+                (rest, at) = (after, next);
             }
         }
     }
-    elements[e..].iter().all(|element| matches!(element, Element::Star))
-}
-
-fn elements(pattern: &str) -> Vec<Element> {
-    let chars: Vec<char> = pattern.chars().collect();
-    let mut elements = Vec::with_capacity(chars.len());
-    let mut at = 0;
-    while at < chars.len() {
-        let element = match chars[at] {
-            '*' => Element::Star,
-            '?' => Element::One,
-            '[' => match class(&chars[at + 1..]) {
-                Some((class, length)) => {
-                    at += length;
-                    class
-                }
-                None => Element::Literal('['),
-            },
-            c => Element::Literal(c),
-        };
-        at += 1;
-        elements.push(element);
-    }
-    elements
-}
-
-/// Reads a class after its `[`; `None` where it is never closed. Returns how many characters it takes.
-fn class(chars: &[char]) -> Option<(Element, usize)> {
-    let negated = chars.first() == Some(&'!');
-    let start = usize::from(negated);
-    // a ']' that comes first stands for itself
-    let end = start + 1 + chars.get(start + 1..)?.iter().position(|c| *c == ']')?;
-    let members = &chars[start..end];
-    let mut ranges = Vec::new();
-    let mut at = 0;
-    while at < members.len() {
-        if at + 2 < members.len() && members[at + 1] == '-' {
-            ranges.push((members[at], members[at + 2]));
-            at += 3;
-        } else {
-            ranges.push((members[at], members[at]));
-            at += 1;
-        }
-    }
-    Some((Element::Class { negated, ranges }, end + 1))
+    steps.take(1) && rest.bytes().all(|byte| byte == b'*')
 }
 
 #[cfg(test)]
@@ -230,6 +272,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::metadata::Algorithm;
 
     #[test]
     fn refuses_paths_that_leave_their_folder() {
@@ -239,8 +282,10 @@ mod tests {
         }
         assert!(TargetPath::parse(&"x".repeat(256)).is_err());
         assert!(TargetPath::parse("dir/..name").is_ok());
-        assert_eq!(TargetPath::parse("a/b/c.txt").unwrap().hash_named("00"), "a/b/00.c.txt");
-        assert_eq!(TargetPath::parse("c.txt").unwrap().hash_named("00"), "00.c.txt");
+        let hash = path_hash("");
+        let digest = NameDigest::parse(Algorithm::Sha256, &hash).unwrap();
+        assert_eq!(TargetPath::parse("a/b/c.txt").unwrap().hash_named(digest), format!("a/b/{hash}.c.txt"));
+        assert_eq!(TargetPath::parse("c.txt").unwrap().hash_named(digest), format!("{hash}.c.txt"));
     }
 
     #[test]
@@ -292,6 +337,20 @@ mod tests {
     fn stars_do_not_take_exponential_time() {
         assert!(!pattern_matches(&"*a".repeat(100), &"a".repeat(99)));
         assert!(!pattern_matches(&("*a".repeat(50) + "b"), &"a".repeat(5000)));
+    }
+
+    #[test]
+    fn a_pattern_never_takes_more_steps_than_it_may_and_says_so() {
+        let long = ("*".to_owned() + &"a".repeat(4000) + "b", "a".repeat(8000));
+        let unclosed = ("*".to_owned() + &"[".repeat(4000), "[".repeat(8000));
+        for (pattern, path) in [long, unclosed] {
+            let mut steps = Steps::new(100_000);
+            assert!(!pattern_matches_within(&pattern, &path, &mut steps));
+            assert!(steps.are_spent());
+        }
+        let mut steps = Steps::new(100);
+        assert!(pattern_matches_within("rel/*", "rel/app", &mut steps) && !steps.are_spent());
+        assert!(!pattern_matches_within("rel/*", "contrib/x", &mut steps) && !steps.are_spent());
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! Targets metadata and delegations (specification 4.5, TAP 15 for hash bins).
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::OnceLock;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::roles::{SIGNED_DEPTH, Signed, signed};
-use super::target_path::{path_hash, pattern_matches};
+use super::target_path::{Steps, path_hash, pattern_matches_within};
 use super::{Extra, Hashes, Key, KeyId, RoleName, SPEC_VERSION, TargetMap, Text, Threshold};
 use crate::canonical::{self, CanonicalError};
 
@@ -203,12 +204,17 @@ pub struct DelegatedRole {
 impl DelegatedRole {
     /// Tells whether the role is trusted for a target path.
     pub fn trusts(&self, path: &str) -> bool {
+        self.trusts_within(path, &OnceCell::new(), &mut Steps::new(u64::MAX))
+    }
+
+    /// Tells the same within a number of steps. `hash` keeps the digest of the path for the next role.
+    pub(crate) fn trusts_within(&self, path: &str, hash: &OnceCell<String>, steps: &mut Steps) -> bool {
         if let Some(patterns) = &self.paths {
-            return patterns.iter().any(|pattern| pattern_matches(pattern, path));
+            return patterns.iter().any(|pattern| pattern_matches_within(pattern, path, steps));
         }
         let Some(prefixes) = &self.path_hash_prefixes else { return false };
-        let hash = path_hash(path);
-        prefixes.iter().any(|prefix| hash.starts_with(prefix.as_str()))
+        let hash = hash.get_or_init(|| path_hash(path));
+        prefixes.iter().any(|prefix| steps.take(1) && hash.starts_with(prefix.as_str()))
     }
 }
 

@@ -47,7 +47,8 @@ impl Layout {
             Self::Consistent => file
                 .hashes
                 .known()
-                .filter_map(|algorithm| file.hashes.of(algorithm))
+                // a text that is no digest names no file: clients refuse the target
+                .filter_map(|algorithm| file.hashes.name_digest(algorithm))
                 .map(|hash| path.hash_named(hash))
                 .collect(),
         }

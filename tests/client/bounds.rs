@@ -141,3 +141,156 @@ fn known_targets_metadata_that_was_damaged_is_noticed() {
     client.refresh(&simulator).unwrap();
     assert_eq!(client.trusted(), "root v1 snapshot v1 targets v1 timestamp v1");
 }
+
+/// Parties contrib, which delegates to many names, and release, whose own delegate lists rel/app.
+fn parties(names: usize, are_published: bool) -> Simulator {
+    let mut simulator = Simulator::new();
+    simulator.delegate("targets", "contrib", |role| role.paths = Some(vec!["contrib/*".into()]));
+    simulator.delegate("targets", "release", |role| role.paths = Some(vec!["rel/*".into()]));
+    simulator.delegate("release", "release-x86", |role| role.paths = Some(vec!["rel/*".into()]));
+    simulator.add_target("release-x86", "rel/app", b"app");
+    let honest: Vec<String> = simulator.targets.keys().cloned().collect();
+    for index in 0..names {
+        simulator.delegate("contrib", &format!("z{index}"), |role| role.paths = Some(vec!["q".into()]));
+    }
+    if are_published {
+        simulator.publish_all();
+    } else {
+        honest.iter().for_each(|name| simulator.publish_targets(name));
+        simulator.publish_snapshot();
+        simulator.publish_timestamp();
+    }
+    simulator
+}
+
+/// Returns the paths that are listed, and what failed.
+fn listed(client: &Client, simulator: &Simulator) -> (Vec<String>, Vec<tuf::client::ClientError>) {
+    let mut updater = client.updater(simulator).unwrap();
+    updater.refresh().unwrap();
+    let tuf::client::Listing { targets, faults } = updater.list().unwrap();
+    (targets.iter().map(|target| target.path.to_string()).collect(), faults)
+}
+
+#[test]
+fn a_role_that_delegates_to_more_names_than_a_listing_asks_for_keeps_no_other_party_out() {
+    let simulator = parties(60, true);
+    let mut client = Client::new(&simulator);
+    client.limits.listed_roles = 20;
+    let (paths, faults) = listed(&client, &simulator);
+    assert_eq!(paths, ["rel/app"]);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert_eq!(faults[0].code(), Code::EndlessData);
+}
+
+#[test]
+fn names_that_the_snapshot_does_not_list_cost_no_request_and_one_line() {
+    let simulator = parties(60, false);
+    let mut client = Client::new(&simulator);
+    client.limits.listed_roles = 5;
+    let (paths, faults) = listed(&client, &simulator);
+    assert_eq!(paths, ["rel/app"]);
+    let said: Vec<String> = faults.iter().map(|fault| format!("{}: {fault}", fault.subject())).collect();
+    assert_eq!(said, ["contrib: the snapshot lists neither z0 nor 59 more roles that contrib delegates to"]);
+    assert!(simulator.requests().iter().all(|request| !request.contains('z')));
+}
+
+#[test]
+fn of_many_roles_that_fail_below_one_delegator_three_are_named_and_the_others_counted() {
+    let mut simulator = parties(60, true);
+    for (_, bytes) in simulator.files.iter_mut().filter(|(path, _)| path.contains(".z")) {
+        *bytes = b"{}".to_vec();
+    }
+    let (paths, faults) = listed(&Client::new(&simulator), &simulator);
+    assert_eq!(paths, ["rel/app"]);
+    assert_eq!(faults.len(), 4, "{faults:?}");
+    assert_eq!(faults[3].to_string(), "57 more roles that contrib delegates to failed");
+}
+
+#[test]
+fn a_role_whose_patterns_take_for_ever_keeps_no_other_party_out() {
+    for first in ["contrib", "release"] {
+        let mut simulator = Simulator::new();
+        for party in [first, if first == "contrib" { "release" } else { "contrib" }] {
+            // a search for rel/app has nothing to do with contrib, whatever comes first
+            let paths = if party == "contrib" { &["*"][..] } else { &["*", "rel/*"] };
+            let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+            simulator.delegate("targets", party, |role| role.paths = Some(paths));
+        }
+        simulator.add_target("release", "rel/app", b"app");
+        for (path, length) in [("short", 1), ("long", 4)] {
+            simulator.add_target("release", &format!("{path}{length}"), b"x");
+        }
+        let patterns = (0..200).map(|index| format!("{}b{index}", "*a".repeat(100))).collect();
+        simulator.delegate("contrib", "q", |role| role.paths = Some(patterns));
+        simulator.delegate("contrib", "sub", |_| ());
+        for index in 0..100 {
+            simulator.add_target("sub", &format!("{}{index}", "a".repeat(200)), b"x");
+        }
+        simulator.publish_all();
+        let mut client = Client::new(&simulator);
+        client.limits.matching = 500_000;
+        let (paths, faults) = listed(&client, &simulator);
+        assert!(paths.contains(&"rel/app".to_owned()), "{paths:?}");
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!((faults[0].code(), faults[0].subject().as_str()), (Code::EndlessData, "contrib"));
+        client.limits = Limits::default();
+        assert_eq!(listed(&client, &simulator).0.len(), 103);
+    }
+}
+
+#[test]
+fn a_text_in_the_place_of_a_digest_becomes_part_of_no_name() {
+    for digest in
+        ["../../admin/secret", "/etc/passwd", "", &"a".repeat(63), &"g".repeat(64), &"a".repeat(128)]
+    {
+        for consistent in [true, false] {
+            let mut simulator = Simulator::new();
+            simulator.root.consistent_snapshot = consistent;
+            simulator.publish_root();
+            let mut file = crate::simulator::target_file(b"x", &[tuf::metadata::Algorithm::Sha512]);
+            file.hashes.insert("sha256", digest);
+            simulator.add_target_file("targets", "bad", b"x", file);
+            simulator.add_target("targets", "good", b"good");
+            simulator.publish_all();
+            let client = Client::new(&simulator);
+            let (paths, faults) = client.download_all(&simulator);
+            assert_eq!(paths, ["good"], "{digest}");
+            assert_eq!(faults.len(), 1, "{faults:?}");
+            assert_eq!((faults[0].code(), faults[0].subject().as_str()), (Code::InvalidMetadata, "bad"));
+            assert!(simulator.requests().iter().all(|request| !request.contains("bad")), "{digest}");
+        }
+    }
+}
+
+#[test]
+fn a_path_of_too_many_parts_is_skipped_and_named() {
+    let mut simulator = Simulator::new();
+    let deep = |parts: usize| "a/".repeat(parts - 1) + "x";
+    for parts in [64, 65, 1900] {
+        simulator.add_target("targets", &deep(parts), b"x");
+    }
+    simulator.publish_all();
+    let (paths, faults) = Client::new(&simulator).download_all(&simulator);
+    assert_eq!(paths, [deep(64)]);
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults.iter().all(|fault| fault.code() == Code::InvalidMetadata));
+}
+
+/// One client once took the file that another one had stored meanwhile for one that somebody had put there.
+#[test]
+fn clients_that_store_the_same_delegated_role_at_once_all_succeed() {
+    let mut simulator = Simulator::new();
+    simulator.delegate("targets", "d", |_| ());
+    simulator.add_target("d", "x", b"x");
+    simulator.publish_all();
+    let client = Client::new(&simulator);
+    client.refresh(&simulator).unwrap();
+    for _ in 0..20 {
+        let _ = std::fs::remove_file(client.file("d.json"));
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| assert_eq!(client.find(&simulator, "x").unwrap().as_deref(), Some("d")));
+            }
+        });
+    }
+}

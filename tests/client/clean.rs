@@ -289,3 +289,37 @@ fn a_run_that_was_killed_before_it_could_record_leaves_its_files_for_good() {
     assert_eq!(cleaned(&client).targets, ["one"]);
     assert_eq!(targets(&client), ["two"]);
 }
+
+#[test]
+fn a_recorded_path_below_a_link_or_a_file_does_not_keep_clean_from_the_others() {
+    for obstacle in ["link", "file"] {
+        let mut simulator = Simulator::new();
+        for path in ["a/b", "c"] {
+            simulator.add_target("targets", path, b"x");
+        }
+        simulator.publish_all();
+        let client = Client::new(&simulator);
+        client.download_all(&simulator);
+        simulator.targets.get_mut("targets").unwrap().targets.retain(|_| false);
+        simulator.update_all();
+        client.refresh(&simulator).unwrap();
+        std::fs::rename(client.targets().join("a"), client.path().join("elsewhere")).unwrap();
+        if obstacle == "link" {
+            std::os::unix::fs::symlink("../elsewhere", client.targets().join("a")).unwrap();
+        } else {
+            std::fs::write(client.targets().join("a"), b"mine").unwrap();
+        }
+        let dir = tuf::client::TargetDir::create(&client.targets()).unwrap();
+        let done = tuf::client::clean(
+            &client.local(),
+            Some(&dir),
+            &client.limits,
+            client.now,
+            tuf::client::Removal::Done,
+        );
+        let cleaned = done.unwrap();
+        assert_eq!(cleaned.targets, ["c"], "{obstacle}");
+        assert_eq!(cleaned.unreachable[0].what, "a/b", "{obstacle}");
+        assert!(client.path().join("elsewhere/b").exists(), "{obstacle}");
+    }
+}

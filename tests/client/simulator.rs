@@ -212,7 +212,7 @@ impl Simulator {
     pub fn add_target_file(&mut self, name: &str, path: &str, bytes: &[u8], file: TargetFile) {
         if let Ok(safe) = TargetPath::parse(path) {
             self.files.insert(format!("/targets/{path}"), bytes.to_vec());
-            for (_, hash) in file.hashes.iter() {
+            for hash in file.hashes.known().filter_map(|algorithm| file.hashes.name_digest(algorithm)) {
                 self.files.insert(format!("/targets/{}", safe.hash_named(hash)), bytes.to_vec());
             }
         }

@@ -77,7 +77,10 @@ fn files_are_stored_byte_for_byte_and_nothing_else_is_visible() {
     let mut names: Vec<String> =
         names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, [".lock", ".verified", "root.json", "snapshot.json", "targets.json", "timestamp.json"]);
+    assert_eq!(
+        names,
+        [".lock", ".tuf-put", ".verified", "root.json", "snapshot.json", "targets.json", "timestamp.json"]
+    );
 }
 
 #[test]

@@ -15,8 +15,8 @@ use tuf::crypto::{
     verify_signature,
 };
 use tuf::metadata::{
-    Key, Metadata, RoleName, Root, Signed, Snapshot, TargetPath, Targets, Timestamp, path_hash,
-    pattern_matches,
+    Algorithm, Key, Metadata, NameDigest, RoleName, Root, Signed, Snapshot, TargetPath, Targets, Timestamp,
+    path_hash, pattern_matches,
 };
 use tuf::trusted_set::{TargetSearch, TrustedMetadataSet};
 use tuf::verify::verify_self_signed;
@@ -122,7 +122,9 @@ pub fn paths(data: &[u8]) {
         assert!(parts.iter().all(|part| !matches!(*part, "" | "." | "..") && !part.contains('\0')));
         let (folder, file) = path.split();
         assert_eq!(format!("{folder}{file}"), path.as_str());
-        assert!(path.hash_named("00").ends_with(&format!("00.{file}")));
+        let hash = path_hash(path.as_str());
+        let digest = NameDigest::parse(Algorithm::Sha256, &hash).unwrap();
+        assert!(path.hash_named(digest).ends_with(&format!("{hash}.{file}")));
     }
     if let Ok(role) = RoleName::new(name) {
         let encoded = role.encoded();

@@ -124,9 +124,15 @@ fn hint(error: &ClientError) -> Option<String> {
             "the repository's maintainers must give one of the two another name".to_owned()
         }
         ClientError::InTheWay { obstacle: Obstacle::Unknown(cause), .. } => return hint(cause),
-        ClientError::ReservedPath { .. } => {
+        ClientError::ReservedPath { .. } | ClientError::DeepPath { .. } => {
             "the repository's maintainers must give it another name; all other targets can be fetched"
                 .to_owned()
+        }
+        ClientError::Local { path, .. } if path.ends_with(".tuf-put") && path.is_file() => {
+            format!(
+                "keep a copy and empty it; what was put until now then stays when it is no longer trusted: : > {}",
+                path_word(path)
+            )
         }
         ClientError::Folders { metadata, targets, conflict } => apart(metadata, targets, *conflict),
         ClientError::ReadFrom { url, .. } => {

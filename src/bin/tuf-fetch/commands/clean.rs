@@ -24,10 +24,10 @@ pub fn run(session: &Session<'_>, args: &Args) -> Result<(), Failure> {
         "removed_roles": cleaned.roles,
         "removed_targets": cleaned.targets,
         "removed_unfinished": cleaned.unfinished,
-        "kept": cleaned.kept.iter().map(kept_json).collect::<Vec<_>>(),
+        "kept": cleaned.kept.iter().chain(&cleaned.unreachable).map(kept_json).collect::<Vec<_>>(),
     });
     session.output.result(|| removed(&cleaned), json)?;
-    for kept in &cleaned.kept {
+    for kept in cleaned.kept.iter().chain(&cleaned.unreachable) {
         session.output.talk(&format!("kept {}: {}", kept.what, kept.reason));
     }
     if !cleaned.kept.is_empty() {
