@@ -435,11 +435,13 @@ fn a_copy_of_the_staged_folder_serves_clients_after_every_command() {
             crate::world::copy_folder(&site.path("targets"), &copy.join("targets"));
             let url = format!("file://{}", copy.display());
             let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tuf-fetch"));
-            command.current_dir(&copy).args(["--metadata-dir", "trusted", "--time", NOW]);
+            command.current_dir(&copy).args(["--metadata-dir", "trusted", "--target-dir", "downloads"]);
+            command.args(["--time", NOW]);
             command.args(["init", "metadata/1.root.json"]);
             finish(command).exits(0);
             let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tuf-fetch"));
-            command.current_dir(&copy).args(["--metadata-dir", "trusted", "--time", NOW, "--repo", &url]);
+            command.current_dir(&copy).args(["--metadata-dir", "trusted", "--target-dir", "downloads"]);
+            command.args(["--time", NOW, "--repo", &url]);
             let ran = finish(command);
             assert_eq!(ran.code, 0, "after {args:?}: {ran:?}");
         }

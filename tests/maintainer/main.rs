@@ -28,6 +28,7 @@ mod leftovers;
 mod model;
 mod new_bins;
 mod ownership;
+mod planted;
 mod pull;
 mod rotations;
 #[path = "../support/mod.rs"]

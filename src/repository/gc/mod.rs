@@ -1,8 +1,8 @@
 //! Garbage collection by reference counts: a snapshot holds a count on itself, on each targets metadata version that it
 //! lists, and each of those on its target files. What no retained snapshot holds may go, if it is this repository's own.
 //!
-//! The plan has no way to name a root version. It names only metadata that is signed by this repository's keys, and only
-//! target files that such metadata lists. Everything else stays and is reported.
+//! The plan has no way to name a root version. It names only role files that this repository wrote or took over, and only
+//! target files that those list. Everything else stays and is reported.
 
 mod counts;
 mod fate;
@@ -10,6 +10,7 @@ mod files;
 mod plan;
 mod records;
 mod snapshots;
+mod trust;
 
 use std::path::Path;
 
@@ -18,6 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Repository;
 use super::archive::Archive;
 use super::error::{AtPath, Refusal, RepositoryError};
+use super::history::History;
 use super::layout::{DRAFTS, Layout, MAX_METADATA, METADATA, STAGED, TARGETS, parse_versioned};
 use super::place::Destination;
 use super::policy::Policy;
@@ -109,15 +111,22 @@ impl Repository {
             other => other.clone(),
         };
         let sharing = Sharing::of(&self.policy, at, &self.dir);
-        let rules =
-            |place| Rules { sharing, place, retention, first_root: self.policy.first_root(), now: self.now };
+        let history = History::read(&self.dir, self.staged.folder(), self.staged.layout())?;
+        let rules = |place| Rules {
+            sharing,
+            place,
+            retention,
+            first_root: self.policy.first_root(),
+            now: self.now,
+            history: &history,
+        };
         let collect = |folder, prefix| Part { folder, prefix, purpose: Purpose::Collect, retention };
         let (live, staged) = (self.live_folder(), self.staged.folder());
         match &normal {
             Destination::Own => {
                 let parts = vec![collect(&live as &dyn Storage, METADATA), collect(staged, STAGED)];
                 let base = Base::Folder(self.dir.clone());
-                count(base, parts, &self.targets_folder(), counts, rules(Place::Workshop))
+                count(base, parts, &self.targets_folder(), counts, &rules(Place::Workshop))
             }
             Destination::Folder(published) => {
                 let part = |name: &str| Folder::new(published.join(name));
@@ -133,7 +142,7 @@ impl Repository {
                 let mut parts = vec![collect(&metadata as &dyn Storage, METADATA)];
                 parts.extend(is_own.then(|| hold(&live as &dyn Storage, METADATA)));
                 parts.extend([hold(staged, STAGED), hold(&neighbour, STAGED)]);
-                count(Base::Folder(published.clone()), parts, &targets, counts, rules(place))
+                count(Base::Folder(published.clone()), parts, &targets, counts, &rules(place))
             }
             Destination::Bucket(published) => {
                 let twins = vec![self.live_folder(), self.staged.folder().clone()];
@@ -145,7 +154,7 @@ impl Repository {
                 let hold =
                     Part { folder: staged, prefix: STAGED, purpose: Purpose::Hold, retention: ONLY_CURRENT };
                 let parts = vec![collect(&place.metadata, METADATA), hold];
-                count(Base::Bucket(place.clone()), parts, &place.targets, counts, rules(Place::Bucket))
+                count(Base::Bucket(place.clone()), parts, &place.targets, counts, &rules(Place::Bucket))
             }
         }
     }
@@ -219,14 +228,16 @@ fn hold_drafts_of(staged: &Folder, counts: &mut Counts) -> Result<(), Repository
 }
 
 /// What a collection goes by.
-#[derive(Debug, Clone, Copy)]
-struct Rules {
+#[derive(Debug)]
+struct Rules<'a> {
     sharing: Sharing,
     place: Place,
     retention: Retention,
     /// The version of the first root that is there.
     first_root: u64,
     now: DateTime<Utc>,
+    /// What was written here or taken over.
+    history: &'a History,
 }
 
 /// A plan, and what it was made from.
@@ -241,7 +252,7 @@ fn count(
     parts: Vec<Part<'_>>,
     targets: &dyn Storage,
     mut counts: Counts,
-    rules: Rules,
+    rules: &Rules<'_>,
 ) -> Result<Counted, RepositoryError> {
     let mut plan = GcPlan::new(base);
     let mut sides = Vec::new();
@@ -277,7 +288,7 @@ fn count(
             }
         }
     }
-    let mut records = Records::read(snapshots, roles, &sides, &counts)?;
+    let mut records = Records::read(snapshots, roles, &sides, &counts, rules.history)?;
     plan.strangers = std::mem::take(&mut records.strangers);
     // killed after any of these, the next run still reads whose the rest is
     records.snapshots.iter().for_each(|file| plan.delete.push(file.side.prefix, file.name));

@@ -21,8 +21,8 @@ pub struct GcPlan {
     pub kept: usize,
     /// Files whose names are not understood; they stay.
     pub unknown: Vec<String>,
-    /// Metadata files that no retained snapshot needs and that are not signed by this repository's keys, or are no metadata:
-    /// somebody has put them there. They stay.
+    /// Metadata files that no retained snapshot needs and that the history does not know, that are not signed by this
+    /// repository's keys, or that are no metadata: somebody has put them there. They stay.
     pub strangers: Vec<String>,
     /// Target files that stay although they look like some that go.
     pub left: Left,

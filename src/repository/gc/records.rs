@@ -1,18 +1,21 @@
 //! Records: metadata that goes and is this repository's own. A target file is deleted only where such metadata lists it.
 //!
 //! The name of a file says nothing of whose it is, and whoever can put a file into a folder of metadata must not have target
-//! files deleted by it. So a metadata file goes only if it is the metadata that its name says, signed as a root of this
-//! repository, of whichever version, or a delegation in metadata that was accepted before it, demands. Any other file stays
-//! and is told.
+//! files deleted by it. So a role file goes only if the history knows it as one that was written here or taken over: a key
+//! that was taken away, or that of a delegate, still signs what it likes. It must also be the metadata that its name says,
+//! signed as a root of this repository, of whichever version, or a delegation in metadata that was accepted before it,
+//! demands, and what it lists counts only under paths that such delegations trust it for. Any other file stays and is told.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use rayon::prelude::*;
 
 use super::super::error::{AtPath, RepositoryError};
+use super::super::history::{Entry, History, sha256};
 use super::super::layout::{Layout, MAX_METADATA};
 use super::counts::{Counts, mark};
 use super::snapshots::Side;
+use super::trust::{Delegated, Known, leads_to};
 use crate::metadata::{
     Algorithm, Delegations, Metadata, RoleName, Root, Signed, Snapshot, TargetFile, TargetPath, Targets,
 };
@@ -37,15 +40,17 @@ impl Dropped<'_> {
             .filter(|metadata| self.version.is_none_or(|version| metadata.signed().version() == version)))
     }
 
-    /// Reads the file; `None` where it is not signed as one of the authorities demands, either.
-    fn read_signed<T: Signed>(
-        &self,
-        authorities: &[Authority<'_>],
-    ) -> Result<Option<Metadata<T>>, RepositoryError> {
-        let is_signed = |metadata: &Metadata<T>| {
-            authorities.iter().any(|authority| authority.check(metadata.covered()).is_verified())
+    /// Reads the file of a role; `None` where the history does not vouch for exactly this file, either.
+    fn read_known(&self, history: &History) -> Result<Option<Metadata<Targets>>, RepositoryError> {
+        let bytes = self.side.folder.read(self.name, MAX_METADATA).at(self.side.folder.place(self.name))?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        let sha256 = sha256(&bytes);
+        let is_known = |metadata: &Metadata<Targets>| {
+            let version = metadata.signed().version;
+            self.version.is_none_or(|stated| stated == version)
+                && history.vouches_for(&Entry { role: self.role.clone(), version, sha256 })
         };
-        Ok(self.read()?.filter(is_signed))
+        Ok(Metadata::from_file(bytes).ok().filter(is_known))
     }
 
     fn told(&self) -> String {
@@ -76,16 +81,19 @@ impl Listed {
         }
     }
 
-    /// Adds all that metadata lists. No record leads to a name that these programs keep for themselves.
-    fn of(targets: &Targets, layout: Layout, counts: &Counts) -> Self {
-        let mut listed = Self::default();
+    /// Adds what metadata lists under paths that its role is trusted for. No record leads to a name that these programs keep
+    /// for themselves. Also tells whether that was all.
+    fn of(targets: &Targets, layout: Layout, counts: &Counts, trusted: &Delegated<'_>) -> (Self, Extent) {
+        let (mut listed, mut extent) = (Self::default(), Extent::Whole);
         for (path, file) in targets.targets.iter() {
             match TargetPath::parse(&path) {
-                Ok(path) if !path.is_reserved() => listed.add(&path, &file, layout, counts),
-                _ => {}
+                Ok(path) if path.is_reserved() => {}
+                Ok(path) if trusted.trusts(path.as_str()) => listed.add(&path, &file, layout, counts),
+                Ok(_) => extent = Extent::Partial,
+                Err(_) => {}
             }
         }
-        listed
+        (listed, extent)
     }
 
     fn extend(&mut self, more: Self) {
@@ -106,6 +114,14 @@ impl Listed {
     pub(super) fn has_digest(&self, name: &str, digest: &str) -> bool {
         self.digests.contains(&digest_mark(name, digest))
     }
+}
+
+/// How much of what metadata lists its role is trusted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    /// A part, as far as is known by now.
+    Partial,
 }
 
 /// Marks a file by its name and its length.
@@ -137,13 +153,16 @@ impl<'a> Records<'a> {
         roles: Vec<Dropped<'a>>,
         sides: &'a [Side<'a>],
         counts: &Counts,
+        history: &History,
     ) -> Result<Self, RepositoryError> {
         let roots: Vec<&Root> = sides.iter().flat_map(|side| &side.roots).collect();
         let mut records = Self::default();
         records.read_snapshots(snapshots, &authorities(roots.iter().copied(), &RoleName::snapshot()))?;
-        let mut known: Vec<Delegations> = Vec::new();
-        sides.iter().flat_map(|side| &side.delegations).for_each(|found| learn(&mut known, found.clone()));
-        let mut vouching = Vouching { roots, known, counts };
+        let mut known = Known::default();
+        for (role, delegations) in sides.iter().flat_map(|side| &side.delegations) {
+            known.learn(role, delegations.clone());
+        }
+        let mut vouching = Vouching { roots, known, counts, history, partial: Vec::new() };
         let mut waiting: Vec<Waiting<'a>> =
             roles.into_iter().map(|file| Waiting { file, goes: true, tried: None }).collect();
         let mut has_asked_retained = false;
@@ -152,14 +171,23 @@ impl<'a> Records<'a> {
             waiting = rest;
             if !Vec::is_empty(&ready) {
                 waiting.extend(records.read_round(ready, &mut vouching)?);
-            } else if waiting.is_empty() || has_asked_retained {
+            } else if (waiting.is_empty() && vouching.partial.is_empty()) || has_asked_retained {
                 break;
             } else {
-                // older metadata that is retained is read again only where something waits for its delegations
+                // older metadata that is retained is read again only where something waits for its delegations, or lists
+                // more than the others trust it for
                 has_asked_retained = true;
                 let delegators = counts.delegators();
                 let files = sides.iter().flat_map(|side| side.files_of(&delegators));
                 waiting.extend(files.map(|file| Waiting { file, goes: false, tried: None }));
+            }
+        }
+        // only now are all delegations known
+        for file in std::mem::take(&mut vouching.partial) {
+            if let Some(metadata) = file.read_known(history)? {
+                let trusted = vouching.known.of(&file.role);
+                let (listed, _) = Listed::of(metadata.signed(), file.side.layout, counts, &trusted);
+                records.listed.extend(listed);
             }
         }
         records.strangers.extend(waiting.iter().filter(|waiting| waiting.goes).map(|w| w.file.told()));
@@ -172,7 +200,10 @@ impl<'a> Records<'a> {
         snapshots: Vec<Dropped<'a>>,
         authorities: &[Authority<'_>],
     ) -> Result<(), RepositoryError> {
-        let is_ours = |file: &Dropped<'_>| Ok(file.read_signed::<Snapshot>(authorities)?.is_some());
+        let is_ours = |file: &Dropped<'_>| {
+            let snapshot = file.read::<Snapshot>()?;
+            Ok(snapshot.is_some_and(|snapshot| is_signed(&snapshot, authorities)))
+        };
         let ours: Vec<bool> = snapshots.par_iter().map(is_ours).collect::<Result<_, RepositoryError>>()?;
         for (file, is_ours) in snapshots.into_iter().zip(ours) {
             if is_ours {
@@ -188,10 +219,10 @@ impl<'a> Records<'a> {
     fn read_round(
         &mut self,
         ready: Vec<Waiting<'a>>,
-        vouching: &mut Vouching<'_>,
+        vouching: &mut Vouching<'a, '_>,
     ) -> Result<Vec<Waiting<'a>>, RepositoryError> {
         let (tried, mut later, mut round, mut learned) =
-            (vouching.known.len(), Vec::new(), Vec::new(), Vec::new());
+            (vouching.known.number(), Vec::new(), Vec::new(), Vec::new());
         let mut ready = ready.into_iter();
         loop {
             // a few at a time are in memory
@@ -201,18 +232,21 @@ impl<'a> Records<'a> {
             }
             let judged: Vec<_> = few.par_iter().map(|waiting| vouching.judge(waiting)).collect();
             for (waiting, judged) in few.into_iter().zip(judged) {
-                let Some((listed, delegations)) = judged? else {
+                let Some(Accepted { listed, extent, delegations }) = judged? else {
                     later.push(Waiting { tried: Some(tried), ..waiting });
                     continue;
                 };
-                learned.extend(delegations);
+                learned.extend(delegations.map(|delegations| (waiting.file.role.clone(), delegations)));
                 if waiting.goes {
                     self.listed.extend(listed);
+                    if extent == Extent::Partial {
+                        vouching.partial.push(waiting.file.clone());
+                    }
                     round.push(waiting.file);
                 }
             }
         }
-        learned.into_iter().for_each(|delegations| learn(&mut vouching.known, delegations));
+        learned.into_iter().for_each(|(role, delegations)| vouching.known.learn(&role, delegations));
         self.rounds.push(round);
         Ok(later)
     }
@@ -223,22 +257,51 @@ impl<'a> Records<'a> {
         if files.is_empty() {
             return Ok(0);
         }
-        let (mut kept, mut is_vouched_for) = (0, false);
-        for round in self.rounds.iter_mut().rev() {
-            let stays = |file: &Dropped<'_>| -> Result<bool, RepositoryError> {
-                let Some(metadata) = file.read::<Targets>()? else { return Ok(false) };
-                let targets = metadata.signed();
-                let vouches = is_vouched_for && targets.delegations.is_some();
-                Ok(vouches || lists_any(targets, file.side.layout, files))
-            };
-            let stay: Vec<bool> = round.par_iter().map(stays).collect::<Result<_, _>>()?;
+        let uses = |file: &Dropped<'_>| -> Result<Uses, RepositoryError> {
+            let metadata = file.read::<Targets>()?;
+            let lists = |targets| lists_any(targets, file.side.layout, files);
+            Ok(Uses {
+                role: file.role.clone(),
+                lists: metadata.as_ref().is_some_and(|metadata| lists(metadata.signed())),
+                delegations: metadata.and_then(|metadata| metadata.into_signed().delegations),
+            })
+        };
+        let rounds = self.rounds.iter().map(|round| round.par_iter().map(uses).collect());
+        let rounds: Vec<Vec<Uses>> = rounds.collect::<Result<_, _>>()?;
+        // any delegation that leads to such a role may be the one that trusts it for the path of such a file
+        let mut roles: BTreeSet<RoleName> = BTreeSet::new();
+        loop {
+            let stay = rounds.iter().flatten().filter(|uses| uses.stays(&roles));
+            let found: BTreeSet<RoleName> = stay.map(|uses| uses.role.clone()).collect();
+            if found == roles {
+                break;
+            }
+            roles = found;
+        }
+        let mut kept = 0;
+        for (round, uses) in self.rounds.iter_mut().zip(rounds) {
             let before = round.len();
-            let mut stay = stay.into_iter();
-            round.retain(|_| !stay.next().unwrap_or(false));
+            let mut uses = uses.into_iter();
+            round.retain(|_| !uses.next().is_some_and(|uses| uses.stays(&roles)));
             kept += before - round.len();
-            is_vouched_for |= before > round.len();
         }
         Ok(kept)
+    }
+}
+
+/// What a record is needed for, where files that it may list stay for now.
+struct Uses {
+    role: RoleName,
+    /// It lists one of them.
+    lists: bool,
+    delegations: Option<Delegations>,
+}
+
+impl Uses {
+    /// Tells whether the record stays, where records of some roles do.
+    fn stays(&self, roles: &BTreeSet<RoleName>) -> bool {
+        let leads = |delegations: &Delegations| roles.iter().any(|role| leads_to(delegations, role));
+        self.lists || self.delegations.as_ref().is_some_and(leads)
     }
 }
 
@@ -260,45 +323,55 @@ struct Waiting<'a> {
 }
 
 /// Who vouches for role files.
-struct Vouching<'a> {
-    roots: Vec<&'a Root>,
-    /// The delegations in metadata that was accepted, each once.
-    known: Vec<Delegations>,
-    counts: &'a Counts,
+struct Vouching<'a, 'c> {
+    roots: Vec<&'c Root>,
+    /// The delegations in metadata that was accepted.
+    known: Known,
+    counts: &'c Counts,
+    history: &'c History,
+    /// Files that go and list more than the delegations trusted them for that were known when they were read.
+    partial: Vec<Dropped<'a>>,
 }
 
-impl Vouching<'_> {
+/// A role file that is this repository's own.
+struct Accepted {
+    listed: Listed,
+    extent: Extent,
+    delegations: Option<Delegations>,
+}
+
+impl Vouching<'_, '_> {
     /// Tells whether somebody who has not been asked yet may vouch for a file.
     fn may_accept(&self, waiting: &Waiting<'_>) -> bool {
         let role = &waiting.file.role;
         match role.as_str() {
             "targets" => waiting.tried.is_none(),
-            _ => self.unasked(waiting).any(|delegations| {
-                let bins = delegations.succinct_roles.as_ref();
-                delegations.role(role).is_some() || bins.is_some_and(|bins| bins.is_bin(role.as_str()))
-            }),
+            _ => self.known.since(waiting.tried).any(|delegations| leads_to(delegations, role)),
         }
     }
 
-    fn unasked(&self, waiting: &Waiting<'_>) -> std::slice::Iter<'_, Delegations> {
-        self.known.get(waiting.tried.unwrap_or(0)..).unwrap_or_default().iter()
-    }
-
-    /// Reads a file. Returns what it lists and to whom it delegates; `None` where nobody vouches for it.
-    fn judge(&self, waiting: &Waiting<'_>) -> Result<Option<(Listed, Option<Delegations>)>, RepositoryError> {
+    /// Reads a file; `None` where nobody vouches for it.
+    fn judge(&self, waiting: &Waiting<'_>) -> Result<Option<Accepted>, RepositoryError> {
         let (file, role) = (&waiting.file, &waiting.file.role);
         let authorities = match role.as_str() {
             "targets" => authorities(self.roots.iter().copied(), role),
-            _ => authorities(self.unasked(waiting), role),
+            _ => authorities(self.known.since(waiting.tried), role),
         };
-        let Some(metadata) = file.read_signed::<Targets>(&authorities)? else { return Ok(None) };
+        let metadata = file.read_known(self.history)?;
+        let Some(metadata) = metadata.filter(|metadata| is_signed(metadata, &authorities)) else {
+            return Ok(None);
+        };
         let targets = metadata.into_signed();
-        let listed = match waiting.goes {
-            true => Listed::of(&targets, file.side.layout, self.counts),
-            false => Listed::default(),
+        let (listed, extent) = match waiting.goes {
+            true => Listed::of(&targets, file.side.layout, self.counts, &self.known.of(role)),
+            false => (Listed::default(), Extent::Whole),
         };
-        Ok(Some((listed, targets.delegations)))
+        Ok(Some(Accepted { listed, extent, delegations: targets.delegations }))
     }
+}
+
+fn is_signed<T: Signed>(metadata: &Metadata<T>, authorities: &[Authority<'_>]) -> bool {
+    authorities.iter().any(|authority| authority.check(metadata.covered()).is_verified())
 }
 
 /// Returns the different demands that delegators make of a role's signatures, the newest first.
@@ -313,13 +386,6 @@ fn authorities<'d, D: Delegator + 'd>(
         }
     }
     found
-}
-
-fn learn(known: &mut Vec<Delegations>, delegations: Delegations) {
-    // versions that follow one another nearly always say the same
-    if !known.iter().rev().any(|other| *other == delegations) {
-        known.push(delegations);
-    }
 }
 
 /// Returns the digest that the name of a copy states, and by which algorithm.

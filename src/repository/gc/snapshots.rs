@@ -25,8 +25,8 @@ pub(super) struct Side<'a> {
     pub(super) purpose: Purpose,
     /// The roots, verified one from the other.
     pub(super) roots: Vec<Root>,
-    /// The delegations in its current metadata, verified.
-    pub(super) delegations: Vec<Delegations>,
+    /// The delegations in its current metadata, verified, and the roles that delegate.
+    pub(super) delegations: Vec<(RoleName, Delegations)>,
     /// The versions of the snapshots that are retained in it.
     pub(super) retained: BTreeSet<u64>,
 }
@@ -72,8 +72,9 @@ impl<'a> Side<'a> {
         let layout = checked.layout;
         let roots = checked.files.iter().filter(|name| is_root(name));
         let roots = roots.map(|name| required(folder, prefix, name)).collect::<Result<_, _>>()?;
-        let delegations =
-            checked.targets.values().filter_map(|targets| targets.delegations.clone()).collect();
+        let of_role =
+            |(role, targets): (&RoleName, &Targets)| Some((role.clone(), targets.delegations.clone()?));
+        let delegations = checked.targets.iter().filter_map(of_role).collect();
         let counting = &*counts;
         let listed = |(role, targets): (RoleName, Targets)| {
             let listing = counting.listing(&targets, layout);

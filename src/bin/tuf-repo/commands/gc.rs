@@ -11,8 +11,8 @@ use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::output::Verbosity;
 use tuf::cli::text::{one_line, quoted};
 use tuf::repository::{
-    Archive, Deletions, Destination, Explanation, GcPlan, Left, METADATA, Named, Repository, Retention,
-    TARGETS,
+    Archive, Deletions, Destination, Explanation, GcPlan, HISTORY, Left, METADATA, Named, Repository,
+    Retention, TARGETS,
 };
 use tuf::storage::BucketUrl;
 
@@ -118,10 +118,12 @@ fn tell(plan: &GcPlan, args: &Args, context: &Context) {
     talk(&format!("{line}{} {versions} retained.", kept.unwrap_or_default()));
     for (names, why) in [
         (&plan.unknown, "its name is not known here"),
-        (&plan.strangers, "it is not signed by this repository's keys"),
         (&plan.unreadable, "it is no metadata, and its role is revoked"),
     ] {
         names.iter().for_each(|name| talk(&format!("Left alone, {why}: {}", one_line(name))));
+    }
+    if !plan.strangers.is_empty() {
+        tell_strangers(&plan.strangers, context);
     }
     let files = |number| count(number, "target file");
     let Left { unlisted, changed, shared, unsaid, young } = &plan.left;
@@ -152,7 +154,21 @@ fn tell(plan: &GcPlan, args: &Args, context: &Context) {
     }
 }
 
-/// Counts files that are left alone; names them where somebody asks for details.
+/// Counts metadata files that are left alone; names them where somebody asks for details.
+fn tell_strangers(names: &[String], context: &Context) {
+    let output = &context.output;
+    let is_verbose = output.verbosity() >= Verbosity::Verbose;
+    let hint = if is_verbose { "" } else { " (-v names them)" };
+    let files = count(names.len(), "metadata file");
+    output.talk(&format!(
+        "Left {files} alone that {HISTORY} does not know, or that this repository's keys did not sign{hint}."
+    ));
+    if is_verbose {
+        names.iter().for_each(|name| output.talk(&format!("  {}", one_line(name))));
+    }
+}
+
+/// Counts target files that are left alone; names them where somebody asks for details.
 fn tell_files(named: &Named, why: &str, context: &Context) {
     if named.number == 0 {
         return;
