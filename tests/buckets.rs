@@ -231,9 +231,10 @@ fn a_collection_keeps_what_clients_need_and_the_rest_in_the_archive() {
     assert_eq!(dry["deleted"], ran["deleted"]);
     let deleted: Vec<&str> =
         ran["deleted"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-    let metadata = ["metadata/1.snapshot.json", "metadata/2.snapshot.json", "metadata/1.targets.json"];
-    assert_eq!(deleted[..3], metadata);
-    assert_eq!(deleted.len(), 6, "{deleted:?}");
+    // the role files go last: a run that is cut short still has the records of what it may delete
+    assert_eq!(deleted[..2], ["metadata/1.snapshot.json", "metadata/2.snapshot.json"]);
+    assert!(deleted[2..4].iter().all(|name| name.starts_with("targets/")), "{deleted:?}");
+    assert_eq!(deleted[4..], ["metadata/1.targets.json", "metadata/2.targets.json"]);
     for name in &deleted {
         assert_eq!(site.object(name), b"", "{name}");
         let kept = format!("{}-archive/{name}", site.url);
