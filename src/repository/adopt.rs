@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::add_targets::same_file;
+use super::check::unjudged_files;
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::history::{Entry, HISTORY, first_history};
 use super::init::{Execution, refuse_existing};
@@ -250,16 +251,10 @@ impl Taken {
 
     /// Takes the files of roles that are listed and not delegated to, where they are there.
     fn revoked(&mut self, source: &dyn Source, layout: Layout) -> Result<(), RepositoryError> {
-        let listed = self.set.snapshot().into_iter().flat_map(|snapshot| &snapshot.meta);
-        let names: Vec<String> = listed
-            .filter_map(|(path, file)| {
-                Some(layout.metadata_name(&RoleName::from_metapath(&path)?, file.version))
-            })
-            .collect();
-        for name in names {
-            if !self.files.iter().any(|(taken, _)| *taken == name) {
-                self.files.extend(read(source, &name, LARGEST)?.map(|bytes| (name, bytes)));
-            }
+        let taken: Vec<String> = self.files.iter().map(|(name, _)| name.clone()).collect();
+        let unjudged = self.set.snapshot().map(|snapshot| unjudged_files(layout, snapshot, &taken));
+        for name in unjudged.unwrap_or_default() {
+            self.files.extend(read(source, &name, LARGEST)?.map(|bytes| (name, bytes)));
         }
         Ok(())
     }

@@ -239,15 +239,11 @@ impl Checked {
         report
     }
 
-    /// Returns the files that clients ask for, in front of them those of revoked roles, which the snapshot still lists for old
-    /// clients, and those of roles that could not be judged.
-    pub(super) fn with_revoked(&self) -> Vec<String> {
-        let listed = self.snapshot.iter().flat_map(|snapshot| &snapshot.meta);
-        let listed = listed.filter_map(|(path, file)| {
-            Some(self.layout.metadata_name(&RoleName::from_metapath(&path)?, file.version))
-        });
-        let known: BTreeSet<&String> = self.files.iter().collect();
-        listed.filter(|name| !known.contains(name)).chain(self.files.iter().cloned()).collect()
+    /// Returns the files that are listed and that nobody could judge: see [`unjudged_files`].
+    pub(super) fn unjudged(&self) -> Vec<String> {
+        let listed =
+            self.snapshot.as_ref().map(|snapshot| unjudged_files(self.layout, snapshot, &self.files));
+        listed.unwrap_or_default()
     }
 
     /// Returns how a client is led to delegated roles; `files` are those that were checked.
@@ -262,6 +258,19 @@ impl Checked {
             read: Box::new(read),
         }
     }
+}
+
+/// Returns the files that a snapshot lists beside those that were judged: of revoked roles, for old clients, and of roles that
+/// could not be judged. Whoever signs snapshots chooses these names: only those of roles that could be delegated to are
+/// among them, never a version of root.
+pub(super) fn unjudged_files(layout: Layout, snapshot: &Snapshot, judged: &[String]) -> Vec<String> {
+    let judged: BTreeSet<&String> = judged.iter().collect();
+    let listed = snapshot.meta.into_iter().filter_map(|(path, file)| {
+        let role = RoleName::from_metapath(&path)?;
+        let name = layout.metadata_name(&role, file.version);
+        (!judged.contains(&name) && RoleName::parse(role.as_str()).is_ok()).then_some(name)
+    });
+    listed.collect()
 }
 
 /// Checks metadata as a client would that starts from the first root; `prefix` names the folder in findings,

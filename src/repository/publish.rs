@@ -11,7 +11,7 @@ use super::accepted::{Accepted, Damaged, Extent, named};
 use super::ancestry::{
     DamagedRoots, Ours, Permissions, Recovered, Signers, Successor, refuse_taken, refuse_what_is_not_ours,
 };
-use super::check::{Checked, Expiry, Finding, Report, Severity, TargetBytes, check_metadata};
+use super::check::{Checked, Expiry, Finding, Report, Severity, TargetBytes, check_metadata, unjudged_files};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::fault::refuse_caused;
 use super::gate::refuse_succession;
@@ -448,9 +448,10 @@ impl Repository {
         refuse_taken: impl Fn(&str, &[u8]) -> Result<(), RepositoryError>,
     ) -> Result<(), RepositoryError> {
         let staged = self.staged.folder();
-        let all = self.with_revoked(layout, names)?;
-        let revoked = all.len() - names.len();
-        for (index, name) in all.into_iter().enumerate() {
+        let snapshot = self.staged.snapshot.written.as_ref().map(Metadata::signed);
+        let unjudged = snapshot.map(|snapshot| unjudged_files(layout, snapshot, names)).unwrap_or_default();
+        let revoked = unjudged.len();
+        for (index, name) in unjudged.into_iter().chain(names.iter().cloned()).enumerate() {
             let read = match judged.remove(&name) {
                 Some(bytes) => Some(bytes),
                 None => staged.read(&name, MAX_METADATA).at(staged.file(&name))?,
@@ -498,17 +499,6 @@ impl Repository {
             return Err(RepositoryError::Refused { file: format!("{STAGED}/{name}"), reason });
         }
         Ok(())
-    }
-
-    /// Adds the files of revoked roles, which the snapshot still lists for old clients, in front of the others.
-    fn with_revoked(&self, layout: Layout, names: &[String]) -> Result<Vec<String>, RepositoryError> {
-        let listed = self.staged.snapshot.written.iter().flat_map(|snapshot| &snapshot.signed().meta);
-        let files = listed.filter_map(|(path, file)| {
-            Some(layout.metadata_name(&RoleName::from_metapath(&path)?, file.version))
-        });
-        let known: BTreeSet<&String> = names.iter().collect();
-        let revoked = files.filter(|name| !known.contains(name));
-        Ok(revoked.chain(names.iter().cloned()).collect())
     }
 }
 

@@ -101,7 +101,7 @@ fn refused<T: std::fmt::Debug>(result: Edited<T>, word: &str) {
 }
 
 /// Changes what a file says and signs it with keys.
-fn forge(path: &Path, signers: &[usize], change: impl FnOnce(&mut Value)) {
+pub fn forge(path: &Path, signers: &[usize], change: impl FnOnce(&mut Value)) {
     let mut file: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     change(&mut file["signed"]);
     let message = canonical::from_value(&file["signed"]).unwrap();

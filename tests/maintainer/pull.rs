@@ -7,11 +7,12 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tuf::repository::{
-    BinKind, Destination, Expiry, InputError, Layout, PullPlan, Relation, Replace, RepositoryError, Step,
-    TargetFiles, Trust,
+    BinKind, Destination, Execution, Expiry, FolderSource, InputError, Layout, PullPlan, Relation, Replace,
+    RepositoryError, Step, TargetFiles, Trust, adopt,
 };
 
 use crate::cli::Site;
+use crate::delegates::forge;
 use crate::support::{Ran, finish};
 use crate::world::{Edited, World, contents, copy_folder, delegation, difference, role, tree};
 
@@ -326,6 +327,213 @@ fn a_new_timestamp_over_a_snapshot_of_the_past_is_only_signed_over() {
     // what it leads to is known; the timestamp alone is another one
     let plan = team.pull(&team.two).unwrap();
     assert_eq!((plan.roles.len(), plan.timestamp), (0, Some(10)));
+}
+
+/// Returns where the file of a role is live.
+fn live(team: &Team, layout: Layout, name: &str, version: u64) -> PathBuf {
+    let name = match layout {
+        Layout::Consistent => format!("{version}.{name}.json"),
+        Layout::Plain => format!("{name}.json"),
+    };
+    team.www.path().join("metadata").join(name)
+}
+
+#[test]
+fn names_that_init_from_and_sign_import_refuse_come_in_by_no_pull() {
+    for layout in LAYOUTS {
+        for name in [".tuf-x", "a/.TUF-tmp/x"] {
+            let team = Team::new(layout);
+            team.release(&team.one, "b").unwrap();
+            forge(&live(&team, layout, "targets", 3), &[1], |signed| {
+                signed["targets"][name] = signed["targets"]["b"].clone();
+            });
+            let before = tree(&team.two.dir());
+            match team.pull(&team.two) {
+                Err(RepositoryError::Input(InputError::ReservedPath { path, .. })) => assert_eq!(path, name),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
+        }
+        for name in [".drafts/x", "../x", "2.root"] {
+            let team = Team::new(layout);
+            team.release(&team.one, "b").unwrap();
+            let key = crate::world::public(4);
+            forge(&live(&team, layout, "targets", 3), &[1], |signed| {
+                signed["delegations"] = serde_json::json!({
+                    "keys": { key.id().to_string(): key },
+                    "roles": [{
+                        "name": name, "keyids": [key.id().to_string()], "threshold": 1, "terminating": false,
+                        "paths": ["*"],
+                    }],
+                });
+            });
+            let before = tree(&team.two.dir());
+            match team.pull(&team.two) {
+                Err(RepositoryError::Input(InputError::RoleName(_))) => {}
+                other => panic!("{name}: {other:?}"),
+            }
+            assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
+fn the_key_of_the_snapshot_plants_no_root_and_no_other_file_that_no_role_could_have() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        team.release(&team.one, "b").unwrap();
+        forge(&live(&team, layout, "snapshot", 3), &[2], |signed| {
+            for (name, version) in [("root", 9), ("8.root", 1), ("timestamp", 7), ("snapshot", 6), (".x", 1)]
+            {
+                signed["meta"][format!("{name}.json")] = serde_json::json!({ "version": version });
+            }
+        });
+        let planted = [
+            "9.root.json",
+            "8.root.json",
+            "1.8.root.json",
+            "7.timestamp.json",
+            "6.snapshot.json",
+            "1..x.json",
+            ".x.json",
+        ];
+        let live = team.www.path().join("metadata");
+        planted.iter().for_each(|name| fs::write(live.join(name), "planted").unwrap());
+        let assert_none = |folder: PathBuf| {
+            for name in planted {
+                assert!(!folder.join(name).exists(), "{layout:?}: {}/{name}", folder.display());
+            }
+        };
+        team.pull(&team.two).unwrap();
+        assert_none(team.two.path("metadata.staged"));
+        let adopted = crate::world::temporary();
+        let source = FolderSource::new(team.www.path());
+        let root = fs::read(live.join("1.root.json")).unwrap();
+        let into = adopted.path().join("new");
+        adopt(&into, &source, &root, team.one.now, Execution::Real, WAIT, &|_| ()).unwrap();
+        assert_none(into.join("metadata.staged"));
+        assert_none(into.join("metadata"));
+        for name in planted {
+            fs::write(team.two.path("metadata.staged").join(name), "planted").unwrap();
+        }
+        copy_folder(&team.www.path().join("targets"), &team.two.path("targets"));
+        let www = crate::world::temporary();
+        publish(&team.two, www.path()).unwrap();
+        assert_none(www.path().join("metadata"));
+    }
+}
+
+#[test]
+fn a_file_that_nobody_could_verify_gets_no_line_and_replaces_nothing() {
+    for layout in LAYOUTS {
+        for version in [1, 2] {
+            let world = World::written(layout);
+            world.delegate("targets", "team", 1, &["team/*"]).unwrap();
+            let team = Team::of(world);
+            if version == 2 {
+                team.one.edit(|repository| repository.bump(&role("team"), None)).unwrap();
+            }
+            team.release(&team.one, "b").unwrap();
+            let file = live(&team, layout, "team", version);
+            // by a key that nobody trusts
+            forge(&file, &[7], |signed| signed["planted"] = true.into());
+            let before = contents(&team.two.dir());
+            if version == 1 {
+                // other bytes of the very version that is written here
+                let refused = team.pull(&team.two).unwrap_err();
+                assert!(matches!(refused, RepositoryError::InTheWay { .. }), "{refused}");
+                assert_eq!(difference(&before, &contents(&team.two.dir())), Vec::<String>::new());
+                continue;
+            }
+            let plan = team.pull(&team.two).unwrap();
+            assert!(!plan.roles.contains_key(&role("team")) && !plan.warnings.is_empty(), "{plan:?}");
+            let after = contents(&team.two.dir());
+            let ours = before.iter().filter(|(name, _)| name.ends_with("team.json"));
+            ours.for_each(|(name, bytes)| assert!(after.get(name) == Some(bytes), "{name} is replaced"));
+            let lines = |files: &std::collections::BTreeMap<String, Vec<u8>>| -> Vec<String> {
+                let text = String::from_utf8(files[".tuf-history"].clone()).unwrap();
+                text.lines().filter(|line| line.starts_with("team ")).map(str::to_owned).collect()
+            };
+            assert_eq!(lines(&before), lines(&after));
+        }
+    }
+}
+
+#[test]
+fn a_timestamp_and_a_listed_version_that_jump_are_named_on_every_path() {
+    let team = Team::new(Layout::Consistent);
+    let old = crate::world::temporary();
+    copy_folder(&team.one.dir(), old.path());
+    team.release(&team.one, "b").unwrap();
+    team.pull(&team.two).unwrap();
+    let thief = thief(old.path(), &team.one);
+    thief.write(&[3]).unwrap();
+    let timestamp = team.www.path().join("metadata/timestamp.json");
+    fs::copy(thief.path("metadata.staged/timestamp.json"), &timestamp).unwrap();
+    forge(&timestamp, &[3], |signed| signed["version"] = 5000.into());
+    let copy = team.two.twin();
+    let plan = team.pull(&copy).unwrap();
+    assert_eq!((plan.roles.len(), plan.timestamp), (0, Some(5001)));
+    assert!(plan.is_doubtful() && plan.jumps[0].contains("timestamp"), "{:?}", plan.jumps);
+    assert!(!team.pull(&copy).unwrap().is_doubtful());
+    // a role that only the snapshot lists
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        team.release(&team.one, "b").unwrap();
+        forge(&live(&team, layout, "snapshot", 3), &[2], |signed| {
+            signed["meta"]["gone.json"] = serde_json::json!({ "version": 5000 });
+        });
+        let plan = team.pull(&team.two).unwrap();
+        assert!(plan.jumps.len() == 1 && plan.jumps[0].contains("gone v0 to v5000"), "{:?}", plan.jumps);
+    }
+}
+
+#[test]
+fn a_version_that_leaves_no_room_for_the_next_is_never_pulled() {
+    const LAST: u64 = i64::MAX as u64;
+    for layout in LAYOUTS {
+        for version in [LAST, LAST - 1, 1 << 53] {
+            let team = Team::new(layout);
+            let timestamp = team.www.path().join("metadata/timestamp.json");
+            forge(&timestamp, &[3], |signed| signed["version"] = version.into());
+            // where live is what this copy went on from, and where it is not
+            let ahead = team.two.twin();
+            copy_folder(&team.one.path("targets"), &ahead.path("targets"));
+            list(&ahead, "mine").unwrap();
+            ahead.write(&OURS).unwrap();
+            for world in [&team.two, &ahead] {
+                let before = tree(&world.dir());
+                match team.pull(world) {
+                    Err(RepositoryError::Input(InputError::LastVersion { role: of, version: stated })) => {
+                        assert_eq!((of, stated), (role("timestamp"), version));
+                    }
+                    other => panic!("{other:?}"),
+                }
+                assert_eq!(difference(&before, &tree(&world.dir())), Vec::<String>::new());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_command_line_asks_before_it_drafts_a_timestamp_above_one_that_jumps() {
+    for flags in [&[][..], &["--no-consistent-snapshot"]] {
+        let sites = Sites::new(flags);
+        sites.second(&["bump", "targets"]).exits(0);
+        sites.second(&["write", "--key=../key-1", "--key=../key-2", "--key=../key-3"]).exits(0);
+        sites.site.run(&["bump", "timestamp", "--version", "5000"]).exits(0);
+        sites.site.write_all().exits(0);
+        sites.site.run(&["publish", "--to", "../www"]).exits(0);
+        let before = tree(&sites.two);
+        let refused = sites.second(&["pull", "--from", "../www"]).exits(3);
+        assert!(
+            refused.stderr.contains("versions that jump: ") && refused.stderr.contains("v5000"),
+            "{refused:?}"
+        );
+        assert_eq!(difference(&before, &tree(&sites.two)), Vec::<String>::new());
+        let ran = sites.second(&["pull", "--from", "../www", "--yes"]).exits(0);
+        assert!(ran.stderr.contains("Drafted timestamp v5001"), "{ran:?}");
+    }
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::super::Repository;
 use super::super::diff::{Difference, RoleDiff};
 use super::super::error::AtPath;
-use super::super::error::RepositoryError;
+use super::super::error::{InputError, RepositoryError};
 use super::super::layout::{MAX_METADATA, METADATA};
+use super::super::lifetime::MAX_VERSION;
 use super::Live;
-use crate::metadata::{RoleName, Targets};
+use crate::metadata::{MAX_NUMBER, RoleName, Targets};
 use crate::storage::ReadFiles;
 
 /// By how much a version may go up before a person is asked: whoever holds a stolen key can use versions up.
@@ -95,16 +96,32 @@ impl Repository {
         roles.chain(targets).collect()
     }
 
-    /// Names the versions that jump farther than people's work would have them.
-    pub(super) fn jumps_to(&self, live: &Live) -> Vec<String> {
+    /// Names the versions that jump farther than people's work would have them: of the roles that were verified, and of all
+    /// that the snapshot lists.
+    ///
+    /// # Errors
+    /// [`InputError::LastVersion`] for one that leaves no room for the next.
+    pub(super) fn jumps_to(&self, live: &Live) -> Result<Vec<String>, RepositoryError> {
         let before = |role: &RoleName| match role.as_str() {
             "snapshot" => self.staged.listed_snapshot(),
-            _ => self.staged.written_version(role).unwrap_or(0),
+            _ => self.staged.written_version(role).unwrap_or_else(|| self.staged.listed_version(role)),
         };
-        let versions = live.checked.report.versions.iter().map(|(role, new)| (role, before(role), *new));
-        versions
-            .filter(|(_, old, new)| new.saturating_sub(*old) > FARTHEST_JUMP)
-            .map(|(role, old, new)| format!("{METADATA}: {role} v{old} to v{new}"))
-            .collect()
+        let listed = live.checked.snapshot.iter().flat_map(|snapshot| &snapshot.meta);
+        let listed = listed.filter_map(|(path, file)| Some((RoleName::from_metapath(&path)?, file.version)));
+        let mut versions: BTreeMap<RoleName, u64> = listed.collect();
+        versions.extend(live.checked.report.versions.iter().map(|(role, version)| (role.clone(), *version)));
+        let mut jumps = Vec::new();
+        for (role, new) in versions {
+            let old = before(&role);
+            let jumps_far = new.saturating_sub(old) > FARTHEST_JUMP;
+            // who has come to the highest version that can be chosen may go on one by one
+            if new >= MAX_NUMBER || (jumps_far && new > MAX_VERSION) {
+                return Err(InputError::LastVersion { role, version: new }.into());
+            }
+            if jumps_far {
+                jumps.push(format!("{METADATA}: {role} v{old} to v{new}"));
+            }
+        }
+        Ok(jumps)
     }
 }

@@ -6,12 +6,15 @@
 
 mod ancestor;
 mod changes;
+mod once;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rayon::prelude::*;
+
+use once::ReadOnce;
 
 use super::Repository;
 use super::adopt::{FolderSource, Source, copy_target, lies_there};
@@ -90,16 +93,19 @@ impl PullPlan {
 /// What is live, as it was read.
 struct Live {
     checked: Checked,
-    /// The files that clients may ask for, in the order in which they are put.
+    /// The files that clients may ask for, in the order in which they are put: first those that nobody could judge.
     files: Vec<(String, Vec<u8>)>,
+    /// How many of them nobody could judge.
+    unjudged: usize,
     /// Where each file stands among them.
     places: HashMap<String, usize>,
 }
 
 impl Live {
-    fn of(checked: Checked, files: Vec<(String, Vec<u8>)>) -> Self {
+    fn of(checked: Checked, unjudged: Vec<(String, Vec<u8>)>, judged: Vec<(String, Vec<u8>)>) -> Self {
+        let (unjudged, files) = (unjudged.len(), [unjudged, judged].concat());
         let places = files.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
-        Self { checked, files, places }
+        Self { checked, files, unjudged, places }
     }
 
     fn version(&self, role: &RoleName) -> u64 {
@@ -114,13 +120,23 @@ impl Live {
         Some(bytes)
     }
 
-    /// Describes each file that has a line in the history.
+    /// Returns the files that were verified.
+    fn verified(&self) -> &[(String, Vec<u8>)] {
+        self.files.get(self.unjudged..).unwrap_or_default()
+    }
+
+    /// Returns the files that nobody could judge: of revoked and of faulty roles.
+    fn unjudged(&self) -> &[(String, Vec<u8>)] {
+        self.files.get(..self.unjudged).unwrap_or_default()
+    }
+
+    /// Describes each file that has a line in the history: those that were verified.
     fn entries(&self) -> impl Iterator<Item = Entry> {
         let layout = self.checked.layout;
         let entry = move |(name, bytes): &(String, Vec<u8>)| {
             Entry::of(layout, name, bytes, |role| Some(self.version(role)))
         };
-        self.files.iter().filter_map(entry)
+        self.verified().iter().filter_map(entry)
     }
 }
 
@@ -160,15 +176,20 @@ impl Repository {
 
     /// Follows what is live from a root that this copy has as well. Whether it has expired is told, not judged.
     fn read_live(&self, metadata: &dyn Storage, start: u64) -> Result<Live, RepositoryError> {
-        let checked = check_metadata(metadata, METADATA, start, Expiry::Allow, self.now, None)?;
+        // what is taken over are the very bytes that were judged
+        let once = ReadOnce::of(metadata);
+        let checked = check_metadata(&once, METADATA, start, Expiry::Allow, self.now, None)?;
         refuse_errors(&checked.report)?;
-        let names = checked.with_revoked();
-        let read = |name: String| -> Result<Option<(String, Vec<u8>)>, RepositoryError> {
-            let bytes = metadata.read(&name, MAX_METADATA).at(metadata.place(&name))?;
-            Ok(bytes.map(|bytes| (name, bytes)))
+        let read = |name: &String| -> Result<Option<(String, Vec<u8>)>, RepositoryError> {
+            let bytes = once.read(name, MAX_METADATA).at(metadata.place(name))?;
+            Ok(bytes.map(|bytes| (name.clone(), bytes)))
         };
-        let files: Vec<_> = names.into_par_iter().map(read).collect::<Result<_, _>>()?;
-        let live = Live::of(checked, files.into_iter().flatten().collect());
+        let read = |names: &[String]| -> Result<Vec<(String, Vec<u8>)>, RepositoryError> {
+            let files: Vec<_> = names.par_iter().map(read).collect::<Result<_, _>>()?;
+            Ok(files.into_iter().flatten().collect())
+        };
+        let (unjudged, judged) = (read(&checked.unjudged())?, read(&checked.files)?);
+        let live = Live::of(checked, unjudged, judged);
         for (role, targets) in &live.checked.targets {
             refuse_reserved(role, targets)?;
         }
@@ -178,18 +199,14 @@ impl Repository {
     fn plan_taking(&self, live: &Live) -> Result<PullPlan, RepositoryError> {
         let staged = self.staged.folder();
         let history = History::read(&self.dir, staged, self.staged.layout())?;
-        let differs = |(name, bytes): &&(String, Vec<u8>)| -> Result<bool, RepositoryError> {
+        let differs = |(name, bytes): &(String, Vec<u8>)| -> Result<bool, RepositoryError> {
             Ok(staged.read(name, MAX_METADATA).at(staged.file(name))?.as_deref() != Some(bytes))
         };
-        let differing: Vec<bool> =
-            live.files.par_iter().map(|file| differs(&file)).collect::<Result<_, _>>()?;
-        let metadata: Vec<(String, Vec<u8>)> = live
-            .files
-            .iter()
-            .zip(differing)
-            .filter(|(_, differs)| *differs)
-            .map(|(file, _)| file.clone())
-            .collect();
+        let verified = live.verified();
+        let differing: Vec<bool> = verified.par_iter().map(differs).collect::<Result<_, _>>()?;
+        let files = verified.iter().zip(differing);
+        let metadata: Vec<(String, Vec<u8>)> =
+            files.filter(|(_, differs)| *differs).map(|(file, _)| file.clone()).collect();
         let mut plan = PullPlan { warnings: live.checked.report.findings.clone(), ..PullPlan::default() };
         plan.warnings.extend(live.checked.faults.iter().map(|fault| fault.warning_of_live()));
         if metadata.is_empty() {
@@ -198,15 +215,32 @@ impl Repository {
         let is_known = live.entries().all(|entry| history.vouches_for(&entry));
         if is_known && self.is_past(live) {
             plan.timestamp = self.timestamp_above(live);
+            if plan.timestamp.is_some() {
+                plan.jumps = self.jumps_to(live)?;
+            }
             return Ok(plan);
         }
+        plan.jumps = self.jumps_to(live)?;
         self.refuse_in_the_way(live, &metadata)?;
         plan.roles = self.roles_of(live, &metadata);
         (plan.changes, plan.gone) = self.changes_by(live, &plan.roles)?;
-        plan.jumps = self.jumps_to(live);
         plan.history = self.history_after(live, history);
-        plan.metadata = metadata;
+        plan.metadata = self.carried_along(live)?;
+        plan.metadata.extend(metadata);
         Ok(plan)
+    }
+
+    /// Returns the files of revoked and faulty roles that are not here: they are carried along for old clients, as `publish`
+    /// does, and nobody vouches for them. None replaces a file of this copy.
+    fn carried_along(&self, live: &Live) -> Result<Vec<(String, Vec<u8>)>, RepositoryError> {
+        let staged = self.staged.folder();
+        let mut carried = Vec::new();
+        for file in live.unjudged() {
+            if staged.length(&file.0).at(staged.file(&file.0))?.is_none() {
+                carried.push(file.clone());
+            }
+        }
+        Ok(carried)
     }
 
     /// Returns the history with what is taken over, and without files of this copy that give way to it.

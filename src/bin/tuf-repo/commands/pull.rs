@@ -128,7 +128,7 @@ fn show(plan: &PullPlan, context: &Context) {
 
 /// Asks the person at the terminal; without one goes on where nothing vanishes and nothing jumps.
 fn agree(plan: &PullPlan, args: &Args, context: &Context) -> Result<(), Failure> {
-    if args.yes || plan.metadata_is_same() {
+    if args.yes || (plan.metadata_is_same() && plan.timestamp.is_none()) {
         return Ok(());
     }
     let mut doubts: Vec<String> = Vec::new();
