@@ -74,6 +74,9 @@ impl Copies {
 
 impl Repository {
     /// Returns the targets that the drafts of some roles list anew, with the copies that are not there yet.
+    ///
+    /// # Errors
+    /// [`InputError::TargetThere`] where a file of another length has the name of a copy: no copy ever replaces a file.
     pub(super) fn target_copies(
         &self,
         layout: Layout,
@@ -191,8 +194,11 @@ fn look(
     let mut missing = 0;
     if layout == Layout::Consistent {
         for (bit, name) in layout.target_names(&path, &file).into_iter().enumerate() {
-            if presence.length(&name)? != Some(file.length) {
-                missing |= 1 << bit;
+            match presence.length(&name)? {
+                None => missing |= 1 << bit,
+                Some(length) if length == file.length => {}
+                // whoever put a file there, its bytes are nowhere else
+                Some(_) => return Err(InputError::TargetThere { path: name }.into()),
             }
         }
         if missing == 0 {

@@ -702,3 +702,27 @@ fn a_repository_that_lists_names_of_our_own_is_not_taken_over_and_is_found_fault
         let _ = RoleName::targets();
     }
 }
+
+#[test]
+fn write_puts_no_copy_over_a_file_that_has_its_name() {
+    for listed_too in [true, false] {
+        let site = Site::written_with(&[]);
+        let name = format!("{}.b", digest("four"));
+        site.put("b", "four");
+        site.put(&name, "the only one");
+        let names = if listed_too { vec!["b", name.as_str()] } else { vec!["b"] };
+        site.add(&names).exits(0);
+        let before = contents(&site.path(""));
+        let refused = site.write_all().exits(2);
+        assert!(refused.words().contains(&format!("targets/{name}")), "{refused:?}");
+        assert_eq!(difference(&before, &contents(&site.path(""))), Vec::<String>::new());
+        // the hint: the file is moved away
+        fs::rename(site.path(&format!("targets/{name}")), site.path("moved")).unwrap();
+        if listed_too {
+            site.run(&["remove-targets", &name]).exits(0);
+        }
+        site.write_all().exits(0);
+        assert_eq!(fs::read_to_string(site.path(&format!("targets/{name}"))).unwrap(), "four");
+        assert_eq!(fs::read_to_string(site.path("moved")).unwrap(), "the only one");
+    }
+}
