@@ -1,5 +1,6 @@
 //! Clients that stand somewhere: at nothing but the first root, or at what was published once.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -29,7 +30,12 @@ impl Standing {
     /// Follows the specification's workflow through a folder, without regard to expiry. Returns what it stands at then
     /// and the version of its root.
     pub fn update(&self, folder: &Path) -> Result<(Self, u64), String> {
-        let read = |name: &str| fs::read(folder.join(name)).ok();
+        let seen = self.follow(&|name| fs::read(folder.join(name)).ok())?;
+        Ok((seen.standing, seen.root))
+    }
+
+    /// Follows the specification's workflow through metadata that is read by name, without regard to expiry.
+    pub fn follow(&self, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Seen, String> {
         let needed = |name: &str| read(name).ok_or_else(|| format!("{name} is missing"));
         let told = |name: &str, error: TrustError| format!("{name}: {error}");
         let mut root = self.root.clone();
@@ -59,6 +65,7 @@ impl Standing {
         let name = layout.metadata_name(&RoleName::snapshot(), announced);
         let snapshot = needed(&name)?;
         set.update_snapshot(&snapshot, Origin::Remote).map_err(|error| told(&name, error))?;
+        let mut roles = BTreeMap::new();
         let mut pending = vec![(RoleName::targets(), RoleName::root())];
         while let Some((role, delegator)) = pending.pop() {
             if set.targets(&role).is_some() {
@@ -76,10 +83,23 @@ impl Standing {
                     Delegatee::Bins(set) => pending.extend(set.all().map(|bin| (bin, role.clone()))),
                 }
             }
+            roles.insert(name, bytes);
         }
         let version = set.root().version;
-        Ok((Self { root, timestamp: Some(timestamp), snapshot: Some(snapshot) }, version))
+        let standing = Self { root, timestamp: Some(timestamp), snapshot: Some(snapshot) };
+        Ok(Seen { standing, root: version, roles })
     }
+}
+
+/// What a client has seen in an update.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Where it stands now.
+    pub standing: Standing,
+    /// The version of its root.
+    pub root: u64,
+    /// The files of the roles that list targets, by name.
+    pub roles: BTreeMap<String, Vec<u8>>,
 }
 
 /// Asserts that every target of the snapshot that a client trusts can be had, in the consistent layout. Returns how many
