@@ -216,12 +216,20 @@ impl Pace {
 
 /// Follows a few redirects, within the scheme that was asked for or on to https.
 fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let from = attempt.previous().last().map(Url::scheme).unwrap_or_default().to_owned();
-    let to = attempt.url().scheme().to_owned();
-    if attempt.previous().len() > MOST_REDIRECTS {
-        return attempt.error(format!("more than {MOST_REDIRECTS} redirects"));
+    match check_redirect(attempt.previous(), attempt.url()) {
+        Ok(()) => attempt.follow(),
+        Err(reason) => attempt.error(reason),
     }
-    if may_lead(&from, &to) { attempt.follow() } else { attempt.error(format!("from {from} to {to}")) }
+}
+
+/// Judges a redirect after those that led to it, the URL that was asked for first.
+fn check_redirect(previous: &[Url], to: &Url) -> Result<(), String> {
+    if previous.len() > MOST_REDIRECTS {
+        return Err(format!("more than {MOST_REDIRECTS} redirects"));
+    }
+    // once on https it stays there
+    let (from, to) = (previous.last().map(Url::scheme).unwrap_or_default(), to.scheme());
+    if may_lead(from, to) { Ok(()) } else { Err(format!("from {from} to {to}")) }
 }
 
 /// Tells whether a redirect may lead from one scheme to another.
@@ -309,6 +317,32 @@ mod tests {
         for (from, to) in [("https", "http"), ("http", "file"), ("https", "file"), ("http", "ftp")] {
             assert!(!may_lead(from, to), "{from} {to}");
         }
+    }
+
+    #[test]
+    fn a_chain_of_redirects_never_goes_back_from_https() {
+        let urls = |schemes: &[&str]| -> Vec<Url> {
+            schemes.iter().map(|scheme| Url::parse(&format!("{scheme}://host.test/")).unwrap()).collect()
+        };
+        for (chain, is_followed) in [
+            (&["http", "http"][..], true),
+            (&["http", "https", "https"], true),
+            (&["https", "http"], false),
+            (&["http", "https", "http"], false),
+            (&["http", "http", "https", "http"], false),
+        ] {
+            let urls = urls(chain);
+            let (to, previous) = urls.split_last().unwrap();
+            assert_eq!(check_redirect(previous, to).is_ok(), is_followed, "{chain:?}");
+        }
+    }
+
+    #[test]
+    fn as_many_redirects_are_followed_as_may_be_and_no_more() {
+        let url = Url::parse("http://host.test/").unwrap();
+        // the first of them is what was asked for
+        assert_eq!(check_redirect(&vec![url.clone(); 5], &url), Ok(()));
+        assert_eq!(check_redirect(&vec![url.clone(); 6], &url), Err("more than 5 redirects".to_owned()));
     }
 
     #[test]

@@ -30,10 +30,14 @@ pub(super) fn sign(key: &SigningKey, message: &[u8]) -> Result<Signature, Error>
 
 /// Tells whether a signature is valid, as strictly as `key.verify_strict` does: keys and signatures of small order are refused.
 pub(super) fn is_valid(key: &VerifyingKey, message: &[u8], signature: &Signature) -> bool {
+    is_strict(key, signature) && raw_verify::<Hash>(key, message, signature).is_ok()
+}
+
+/// Tells whether neither the key nor the point of a signature is of small order.
+fn is_strict(key: &VerifyingKey, signature: &Signature) -> bool {
     // a point of a signature is read as that of a key is
     let point = VerifyingKey::from_bytes(signature.r_bytes());
-    let is_strict = !key.is_weak() && point.is_ok_and(|point| !point.is_weak());
-    is_strict && raw_verify::<Hash>(key, message, signature).is_ok()
+    !key.is_weak() && point.is_ok_and(|point| !point.is_weak())
 }
 
 /// A SHA-512 that keeps its first bytes until it is known who computes it; without a word `ring` does once they are more
@@ -160,6 +164,23 @@ mod tests {
             assert!(!is_valid(&honest.verifying_key(), b"message", &signature));
         }
         assert!(lax > 0, "the points are what they are said to be");
+    }
+
+    /// With a weak key anybody can make a point that is not weak, and for a weak point whoever has an honest key a signature.
+    #[test]
+    fn a_weak_key_and_a_weak_point_are_each_refused_by_themselves() {
+        let honest = SigningKey::from_bytes(&[7; 32]);
+        let made = honest.sign(b"message");
+        assert!(is_strict(&honest.verifying_key(), &made));
+        let mut keys = 0;
+        for point in points() {
+            if let Ok(weak) = VerifyingKey::from_bytes(&point) {
+                keys += 1;
+                assert!(!is_strict(&weak, &made));
+            }
+            assert!(!is_strict(&honest.verifying_key(), &Signature::from_components(point, *made.s_bytes())));
+        }
+        assert!(keys >= 8);
     }
 
     proptest! {
