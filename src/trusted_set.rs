@@ -558,6 +558,9 @@ impl TargetSearch {
 
     /// Looks as [`Self::look`] does, within a number of steps. Where they are spent afterwards the search has no answer.
     pub fn look_within(&mut self, visit: &Visit, targets: &Targets, steps: &mut Steps) -> Option<TargetFile> {
+        if !steps.take(LOOK) {
+            return None;
+        }
         if let Some(file) = targets.targets.get(&self.path) {
             return Some(file);
         }
@@ -571,6 +574,11 @@ impl TargetSearch {
     }
 }
 
+/// What it costs to look for a path among the targets of a role, in steps of [`Steps`].
+const LOOK: usize = 64;
+/// What it costs to line up a role that is delegated to.
+const CHILD: usize = 32;
+
 /// Returns the roles that are trusted for a path, in order, up to a terminating one, and whether there was one.
 fn trusted_children(
     delegations: Option<&Delegations>,
@@ -579,7 +587,7 @@ fn trusted_children(
 ) -> (Vec<RoleName>, bool) {
     let Some(delegations) = delegations else { return (Vec::new(), false) };
     if let Some(bins) = &delegations.succinct_roles {
-        // TAP 15: the bins are terminating by their nature, since each path falls into one of them only
+        // TAP 15: each path falls into one bin, and no bin is terminating: the search goes on behind it
         return (RoleName::new(bins.bin_for(path)).into_iter().collect(), false);
     }
     let (mut children, hash) = (Vec::new(), OnceCell::new());
@@ -590,6 +598,9 @@ fn trusted_children(
         if !role.trusts_within(path, &hash, steps) {
             continue;
         }
+        if !steps.take(CHILD) {
+            break;
+        }
         children.push(role.name.clone());
         if role.terminating {
             return (children, true);
@@ -597,3 +608,6 @@ fn trusted_children(
     }
     (children, false)
 }
+
+#[cfg(test)]
+mod tests;
