@@ -9,8 +9,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat, flock, mkdirat, openat, renameat, statat,
-    unlinkat,
+    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat, flock, linkat, mkdirat, openat, renameat,
+    statat, unlinkat,
 };
 
 /// Which file or folder it is, whatever its name.
@@ -146,11 +146,7 @@ impl Folder {
     /// # Errors
     /// [`io::Error`] where the folder cannot be read.
     pub fn has(&self, name: &str) -> io::Result<bool> {
-        match statat(&self.0, entry(name)?, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(true),
-            Err(rustix::io::Errno::NOENT) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.named(name)?.is_some())
     }
 
     /// Removes a file; nothing happens where there is none.
@@ -224,6 +220,14 @@ impl Folder {
         Ok(renameat(&self.0, entry(name)?, &folder.0, entry(to)?)?)
     }
 
+    /// Gives a file of this folder another name, in another folder; a link is named itself, not what it leads to.
+    ///
+    /// # Errors
+    /// [`io::Error`] where there is no such file, where the name is taken, or where the file system has no second names.
+    pub fn link(&self, name: &str, folder: &Self, to: &str) -> io::Result<()> {
+        Ok(linkat(&self.0, entry(name)?, &folder.0, entry(to)?, AtFlags::empty())?)
+    }
+
     /// Makes sure that whatever has been written to this folder's file system survives a loss of power, where the
     /// system can do that at once; tells whether it could.
     ///
@@ -255,6 +259,18 @@ impl Folder {
         Identity::of(&self.0)
     }
 
+    /// Returns which file or folder a name leads to, a link itself; `None` where there is nothing of that name.
+    ///
+    /// # Errors
+    /// [`io::Error`] where the folder cannot be read.
+    pub fn named(&self, name: &str) -> io::Result<Option<Identity>> {
+        match statat(&self.0, entry(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(Identity::from(&found))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Returns which file a name leads to, where it is the only name of that file.
     ///
     /// # Errors
@@ -272,12 +288,7 @@ impl Folder {
     /// # Errors
     /// [`io::Error`] where the folder cannot be read.
     pub fn holds(&self, name: &str, open: impl AsFd) -> io::Result<bool> {
-        let open = Identity::of(open)?;
-        match statat(&self.0, entry(name)?, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(named) => Ok(Identity::from(&named) == open),
-            Err(rustix::io::Errno::NOENT) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.named(name)? == Some(Identity::of(open)?))
     }
 
     /// Lists the names of the files and folders in this folder, those that are text.

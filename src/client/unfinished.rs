@@ -16,6 +16,8 @@ const PLACE: &str = ".tuf-fetch";
 const PART: &str = ".part";
 /// What the name of a large file that is kept ends with; before it stands its digest.
 const KEPT: &str = ".rest";
+/// What the name begins with of a file that somebody put in the place of a verified one; two numbers follow. Nobody sweeps it.
+const ASIDE: &str = "exchanged-";
 /// How often a folder is made again that others remove as empty at the same time.
 const ATTEMPTS: usize = 1000;
 
@@ -88,7 +90,7 @@ impl<'a> Unfinished<'a> {
     /// # Errors
     /// [`io::Error`] where it cannot be made.
     pub fn file(&self) -> io::Result<NewFile> {
-        let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let name = self.next_name();
         Ok(NewFile { file: self.part.make_file(&name)?, lies: Lies::Part(name) })
     }
 
@@ -108,16 +110,63 @@ impl<'a> Unfinished<'a> {
     /// Moves a file to a name in a folder, in one step: the file that is open, or none. What was there under that name
     /// is gone; a link is replaced, not followed.
     ///
+    /// Where somebody exchanges the file at that very moment, the one that came does not stay under the name: it lies below
+    /// `.tuf-fetch` then, for whoever wants to look at it, and what was there before is back.
+    ///
     /// # Errors
     /// [`io::Error`] where that fails, or where another file has come to the name of this one.
     pub fn put(&self, new: &NewFile, folder: &Folder, to: &str) -> io::Result<()> {
+        self.put_while(new, folder, to, &|| ())
+    }
+
+    /// Puts as [`Self::put`] does; `meanwhile` is what happens to come between the last look at the file and its rename.
+    fn put_while(&self, new: &NewFile, folder: &Folder, to: &str, meanwhile: &dyn Fn()) -> io::Result<()> {
         let (from, name) = self.lies(&new.lies);
-        let exchanged = || io::Error::other("another file came in the place of the one that was verified");
         if !from.holds(name, &new.file)? {
-            return Err(exchanged());
+            return Err(exchanged(None));
         }
-        from.rename(name, folder, to)?;
-        if folder.holds(to, &new.file)? { Ok(()) } else { Err(exchanged()) }
+        // another name of what is there now; where there is nothing, or the file system has no such names, it stays without
+        let (there, before) = (folder.named(to)?, self.next_name());
+        let old = there.filter(|_| folder.link(to, &self.part, &before).is_ok());
+        meanwhile();
+        let put = from.rename(name, folder, to).and_then(|()| {
+            if folder.holds(to, &new.file)? {
+                return Ok(());
+            }
+            let aside = self.set_aside(folder, to)?;
+            if old.is_some() && self.part.named(&before)? == old {
+                self.part.rename(&before, folder, to)?;
+                // that name too can be given to another file
+                if folder.named(to)? != old {
+                    self.set_aside(folder, to)?;
+                }
+            }
+            Err(exchanged(aside))
+        });
+        if old.is_some() {
+            self.part.remove(&before)?;
+        }
+        put
+    }
+
+    /// Moves away what has come to a name in the place of the file that was verified; nothing of it is removed. Returns the
+    /// name that it has below the folder for unfinished files; `None` where nothing is there any more.
+    fn set_aside(&self, folder: &Folder, name: &str) -> io::Result<Option<String>> {
+        loop {
+            let aside = format!("{ASIDE}{}-{}", std::process::id(), self.next_name());
+            if self.place.has(&aside)? {
+                continue;
+            }
+            return match folder.rename(name, &self.place, &aside) {
+                Ok(()) => Ok(Some(aside)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            };
+        }
+    }
+
+    fn next_name(&self) -> String {
+        self.next.fetch_add(1, Ordering::Relaxed).to_string()
     }
 
     /// Leaves a file behind that could not be finished, where the next run can take it up; else removes it.
@@ -138,6 +187,14 @@ impl<'a> Unfinished<'a> {
             Lies::Kept(name) => (&self.place, name),
         }
     }
+}
+
+fn exchanged(aside: Option<String>) -> io::Error {
+    let mut reason = "another file came in the place of the one that was verified".to_owned();
+    if let Some(name) = aside {
+        reason.push_str(&format!("; it lies under {PLACE}/{name} now"));
+    }
+    io::Error::other(reason)
 }
 
 impl Drop for Unfinished<'_> {
@@ -249,9 +306,12 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Removes the files of a process's folder, which have numbers for names.
+/// Removes the files of a process's folder, which have numbers for names. A folder of such a name is not ours.
 fn remove_numbered(part: &Folder) -> io::Result<()> {
-    names(part)?.iter().filter(|name| is_number(name)).try_for_each(|name| part.remove(name))
+    names(part)?.iter().filter(|name| is_number(name)).try_for_each(|name| match part.remove(name) {
+        Err(_) if matches!(part.folder(name), Ok(Some(_))) => Ok(()),
+        removed => removed,
+    })
 }
 
 #[cfg(test)]
@@ -303,6 +363,103 @@ mod tests {
         }
     }
 
+    /// Exchanges the file that waits for its rename for another one, in one of the ways in which that can be done.
+    fn exchange(waiting: &std::path::Path, way: usize) {
+        let other = waiting.parent().unwrap().parent().unwrap().join("stranger");
+        match way {
+            0 => {
+                std::fs::write(&other, b"owned").unwrap();
+                std::fs::rename(&other, waiting).unwrap();
+            }
+            1 => {
+                std::fs::remove_file(waiting).unwrap();
+                std::os::unix::fs::symlink("/etc/hostname", waiting).unwrap();
+            }
+            2 => {
+                std::fs::rename(waiting, other).unwrap();
+                std::fs::write(waiting, b"owned").unwrap();
+            }
+            _ => {
+                std::fs::remove_file(waiting).unwrap();
+                std::fs::create_dir(waiting).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_exchanged_at_the_very_rename_does_not_stay_under_the_targets_name() {
+        for old in [Some("old"), None] {
+            for way in 0..4 {
+                for kept in [false, true] {
+                    let root = tempfile::tempdir().unwrap();
+                    let folder = Folder::open(root.path()).unwrap();
+                    if let Some(old) = old {
+                        std::fs::write(root.path().join("to"), old).unwrap();
+                    }
+                    let unfinished = Unfinished::new(&folder).unwrap();
+                    let digest = "0".repeat(64);
+                    let new = if kept {
+                        unfinished.kept(&digest).unwrap().unwrap()
+                    } else {
+                        unfinished.file().unwrap()
+                    };
+                    let place = root.path().join(PLACE);
+                    let waiting = match &new.lies {
+                        Lies::Part(name) => place.join(&unfinished.name).join(name),
+                        Lies::Kept(name) => place.join(name),
+                    };
+                    let put = unfinished.put_while(&new, &folder, "to", &|| exchange(&waiting, way));
+                    assert!(put.is_err(), "{old:?} {way} {kept}");
+                    let there = std::fs::read_to_string(root.path().join("to")).ok();
+                    assert_eq!(there.as_deref(), old, "{way} {kept}");
+                    drop(unfinished);
+                    sweep(&folder).unwrap();
+                    // what came is nobody's to remove; a folder never came to the name of a file
+                    let aside = tree(root.path()).iter().any(|name| name.contains(ASIDE));
+                    assert_eq!(aside, way < 3 || old.is_none(), "{old:?} {way} {kept}");
+                }
+            }
+        }
+    }
+
+    /// Somebody else with the rights of the same user exchanges whatever waits, as fast as he can.
+    #[test]
+    fn no_exchanger_ever_leaves_his_bytes_under_a_targets_name() {
+        use std::sync::atomic::AtomicBool;
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let unfinished = Unfinished::new(&folder).unwrap();
+        let part = root.path().join(PLACE).join(&unfinished.name);
+        let is_over = AtomicBool::new(false);
+        let exchanger = || {
+            let mut number = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                number += 1;
+                for entry in std::fs::read_dir(&part).into_iter().flatten().flatten() {
+                    let mine = root.path().join(PLACE).join(format!("mine{number}"));
+                    // what is gone meanwhile was put
+                    let _ =
+                        std::fs::write(&mine, b"owned").and_then(|()| std::fs::rename(&mine, entry.path()));
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(exchanger);
+            for round in 0..2000 {
+                let mut new = unfinished.file().unwrap();
+                new.file.write_all(b"verified").unwrap();
+                let to = format!("to{}", round % 3);
+                let put = unfinished.put(&new, &folder, &to);
+                let there = std::fs::read_to_string(root.path().join(&to)).ok();
+                match put {
+                    Ok(()) => assert_eq!(there.as_deref(), Some("verified"), "{round}"),
+                    Err(_) => assert_ne!(there.as_deref(), Some("owned"), "{round}"),
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
+
     #[test]
     fn a_killed_process_is_swept_and_a_living_one_is_not() {
         let root = tempfile::tempdir().unwrap();
@@ -331,9 +488,12 @@ mod tests {
             ".tuf-fetch/1.x.part",
             ".tuf-fetch/2.0.part",
             ".tuf-fetch/3.0.part/letter",
+            ".tuf-fetch/4.0.part/5/letter",
             ".tuf-fetch/a.rest",
         ];
-        std::fs::create_dir_all(root.path().join(".tuf-fetch/3.0.part")).unwrap();
+        for folder in [".tuf-fetch/3.0.part", ".tuf-fetch/4.0.part/5"] {
+            std::fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
         mine.iter().for_each(|name| std::fs::write(root.path().join(name), b"mine").unwrap());
         std::fs::write(root.path().join(format!(".tuf-fetch.{digest}.rest")), b"mine").unwrap();
         let before = tree(root.path());
