@@ -34,6 +34,8 @@ pub enum Conflict {
     RepositoryMetadata,
     /// The target folder is one of a repository's folders, or lies in one.
     RepositoryTargets,
+    /// The target folder is some client's metadata folder.
+    ClientMetadata,
 }
 
 /// Refuses two folders that are equal, or one within the other, however they are spelled or linked, and folders of a
@@ -43,16 +45,22 @@ pub enum Conflict {
 /// [`ClientError::Folders`]; [`ClientError::Local`] where the way to one of them cannot be followed.
 pub fn check_folders(metadata: &Path, targets: &Path) -> Result<(), ClientError> {
     let (own, other) = (way(metadata)?, way(targets)?);
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| ClientError::local(&path, error)
+    };
     let conflict = if other.is_at_or_above(&own) && own.is_at_or_above(&other) {
         Conflict::Same
     } else if other.is_at_or_above(&own) {
         Conflict::MetadataInTargets
     } else if own.is_at_or_above(&other) {
         Conflict::TargetsInMetadata
-    } else if is_repository_metadata(metadata, &own) {
+    } else if is_repository_metadata(metadata, &own).map_err(failed(metadata))? {
         Conflict::RepositoryMetadata
-    } else if is_of_a_repository(targets, &other) {
+    } else if is_of_a_repository(targets, &other).map_err(failed(targets))? {
         Conflict::RepositoryTargets
+    } else if is_clients_metadata(&other.path()).map_err(failed(targets))? {
+        Conflict::ClientMetadata
     } else {
         return Ok(());
     };
@@ -71,8 +79,9 @@ pub fn check_sources<'u>(
 ) -> Result<(), ClientError> {
     let (own, other) = (way(metadata)?, way(targets)?);
     for url in sources.into_iter().filter(|url| url.scheme() == "file") {
-        // what cannot be reached is not read either
-        let Some(source) = url.to_file_path().ok().and_then(|path| Way::to(&path).ok()) else { continue };
+        // of another machine: it is not read either
+        let Ok(path) = url.to_file_path() else { continue };
+        let source = way(&path)?;
         let is_own = own.is_at_or_above(&source) && source.is_at_or_above(&own);
         let is_other = other.is_at_or_above(&source) || source.is_at_or_above(&other);
         if let Some(folder) = is_own.then_some(metadata).or_else(|| is_other.then_some(targets)) {
@@ -161,50 +170,79 @@ fn step(real: &mut PathBuf, components: &[Component<'_>]) -> Vec<OsString> {
 
 /// Tells whether a folder is a repository's metadata: by what it holds, or by what stands beside it, under the path as
 /// it is spelled or the real one.
-fn is_repository_metadata(spelled: &Path, way: &Way) -> bool {
+fn is_repository_metadata(spelled: &Path, way: &Way) -> io::Result<bool> {
     let real = way.path();
-    let beside = |path: &Path| path.parent().is_some_and(|above| above.join(STAGED).is_dir());
-    holds_published(&real) || beside(&real) || beside(spelled)
+    let beside = |path: &Path| path.parent().map_or(Ok(false), |above| is_folder(&above.join(STAGED)));
+    Ok(holds_published(&real)? || beside(&real)? || beside(spelled)?)
 }
 
 /// Tells whether a folder is one of a repository's, or lies in one: by what stands beside those, never by what it holds.
-fn is_of_a_repository(spelled: &Path, way: &Way) -> bool {
-    let is_inside = |path: &Path| {
-        path.ancestors().zip(path.ancestors().skip(1)).any(|(folder, above)| {
-            let name = folder.file_name().and_then(|name| name.to_str());
-            name.is_some_and(|name| OF_A_REPOSITORY.contains(&name)) && is_repository(above)
-        })
-    };
-    is_inside(&way.path()) || is_inside(spelled)
+fn is_of_a_repository(spelled: &Path, way: &Way) -> io::Result<bool> {
+    Ok(is_inside_a_repository(&way.path())? || is_inside_a_repository(spelled)?)
 }
 
-fn is_repository(folder: &Path) -> bool {
-    folder.join(STAGED).is_dir() || holds_published(&folder.join("metadata"))
+fn is_inside_a_repository(path: &Path) -> io::Result<bool> {
+    for (folder, above) in path.ancestors().zip(path.ancestors().skip(1)) {
+        let name = folder.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| OF_A_REPOSITORY.contains(&name)) && is_repository(above)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_repository(folder: &Path) -> io::Result<bool> {
+    Ok(is_folder(&folder.join(STAGED))? || holds_published(&folder.join("metadata"))?)
+}
+
+/// Tells whether a folder is marked as a client's metadata folder. No target has such a name.
+fn is_clients_metadata(folder: &Path) -> io::Result<bool> {
+    let found = present(folder.join(record::NAME).symlink_metadata())?;
+    Ok(found.is_some_and(|found| found.is_file()))
 }
 
 /// Tells whether a folder holds published metadata: a root with a version in its name beside a timestamp. A client
 /// keeps its root without, and a user may keep the root that trust began with in the client's folder, which is marked.
-fn holds_published(folder: &Path) -> bool {
-    let is_marked = || folder.join(record::NAME).symlink_metadata().is_ok_and(|found| found.is_file());
+fn holds_published(folder: &Path) -> io::Result<bool> {
+    if present(folder.join("timestamp.json").metadata())?.is_none() || is_clients_metadata(folder)? {
+        return Ok(false);
+    }
+    if holds_versioned_root(folder)? {
+        return Ok(true);
+    }
     // python-tuf's client keeps all roots like tuf-on-ci; its `root.json` is a link to one of them
-    let is_linked = || {
-        let leads = folder.join("root.json").read_link();
-        leads.is_ok_and(|leads| leads.starts_with(ROOT_HISTORY))
-    };
-    folder.join("timestamp.json").exists()
-        && !is_marked()
-        && (holds_versioned_root(folder)
-            || (holds_versioned_root(&folder.join(ROOT_HISTORY)) && !is_linked()))
+    let is_linked = folder.join("root.json").read_link().is_ok_and(|leads| leads.starts_with(ROOT_HISTORY));
+    Ok(!is_linked && holds_versioned_root(&folder.join(ROOT_HISTORY))?)
 }
 
-fn holds_versioned_root(folder: &Path) -> bool {
+fn holds_versioned_root(folder: &Path) -> io::Result<bool> {
     let is_versioned_root = |name: &str| {
         let version = name.strip_suffix(".root.json");
         version
             .is_some_and(|version| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    let Ok(entries) = folder.read_dir() else { return false };
-    entries.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_versioned_root))
+    let Some(entries) = present(folder.read_dir())? else { return Ok(false) };
+    for entry in entries {
+        if entry?.file_name().to_str().is_some_and(is_versioned_root) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_folder(path: &Path) -> io::Result<bool> {
+    Ok(present(path.metadata())?.is_some_and(|found| found.is_dir()))
+}
+
+/// Tells what was found from what is not there. What cannot be found out is no leave.
+fn present<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

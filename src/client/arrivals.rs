@@ -7,10 +7,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::confined::{Folder, Identity};
 use super::obstacles::Clearing;
-use super::record::{Content, Home, Line};
+use super::record::{Content, Home, Line, Put};
 use super::target_dir::parts;
 use super::unfinished::{NewFile, Unfinished, is_digest};
-use super::{ClientError, Obstacle, TargetDir};
+use super::{ClientError, Obstacle, TargetDir, record};
 use crate::metadata::{Algorithm, TargetFile, TargetPath};
 
 /// From this length in bytes on a target that was interrupted is worth keeping.
@@ -89,10 +89,14 @@ impl<'a> Arrivals<'a> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets any folder pass but that of trusted metadata, which may be mounted in here.
+    /// Lets any folder pass but one of trusted metadata: this client's, which may be mounted in here, or another one's. By
+    /// its mark it is known through mounts of every kind.
     fn allowed(&self, folder: Folder) -> io::Result<Folder> {
         if folder.identity()? == self.forbidden {
             return Err(io::Error::other("the folder of trusted metadata stands there"));
+        }
+        if folder.has(record::NAME)? {
+            return Err(io::Error::other("a folder of what a client trusts stands there"));
         }
         Ok(folder)
     }
@@ -134,19 +138,30 @@ impl<'a> Arrivals<'a> {
         left.map_err(|error| ClientError::local(self.dir.path(), error))
     }
 
-    /// Puts verified targets in their places: all of them durable first, then renamed one by one, then the renames
-    /// durable. A target whose place is taken by something else does not keep the others from theirs.
+    /// Makes verified targets durable where they are, and returns what the record has to say before they are put: a line
+    /// for each, in their order.
+    ///
+    /// # Errors
+    /// [`ClientError::Local`] where the disk fails.
+    pub fn prepare(&self, arrived: &[Arrived<'_>], home: &Home) -> Result<Vec<Line>, ClientError> {
+        let files: Vec<&File> = arrived.iter().map(|arrived| &arrived.new.file).collect();
+        self.make_durable(&files).map_err(|error| ClientError::local(self.dir.path(), error))?;
+        let line = |arrived: &Arrived<'_>| {
+            let put = content(arrived).and_then(|content| Put::new(&arrived.new.file, content));
+            let put = put.map_err(|error| self.failed(arrived.path, error))?;
+            Ok(Line::Put { folder: home.clone(), path: arrived.path.as_str().to_owned(), put })
+        };
+        arrived.iter().map(line).collect()
+    }
+
+    /// Puts targets that are prepared in their places: renamed one by one, then the renames durable. A target whose place is
+    /// taken by something else does not keep the others from theirs.
     ///
     /// # Errors
     /// [`ClientError::Local`] where the disk fails altogether.
     pub fn put(&self, arrived: &[Arrived<'_>], home: &Home) -> Result<Placed, ClientError> {
         let failed = |error| ClientError::local(self.dir.path(), error);
         let mut placed = Placed { outcomes: arrived.iter().map(|_| Ok(())).collect(), lines: Vec::new() };
-        if arrived.is_empty() {
-            return Ok(placed);
-        }
-        let files: Vec<&File> = arrived.iter().map(|arrived| &arrived.new.file).collect();
-        self.make_durable(&files).map_err(failed)?;
         let folders: BTreeSet<&str> = arrived.iter().map(|arrived| arrived.path.split().0).collect();
         let at_once = folders.len() > FEW && cfg!(target_os = "linux");
         let mut open: Option<(&str, Option<Folder>)> = None;
@@ -176,7 +191,7 @@ impl<'a> Arrivals<'a> {
         lines: &mut Vec<Line>,
     ) -> Result<(), ClientError> {
         let failed = |error| self.failed(arrived.path, error);
-        arrived.clearing.clear(self.dir).map_err(failed)?;
+        arrived.clearing.clear(self.dir, home, lines).map_err(failed)?;
         let (above, name) = arrived.path.split();
         let (_, folder) = match open {
             Some(open) => open,
@@ -195,10 +210,7 @@ impl<'a> Arrivals<'a> {
         self.unfinished()
             .and_then(|unfinished| unfinished.put(&arrived.new, folder, name))
             .map_err(failed)?;
-        self.keep(arrived.path, &arrived.new.file)?;
-        let content = content(arrived).map_err(failed)?;
-        lines.push(Line::Put { folder: home.clone(), path: arrived.path.as_str().to_owned(), content });
-        Ok(())
+        self.keep(arrived.path, &arrived.new.file)
     }
 
     /// Opens the folder above a target's place, made where it is not there.
@@ -209,30 +221,31 @@ impl<'a> Arrivals<'a> {
         lines: &mut Vec<Line>,
     ) -> io::Result<Option<Folder>> {
         let mut above: Option<Folder> = None;
-        let (mut length, mut made) = (0, 0);
+        let (mut length, mut made) = (0, Vec::new());
         for folder in parts(target)?.0 {
             length += folder.len();
             let from = above.as_ref().unwrap_or(&self.dir.folder);
-            let next = match from.folder(folder)? {
-                Some(there) => there,
+            let (next, is_made) = match from.folder(folder)? {
+                Some(there) => (there, false),
                 None => {
-                    if from.make_new_folder(folder)? {
-                        made += 1;
-                        let path = target.as_str()[..length].to_owned();
-                        let line = Line::Made { folder: home.clone(), path, last: made };
-                        // one line tells of all of them
-                        let last = lines.last_mut().filter(|_| made > 1);
-                        match last {
-                            Some(last) => *last = line,
-                            None => lines.push(line),
-                        }
-                    } else {
-                        // somebody else has come first
-                        made = 0;
-                    }
-                    from.folder(folder)?.ok_or(io::ErrorKind::NotFound)?
+                    // unless somebody else comes first
+                    let is_made = from.make_new_folder(folder)?;
+                    (from.folder(folder)?.ok_or(io::ErrorKind::NotFound)?, is_made)
                 }
             };
+            if is_made {
+                made.insert(0, next.identity()?.inode);
+                let path = target.as_str()[..length].to_owned();
+                let line = Line::Made { folder: home.clone(), path, inodes: made.clone() };
+                // one line tells of all of them
+                let last = lines.last_mut().filter(|_| made.len() > 1);
+                match last {
+                    Some(last) => *last = line,
+                    None => lines.push(line),
+                }
+            } else {
+                made.clear();
+            }
             above = Some(self.allowed(next)?);
             // the slash
             length += 1;
@@ -283,14 +296,15 @@ mod tests {
             let mut new = arrivals.start(&info).unwrap();
             new.file.write_all(b"owned").unwrap();
             let arrived = [Arrived { new, path, info: &info, clearing: &Clearing::default() }];
-            let mut placed = arrivals.put(&arrived, &dir.home().unwrap()).unwrap();
-            (placed.outcomes.remove(0), placed.lines.len())
+            let home = dir.home().unwrap();
+            arrivals.prepare(&arrived, &home).unwrap();
+            arrivals.put(&arrived, &home).unwrap().outcomes.remove(0)
         };
-        assert!(matches!(put(&second), (Err(ClientError::InTheWay { obstacle: Obstacle::Listed, .. }), 0)));
+        assert!(matches!(put(&second), Err(ClientError::InTheWay { obstacle: Obstacle::Listed, .. })));
         assert_eq!(std::fs::read(root.path().join("app")).unwrap(), b"first");
         // of several names of one file this one is nobody else's
         std::fs::hard_link(root.path().join("app"), root.path().join("other name")).unwrap();
-        assert!(matches!(put(&second), (Ok(()), 1)));
+        assert!(matches!(put(&second), Ok(())));
         assert_eq!(std::fs::read(root.path().join("other name")).unwrap(), b"first");
     }
 }

@@ -4,12 +4,15 @@
 //! still want it is at hand and says nothing of it. Everything else stays.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use chrono::{DateTime, Utc};
 
+use super::confined::Folder;
 use super::listing::digests;
 use super::matching::{Matching, Parties};
-use super::record::{Content, Record};
+use super::record::{Content, Files, Record};
+use super::target_dir::Recorded;
 use super::unfinished::Removal;
 use super::{ClientError, Limits, LocalMetadata, TargetDir, storable};
 use crate::metadata::{Delegations, RoleName, TargetFile, Targets};
@@ -25,26 +28,52 @@ pub struct Cleaned {
     pub targets: Vec<String>,
     /// How many unfinished downloads are gone.
     pub unfinished: usize,
-    /// What stays though no role that is at hand wants it.
+    /// What stays though no role that is at hand wants it, or because it is not what was put.
     pub kept: Vec<Kept>,
-    /// What was put and cannot be looked at in its place, where something else stands on the way.
-    pub unreachable: Vec<Kept>,
+    /// Why others may be of no use any more and stay all the same: a role is not at hand that may want them.
+    pub unsure: Vec<Kept>,
+    /// What could not be looked at or removed, because this machine failed.
+    pub failed: Vec<Kept>,
 }
 
-/// Something that may be of no use any more, and stays because that cannot be told.
+/// Something that stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// A path below the target folder, or a role.
+    /// A path below the target folder, a role, or a file of the client.
     pub what: String,
-    /// What is missing.
+    /// Why.
     pub reason: String,
 }
 
+impl Kept {
+    fn new(what: impl Into<String>, reason: impl ToString) -> Self {
+        Self { what: what.into(), reason: reason.to_string() }
+    }
+}
+
+impl Cleaned {
+    /// Notes what failed; everything else goes on.
+    fn note<T>(&mut self, done: Result<T, ClientError>) -> Option<T> {
+        match done {
+            Ok(done) => Some(done),
+            Err(error) => {
+                let reason = match &error {
+                    ClientError::Local { source, .. } => source.to_string(),
+                    other => other.to_string(),
+                };
+                self.failed.push(Kept::new(error.subject(), reason));
+                None
+            }
+        }
+    }
+}
+
 /// Removes from a folder of metadata, and from a folder of targets if there is one, what was put there and is not trusted
-/// any more at this time.
+/// any more at this time. What cannot be removed keeps nothing else from going.
 ///
 /// # Errors
-/// [`ClientError::NotInitialised`], [`ClientError::Local`], and [`ClientError::Trust`] where the root is not one.
+/// [`ClientError::NotInitialised`], [`ClientError::Local`] where the record cannot be read, and [`ClientError::Trust`] where
+/// the root is not one.
 pub fn clean(
     local: &LocalMetadata,
     targets: Option<&TargetDir>,
@@ -60,24 +89,32 @@ pub fn clean(
     let mut record = local.record()?;
     let mut cleaned = Cleaned::default();
     if removal == Removal::Done {
-        local.sweep()?;
+        cleaned.note(local.sweep());
     }
-    plan_roles(local, &mut known, &record, &mut cleaned)?;
+    let roles = plan_roles(local, &mut known, &record, &mut cleaned);
+    let mut plan = Plan::default();
     if let Some(dir) = targets {
-        let plan = plan_targets(dir, &mut known, &record, &mut cleaned)?;
-        let wanted = known.digests();
-        if removal == Removal::Done {
-            dir.sweep()?;
-            plan.carry_out(local, dir, &mut record)?;
-        }
-        if let Some(wanted) = wanted {
-            cleaned.unfinished = dir.forget(&|digest| wanted.contains(digest), removal)?;
-        }
+        plan = plan_targets(dir, &mut known, &record, &mut cleaned)?;
     }
-    if removal == Removal::Done && !cleaned.roles.is_empty() {
-        cleaned.roles.iter().for_each(|role| drop(record.stored.remove(role)));
-        local.replace_record(&record)?;
-        cleaned.roles.iter().try_for_each(|role| local.remove(role))?;
+    if removal == Removal::Planned {
+        cleaned.roles = roles;
+        cleaned.targets = plan.targets.into_keys().collect();
+    } else {
+        for role in roles {
+            if cleaned.note(local.remove(&role)).is_some() {
+                record.stored.remove(&role);
+                cleaned.roles.push(role);
+            }
+        }
+        if let Some(dir) = targets {
+            cleaned.note(dir.sweep());
+            plan.carry_out(dir, &mut record, &mut cleaned)?;
+        }
+        cleaned.note(local.replace_record_if_changed(&record));
+    }
+    if let (Some(dir), Some(wanted)) = (targets, known.digests()) {
+        let forgotten = dir.forget(&|digest| wanted.contains(digest), removal);
+        cleaned.unfinished = cleaned.note(forgotten).unwrap_or_default();
     }
     Ok(cleaned)
 }
@@ -88,32 +125,37 @@ fn plan_roles(
     known: &mut Known<'_>,
     record: &Record,
     cleaned: &mut Cleaned,
-) -> Result<(), ClientError> {
-    for (role, content) in &record.stored {
-        let unchanged = match local.load(role)? {
-            Some(bytes) => Content::of_bytes(&bytes) == *content,
-            None => false,
-        };
-        if role.is_top_level() || !unchanged {
-            continue;
-        }
+) -> Vec<RoleName> {
+    let mut roles = Vec::new();
+    for (role, content) in record.stored.iter().filter(|(role, _)| !role.is_top_level()) {
         let is_delegated = |delegations: &Delegations| delegations.authority(role).is_some();
         if known.delegations().any(is_delegated) {
             continue;
         }
+        let Some(Some(bytes)) = cleaned.note(local.load(role)) else { continue };
+        if Content::of_bytes(&bytes) != *content {
+            cleaned.kept.push(Kept::new(role.as_str(), CHANGED));
+            continue;
+        }
         match &known.missing {
-            None => cleaned.roles.push(role.clone()),
-            Some(reason) => cleaned.kept.push(Kept { what: role.to_string(), reason: reason.clone() }),
+            None => roles.push(role.clone()),
+            Some(reason) => cleaned.unsure.push(Kept::new(role.as_str(), reason)),
         }
     }
-    Ok(())
+    roles
 }
 
+/// Why something stays that was put, and is not what was put any more.
+const CHANGED: &str = "it is not as tuf-fetch put it";
+
 /// What is to go from a target folder.
+#[derive(Default)]
 struct Plan {
-    targets: BTreeSet<String>,
-    /// The deepest first.
-    folders: Vec<String>,
+    targets: BTreeMap<String, Files>,
+    /// The deepest first, with their inodes.
+    folders: Vec<(String, u64)>,
+    /// What has gone already.
+    gone: Vec<String>,
 }
 
 /// Finds the targets that were put, are as they were put, and are not listed any more; and folders that were made and
@@ -125,77 +167,87 @@ fn plan_targets(
     cleaned: &mut Cleaned,
 ) -> Result<Plan, ClientError> {
     let home = dir.home()?;
-    let mut plan = Plan { targets: BTreeSet::new(), folders: Vec::new() };
-    for ((folder, path), content) in &record.put {
+    let failed = |path: &str, error| Err(ClientError::local(&dir.path().join(path), error));
+    let mut plan = Plan::default();
+    for ((folder, path), files) in &record.put {
         if *folder != home || storable(path).is_err() {
             continue;
         }
-        match dir.recorded(path, content) {
-            Ok(Some(_)) => {}
-            Ok(None) => continue,
-            // a link or a file has come to the place of a folder above it, or it cannot be read
-            Err(error) => {
-                cleaned.unreachable.push(Kept { what: path.clone(), reason: error.to_string() });
-                continue;
+        let listed = match known.listed(path) {
+            Ok(Some(_)) => continue,
+            Ok(None) => Ok(()),
+            Err(reason) => Err(reason),
+        };
+        match (dir.recorded(path, files), listed) {
+            (Ok(Recorded::Gone), _) => plan.gone.push(path.clone()),
+            (Ok(Recorded::Ours(_)), Ok(())) => drop(plan.targets.insert(path.clone(), files.clone())),
+            (Ok(Recorded::Ours(_)), Err(reason)) => cleaned.unsure.push(Kept::new(path, reason)),
+            (Ok(Recorded::Other), _) => cleaned.kept.push(Kept::new(path, CHANGED)),
+            // a link or a file has come to the place of a folder above it
+            (Err(error), _) if error.kind() == io::ErrorKind::InvalidInput => {
+                cleaned.kept.push(Kept::new(path, error));
             }
-        }
-        match known.listed(path) {
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                plan.targets.insert(path.clone());
-                cleaned.targets.push(path.clone());
-            }
-            Err(reason) => cleaned.kept.push(Kept { what: path.clone(), reason }),
+            (Err(error), _) => drop(cleaned.note::<()>(failed(path, error))),
         }
     }
     let mut going = BTreeSet::new();
     // a folder comes after those that it holds
-    let made = record.made.iter().rev().filter(|(folder, path)| *folder == home && storable(path).is_ok());
-    for (_, path) in made {
-        let Ok(Some(folder)) = dir.folder_at(path) else { continue };
+    let made =
+        record.made.iter().rev().filter(|((folder, path), _)| *folder == home && storable(path).is_ok());
+    for ((_, path), inode) in made {
         let goes = |name: &String| {
             let below = format!("{path}/{name}");
-            plan.targets.contains(&below) || going.contains(&below)
+            plan.targets.contains_key(&below) || going.contains(&below)
         };
-        // one that cannot be read stays
-        if folder.names_are_text().unwrap_or(false)
-            && folder.names().is_ok_and(|names| names.iter().all(goes))
-        {
-            plan.folders.push(path.clone());
-            going.insert(path.clone());
+        let holds_only_what_goes =
+            |folder: &Folder| Ok(folder.names_are_text()? && folder.names()?.iter().all(goes));
+        let found =
+            dir.made(path, *inode).and_then(|folder| folder.as_ref().map(holds_only_what_goes).transpose());
+        match found {
+            Ok(Some(true)) => {
+                plan.folders.push((path.clone(), *inode));
+                going.insert(path.clone());
+            }
+            // another folder, or something else in its place
+            Ok(Some(false) | None) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            Err(error) => drop(cleaned.note::<()>(failed(path, error))),
         }
     }
     Ok(plan)
 }
 
 impl Plan {
-    /// Takes the entries back first: what a killed run leaves stays for good.
+    /// Removes what is planned, each thing by itself, and drops from the record what has gone. The record speaks of the very
+    /// files, so that it is right before, in between and afterwards.
     fn carry_out(
-        &self,
-        local: &LocalMetadata,
+        self,
         dir: &TargetDir,
         record: &mut Record,
+        cleaned: &mut Cleaned,
     ) -> Result<(), ClientError> {
-        if self.targets.is_empty() && self.folders.is_empty() {
-            return Ok(());
-        }
         let home = dir.home()?;
-        let before: Vec<_> = self
-            .targets
-            .iter()
-            .filter_map(|path| Some((path, record.put.get(&(home.clone(), path.clone()))?.clone())))
-            .collect();
-        for path in self.targets.iter().chain(&self.folders) {
-            record.forget(&(home.clone(), path.clone()));
+        let failed = |path: &str, error| ClientError::local(&dir.path().join(path), error);
+        for path in self.gone {
+            record.put.remove(&(home.clone(), path));
         }
-        local.replace_record(record)?;
-        for (path, content) in before {
-            let removed = dir.remove_recorded(path, &content);
-            removed.map_err(|error| ClientError::local(&dir.path().join(path), error))?;
+        for (path, files) in self.targets {
+            let removed = dir.remove_recorded(&path, &files);
+            match cleaned.note(removed.map_err(|error| failed(&path, error))) {
+                Some(true) => {
+                    record.put.remove(&(home.clone(), path.clone()));
+                    cleaned.targets.push(path);
+                }
+                Some(false) => cleaned.kept.push(Kept::new(path, CHANGED)),
+                None => {}
+            }
         }
-        for path in &self.folders {
-            // somebody may have put something there meanwhile
-            dir.remove_empty(path);
+        for (path, inode) in self.folders {
+            let removed = dir.remove_made(&path, inode);
+            // somebody may have put something there meanwhile, or a target has stayed in it
+            if cleaned.note(removed.map_err(|error| failed(&path, error))) == Some(true) {
+                record.made.remove(&(home.clone(), path));
+            }
         }
         Ok(())
     }
@@ -224,7 +276,7 @@ impl<'a> Known<'a> {
         let matching = Matching::new(limits.matching);
         let mut known = Self { local, trusted, limits, matching, followed: BTreeMap::new(), missing: None };
         match known.read_top()? {
-            Ok(()) => known.follow_all()?,
+            Ok(()) => known.follow_all(),
             Err(reason) => known.missing = Some(reason),
         }
         Ok(known)
@@ -251,11 +303,11 @@ impl<'a> Known<'a> {
     }
 
     /// Follows all delegations from the top, as far as they are at hand.
-    fn follow_all(&mut self) -> Result<(), ClientError> {
+    fn follow_all(&mut self) {
         let mut pending = vec![Visit { role: RoleName::targets(), delegator: RoleName::root() }];
         let mut seen = BTreeSet::new();
         while let Some(visit) = pending.pop() {
-            match self.follow(&visit)? {
+            match self.follow(&visit) {
                 Err(reason) => drop(self.missing.get_or_insert(reason)),
                 Ok(()) if seen.insert(visit.role.clone()) => {
                     let delegations =
@@ -268,7 +320,6 @@ impl<'a> Known<'a> {
                 Ok(()) => {}
             }
         }
-        Ok(())
     }
 
     /// Returns the roles that are delegated to; of hash bins those that the snapshot lists.
@@ -283,24 +334,25 @@ impl<'a> Known<'a> {
     }
 
     /// Takes a role through one delegation.
-    fn follow(&mut self, visit: &Visit) -> Result<Result<(), String>, ClientError> {
+    fn follow(&mut self, visit: &Visit) -> Result<(), String> {
         let edge = (visit.role.clone(), visit.delegator.clone());
         if let Some(followed) = self.followed.get(&edge) {
-            return Ok(followed.clone());
+            return followed.clone();
         }
         let followed = if self.trusted.targets(&visit.role).is_some() {
             self.trusted.verify_again(&visit.role, &visit.delegator).map(|_| ()).map_err(|error| said(&error))
         } else {
-            match self.local.load(&visit.role)? {
-                Some(bytes) => {
+            match self.local.load(&visit.role) {
+                Ok(Some(bytes)) => {
                     let taken = self.trusted.update_targets(&bytes, &visit.role, &visit.delegator);
                     taken.map(|_| ()).map_err(|error| said(&error))
                 }
-                None => Err(format!("the metadata of {} is not here", visit.role)),
+                Ok(None) => Err(format!("the metadata of {} is not here", visit.role)),
+                Err(error) => Err(error.to_string()),
             }
         };
         self.followed.insert(edge, followed.clone());
-        Ok(followed)
+        followed
     }
 
     /// Returns what the role that answers for a path says of it, or why that cannot be told.
@@ -311,8 +363,9 @@ impl<'a> Known<'a> {
         let mut search = TargetSearch::new(path, self.limits.delegations.saturating_add(1));
         let mut parties = Parties::default();
         while let Some(visit) = search.next_visit() {
-            self.follow(&visit).map_err(|error| error.to_string())??;
-            let Some(targets) = self.trusted.targets(&visit.role) else { break };
+            self.follow(&visit)?;
+            let unknown = || format!("the metadata of {} is not here", visit.role);
+            let targets = self.trusted.targets(&visit.role).ok_or_else(unknown)?;
             let found = self.matching.look(&mut search, &visit, targets, &mut parties);
             if let Some(info) = found.map_err(|error| error.to_string())? {
                 return Ok(Some(info));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,13 +13,13 @@ use std::thread;
 
 use super::arrivals::{Arrivals, Arrived};
 use super::listing::{FAILURES, digests};
-use super::obstacles::{Clearing, Order};
-use super::record::Line;
+use super::matching::{Matching, Parties};
+use super::obstacles::Clearing;
 use super::transfer::{OnBytes, Transfer, holds, refused};
 use super::unfinished::{NewFile, Removal};
 use super::{ClientError, ListedTarget, TargetDir, Updater, check_folders};
 use crate::metadata::{RoleName, TargetFile, TargetPath};
-use crate::trusted_set::TargetSearch;
+use crate::trusted_set::{TargetSearch, Visit};
 
 /// How many targets, and about how many bytes of them, become durable and visible together. Each is an open file until
 /// then; systems allow a process 256 or more.
@@ -53,18 +54,46 @@ impl Updater<'_> {
     /// # Errors
     /// [`ClientError`] where a role on the way cannot be trusted.
     pub fn target_info(&mut self, path: &str) -> Result<Option<(RoleName, TargetFile)>, ClientError> {
-        let found = self.search(path);
+        let mut matching = Matching::new(self.limits.matching);
+        Ok(self.way(path, &mut matching)?.map(|(way, info)| (last_role(&way), info)))
+    }
+
+    /// Searches as [`Self::target_info`] does, and returns the visits that lead from the top-level targets role, which is not
+    /// one of them, to the role that answers.
+    pub(super) fn way(
+        &mut self,
+        path: &str,
+        matching: &mut Matching,
+    ) -> Result<Option<(Vec<Visit>, TargetFile)>, ClientError> {
+        let found = self.search(path, matching);
         self.record_stored()?;
         found
     }
 
-    fn search(&mut self, path: &str) -> Result<Option<(RoleName, TargetFile)>, ClientError> {
-        // the top-level role is not counted; one path costs no more than the patterns that are read
+    fn search(
+        &mut self,
+        path: &str,
+        matching: &mut Matching,
+    ) -> Result<Option<(Vec<Visit>, TargetFile)>, ClientError> {
+        // the top-level role is not counted
         let mut search = TargetSearch::new(path, self.limits.delegations.saturating_add(1));
+        let mut parties = Parties::default();
+        let mut visits: BTreeMap<RoleName, Visit> = BTreeMap::new();
         while let Some(visit) = search.next_visit() {
             let targets = self.role(&visit)?;
-            if let Some(file) = search.look(&visit, targets) {
-                return Ok(Some((visit.role, file.clone())));
+            let found = matching.look(&mut search, &visit, targets, &mut parties)?;
+            let mut role = visit.role.clone();
+            visits.insert(visit.role.clone(), visit);
+            if let Some(file) = found {
+                let mut way = Vec::new();
+                while role != RoleName::targets()
+                    && let Some(visit) = visits.remove(&role)
+                {
+                    role = visit.delegator.clone();
+                    way.push(visit);
+                }
+                way.reverse();
+                return Ok(Some((way, file)));
             }
         }
         Ok(None)
@@ -86,6 +115,8 @@ impl Updater<'_> {
     ) -> Result<Downloads, ClientError> {
         check_folders(self.local.path(), dir.path())?;
         let mut downloads = Downloads::default();
+        // where all is in place already, nothing else would come by what a killed process left
+        downloads.faults.extend(dir.sweep().err());
         let plan = self.plan(wanted, dir, &mut downloads.faults)?;
         let arrivals = dir.arrivals(self.local.folder_identity()?);
         let failures = Failures::default();
@@ -125,10 +156,11 @@ impl Updater<'_> {
         dir: &TargetDir,
         faults: &mut Vec<ClientError>,
     ) -> Result<Vec<Planned<'t>>, ClientError> {
-        let (home, mut record, mut order) = (dir.home()?, None, Order::default());
+        let (home, mut record) = (dir.home()?, None);
+        let mut matching = Matching::new(self.limits.matching);
         let mut plan = Vec::with_capacity(wanted.len());
-        for target in self.without_conflicts(wanted, &mut order, faults)? {
-            match self.clearing(target, dir, &home, &mut record, &mut order) {
+        for target in self.without_conflicts(wanted, &mut matching, faults) {
+            match self.clearing(target, dir, &home, &mut record, &mut matching) {
                 Ok(clearing) => plan.push(Planned { target, clearing }),
                 Err(error) => faults.push(error),
             }
@@ -182,12 +214,9 @@ impl Updater<'_> {
             return Ok(Vec::new());
         }
         let (_lock, home) = (self.locked()?, dir.home()?);
-        let gone = arrived.iter().flat_map(|arrived| arrived.clearing.paths());
-        let gone = gone.map(|path| Line::Gone { folder: home.clone(), path: path.to_owned() }).collect();
-        self.local.add_to_record(gone)?;
+        self.local.add_to_record(arrivals.prepare(arrived, &home)?)?;
         let placed = arrivals.put(arrived, &home)?;
         self.local.add_to_record(placed.lines)?;
-        self.local.shorten_record()?;
         Ok(placed.outcomes)
     }
 
@@ -210,7 +239,15 @@ impl Updater<'_> {
                 if failures.is_over() || !failures.may_try(&planned.target.role) {
                     continue;
                 }
-                let outcome = self.fetch(planned, dir, arrivals, progress);
+                let fetch = || self.fetch(planned, dir, arrivals, progress);
+                // a defect of a fetcher, say, must not pass for a target that was not wanted
+                let outcome = catch_unwind(AssertUnwindSafe(fetch)).unwrap_or_else(|_| {
+                    let file = dir.file(&planned.target.path);
+                    Err(ClientError::local(
+                        &file,
+                        io::Error::other("what was to fetch it has failed by a defect"),
+                    ))
+                });
                 if let Err(error) = &outcome {
                     failures.note(&planned.target.role, error, dir.path());
                 }
@@ -224,7 +261,7 @@ impl Updater<'_> {
             let others: Vec<_> = (1..jobs.get().min(planned.len())).map_while(start).collect();
             let mut done = work();
             for other in others {
-                // a thread that panicked would be a defect; its targets count as not tried
+                // what could panic in a worker is caught there
                 done.extend(other.join().unwrap_or_default());
             }
             for (index, outcome) in done {
@@ -303,6 +340,10 @@ impl Updater<'_> {
         let mut transfer = transfer.map_err(|error| ClientError::local(&dir.file(path), error))?;
         self.mirrors.attempt(path, |mirror| transfer.run(self, mirror, path))
     }
+}
+
+fn last_role(way: &[Visit]) -> RoleName {
+    way.last().map_or_else(RoleName::targets, |visit| visit.role.clone())
 }
 
 /// A target that is wanted.

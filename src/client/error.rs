@@ -418,6 +418,9 @@ fn folders(metadata: &Path, targets: &Path, conflict: Conflict) -> String {
         Conflict::RepositoryMetadata => format!(
             "the metadata folder {metadata} is a repository's, and no place for what a client trusts (the target folder is {targets})"
         ),
+        Conflict::ClientMetadata => format!(
+            "the target folder {targets} holds what a client trusts ('.tuf-put' is there): a target could replace its root (the metadata folder is {metadata})"
+        ),
         Conflict::RepositoryTargets => format!(
             "the target folder {targets} is a repository's, and no place for downloads (the metadata folder is {metadata})"
         ),

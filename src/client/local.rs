@@ -96,14 +96,12 @@ impl LocalMetadata {
         Record::add(&self.folder, lines).map_err(|error| self.record_failed(error))
     }
 
-    /// Replaces the record. To be called under the lock.
-    pub(super) fn replace_record(&self, record: &Record) -> Result<(), ClientError> {
+    /// Replaces the record, where it says anything else. To be called under the lock.
+    pub(super) fn replace_record_if_changed(&self, record: &Record) -> Result<(), ClientError> {
+        if self.record()? == *record {
+            return Ok(());
+        }
         record.write(&self.folder).map_err(|error| self.record_failed(error))
-    }
-
-    /// Drops lines of the record that later ones have overtaken. To be called under the lock.
-    pub(super) fn shorten_record(&self) -> Result<(), ClientError> {
-        Record::shorten(&self.folder).map_err(|error| self.record_failed(error))
     }
 
     fn record_failed(&self, error: io::Error) -> ClientError {

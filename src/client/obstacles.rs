@@ -4,16 +4,18 @@
 //! the one that a search finds first has the place. What stands there goes only where the record says that `tuf-fetch`
 //! put it, unchanged, and where no trusted role lists it before the target that needs the place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Bound;
 
 use super::confined::Folder;
 use super::listing::MOST_PARTS;
-use super::record::{Content, Home, Record};
-use super::target_dir::Standing;
+use super::matching::Matching;
+use super::record::{Files, Home, Line, Record};
+use super::target_dir::{Recorded, Standing};
 use super::{ClientError, ListedTarget, TargetDir, Updater};
-use crate::metadata::TargetPath;
+use crate::metadata::{RoleName, TargetPath};
+use crate::trusted_set::TrustError;
 
 /// Why something in the way of a target stays.
 #[derive(Debug)]
@@ -29,8 +31,9 @@ pub enum Obstacle {
 /// What has to go before a target can be put: files, then folders, the deepest first.
 #[derive(Debug, Default)]
 pub(super) struct Clearing {
-    files: Vec<(String, Content)>,
-    folders: Vec<String>,
+    files: Vec<(String, Files)>,
+    /// With their inodes.
+    folders: Vec<(String, u64)>,
 }
 
 impl Clearing {
@@ -39,44 +42,33 @@ impl Clearing {
         !(self.files.is_empty() && self.folders.is_empty())
     }
 
-    /// Returns the paths of what is to go.
-    pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().map(|(path, _)| path).chain(&self.folders).map(String::as_str)
-    }
-
-    /// Removes it.
-    pub fn clear(&self, dir: &TargetDir) -> io::Result<()> {
+    /// Removes it, and adds to `lines` what the record is to say of it then: where the process is killed in between, the next
+    /// one knows all that is left for its own.
+    pub fn clear(&self, dir: &TargetDir, home: &Home, lines: &mut Vec<Line>) -> io::Result<()> {
         let changed =
             |path: &str| io::Error::other(format!("'{}' has changed meanwhile", path.escape_debug()));
-        for (path, content) in &self.files {
-            if !dir.remove_recorded(path, content)? {
+        for (path, files) in &self.files {
+            if !dir.remove_recorded(path, files)? {
                 return Err(changed(path));
             }
+            lines.push(Line::Gone { folder: home.clone(), path: path.clone() });
         }
-        for path in &self.folders {
-            if !dir.remove_empty(path) {
+        for (path, inode) in &self.folders {
+            if !dir.remove_made(path, *inode)? {
                 return Err(changed(path));
             }
+            lines.push(Line::Unmade { folder: home.clone(), path: path.clone() });
         }
         Ok(())
     }
 }
 
-/// The places of targets in the order in which searches find them, known once they are asked for.
-#[derive(Default)]
-pub(super) struct Order(Option<BTreeMap<String, usize>>);
-
-impl Order {
-    fn of(&mut self, updater: &mut Updater<'_>, path: &str) -> Result<Option<usize>, ClientError> {
-        let places = match &mut self.0 {
-            Some(places) => places,
-            none => {
-                let targets = updater.list()?.targets.into_iter().enumerate();
-                none.insert(targets.map(|(place, target)| (target.path.as_str().to_owned(), place)).collect())
-            }
-        };
-        Ok(places.get(path).copied())
-    }
+/// Where a search finds a target: the places of the delegations on its way, each among those of its delegator, then its path.
+/// Of two targets the one with the lower place comes first, whatever else has been loaded.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    way: Vec<u64>,
+    path: String,
 }
 
 impl Updater<'_> {
@@ -85,9 +77,9 @@ impl Updater<'_> {
     pub(super) fn without_conflicts<'t>(
         &mut self,
         wanted: &'t [ListedTarget],
-        order: &mut Order,
+        matching: &mut Matching,
         faults: &mut Vec<ClientError>,
-    ) -> Result<Vec<&'t ListedTarget>, ClientError> {
+    ) -> Vec<&'t ListedTarget> {
         let paths: BTreeSet<&str> = wanted.iter().map(|target| target.path.as_str()).collect();
         let in_conflict = |target: &&ListedTarget| {
             folders_above(&target.path).any(|above| paths.contains(above))
@@ -96,9 +88,12 @@ impl Updater<'_> {
         let (conflicting, mut kept): (Vec<_>, Vec<_>) = wanted.iter().partition(in_conflict);
         let mut ordered = Vec::new();
         for target in conflicting {
-            ordered.push((order.of(self, target.path.as_str())?.unwrap_or(usize::MAX), target));
+            match self.place(target.path.as_str(), matching) {
+                Ok(place) => ordered.push((place, target)),
+                Err(error) => faults.push(error),
+            }
         }
-        ordered.sort_by_key(|(place, _)| *place);
+        ordered.sort_by(|(place, _), (other, _)| place.cmp(other));
         let mut taken: BTreeSet<&str> = BTreeSet::new();
         for (_, target) in ordered {
             let first = folders_above(&target.path).find(|above| taken.contains(above));
@@ -110,7 +105,22 @@ impl Updater<'_> {
                 }
             }
         }
-        Ok(kept)
+        kept
+    }
+
+    /// Finds the place of a target that is listed, loading no roles but those on the way to it.
+    fn place(&mut self, path: &str, matching: &mut Matching) -> Result<Place, ClientError> {
+        let unknown = || ClientError::UnknownTarget { path: path.to_owned() };
+        let (way, _) = self.way(path, matching)?.ok_or_else(unknown)?;
+        let missing = |role: &RoleName| TrustError::OutOfOrder { missing: role.clone() };
+        let mut places = Vec::with_capacity(way.len());
+        for visit in &way {
+            let delegator =
+                self.trusted.targets(&visit.delegator).ok_or_else(|| missing(&visit.delegator))?;
+            let place = delegator.delegations.as_ref().and_then(|all| all.place(&visit.role));
+            places.push(place.ok_or_else(|| missing(&visit.role))?);
+        }
+        Ok(Place { way: places, path: path.to_owned() })
     }
 
     /// Finds what has to go before a target can be put.
@@ -120,7 +130,7 @@ impl Updater<'_> {
         dir: &TargetDir,
         home: &Home,
         record: &mut Option<Record>,
-        order: &mut Order,
+        matching: &mut Matching,
     ) -> Result<Clearing, ClientError> {
         let failed = |error| ClientError::local(&dir.file(&target.path), error);
         let mut clearing = Clearing::default();
@@ -135,18 +145,18 @@ impl Updater<'_> {
         let ours = Ours { dir, home, record };
         let found = match standing {
             Standing::Free => Ok(()),
-            Standing::File(path) => ours.file(&path, &mut clearing).map_err(failed)?,
-            Standing::Folder => ours.folder(target.path.as_str(), &mut clearing).map_err(failed)?,
+            Standing::File(path) => ours.file(&path, &mut clearing)?,
+            Standing::Folder => ours.folder(target.path.as_str(), &mut clearing)?,
         };
         if let Err(foreign) = found {
             return Err(in_the_way(target, &foreign, Obstacle::Foreign));
         }
         for (path, _) in &clearing.files {
-            let stays = match self.target_info(path) {
+            let stays = match self.way(path, matching) {
                 Ok(None) => None,
                 Ok(Some(_)) => {
-                    let (there, wanted) = (order.of(self, path)?, order.of(self, target.path.as_str())?);
-                    let gives_way = matches!((there, wanted), (Some(there), Some(wanted)) if wanted < there);
+                    let gives_way =
+                        self.place(target.path.as_str(), matching)? < self.place(path, matching)?;
                     (!gives_way).then_some(Obstacle::Listed)
                 }
                 Err(error) => Some(Obstacle::Unknown(Box::new(error))),
@@ -168,28 +178,31 @@ struct Ours<'a> {
 
 impl Ours<'_> {
     /// Takes a file that was put; else returns its path.
-    fn file(&self, path: &str, clearing: &mut Clearing) -> io::Result<Result<(), String>> {
-        let Some(content) = self.record.put.get(&(self.home.clone(), path.to_owned())) else {
+    fn file(&self, path: &str, clearing: &mut Clearing) -> Result<Result<(), String>, ClientError> {
+        let Some(files) = self.record.put.get(&(self.home.clone(), path.to_owned())) else {
             return Ok(Err(path.to_owned()));
         };
-        if self.dir.recorded(path, content)?.is_none() {
-            return Ok(Err(path.to_owned()));
+        match self.dir.recorded(path, files).map_err(|error| self.failed(path, error))? {
+            Recorded::Other => return Ok(Err(path.to_owned())),
+            Recorded::Ours(_) => clearing.files.push((path.to_owned(), files.clone())),
+            Recorded::Gone => {}
         }
-        clearing.files.push((path.to_owned(), content.clone()));
         Ok(Ok(()))
     }
 
     /// Takes a folder that was made, with all that is in it; else returns the path of what was not put or made.
-    fn folder(&self, path: &str, clearing: &mut Clearing) -> io::Result<Result<(), String>> {
+    fn folder(&self, path: &str, clearing: &mut Clearing) -> Result<Result<(), String>, ClientError> {
+        let foreign = || Ok(Err(path.to_owned()));
         // nothing of ours lies so deep, and each level keeps a folder open
         if path.split('/').count() > MOST_PARTS {
-            return Ok(Err(path.to_owned()));
+            return foreign();
         }
-        let Some(folder) = self.dir.folder_at(path)? else { return Ok(Err(path.to_owned())) };
-        if !folder.names_are_text()? {
-            return Ok(Err(path.to_owned()));
+        let failed = |error| self.failed(path, error);
+        let Some(folder) = self.dir.folder_at(path).map_err(failed)? else { return Ok(Ok(())) };
+        if !folder.names_are_text().map_err(failed)? {
+            return foreign();
         }
-        for name in folder.names()? {
+        for name in folder.names().map_err(failed)? {
             let below = format!("{path}/{name}");
             let is_folder = matches!(Folder::folder(&folder, &name), Ok(Some(_)));
             let taken = if is_folder { self.folder(&below, clearing)? } else { self.file(&below, clearing)? };
@@ -197,11 +210,16 @@ impl Ours<'_> {
                 return Ok(taken);
             }
         }
-        if !self.record.made.contains(&(self.home.clone(), path.to_owned())) {
-            return Ok(Err(path.to_owned()));
+        let inode = folder.identity().map_err(failed)?.inode;
+        if self.record.made.get(&(self.home.clone(), path.to_owned())) != Some(&inode) {
+            return foreign();
         }
-        clearing.folders.push(path.to_owned());
+        clearing.folders.push((path.to_owned(), inode));
         Ok(Ok(()))
+    }
+
+    fn failed(&self, path: &str, error: io::Error) -> ClientError {
+        ClientError::local(&self.dir.path().join(path), error)
     }
 }
 

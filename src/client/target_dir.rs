@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::ClientError;
 use super::arrivals::Arrivals;
 use super::confined::{Folder, Identity};
-use super::record::{Content, Home};
+use super::record::{Files, Home};
 use super::unfinished::{Removal, forget, sweep};
 use crate::metadata::TargetPath;
 
@@ -15,6 +15,16 @@ use crate::metadata::TargetPath;
 pub struct TargetDir {
     path: PathBuf,
     pub(super) folder: Folder,
+}
+
+/// What there is at the place of a file that was put.
+pub(super) enum Recorded {
+    /// That file, as it was put.
+    Ours(File),
+    /// Something else, or that file with other bytes.
+    Other,
+    /// Nothing.
+    Gone,
 }
 
 /// What there is at the place of a target.
@@ -128,20 +138,27 @@ impl TargetDir {
         }
     }
 
-    /// Opens a file below this folder if it has the bytes that were put there; `None` where it is gone or another one.
-    pub(super) fn recorded(&self, path: &str, content: &Content) -> io::Result<Option<File>> {
-        let Some((above, name)) = self.above(path)? else { return Ok(None) };
+    /// Opens a file below this folder if it is one that was put there, as it was put.
+    pub(super) fn recorded(&self, path: &str, files: &Files) -> io::Result<Recorded> {
+        let Some((above, name)) = self.above(path)? else { return Ok(Recorded::Gone) };
         match above.as_ref().unwrap_or(&self.folder).file(name) {
-            Ok(Some(file)) if content.is_in(&file)? => Ok(Some(file)),
+            Ok(Some(file)) if files.hold(&file)? => Ok(Recorded::Ours(file)),
+            Ok(Some(_)) => Ok(Recorded::Other),
+            Ok(None) => Ok(Recorded::Gone),
             // a link, a pipe and the like were not put
-            _ => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(Recorded::Other),
+            Err(error) => Err(error),
         }
     }
 
-    /// Removes a file if it still has the bytes that were put there; tells whether it is gone.
-    pub(super) fn remove_recorded(&self, path: &str, content: &Content) -> io::Result<bool> {
-        let Some(file) = self.recorded(path, content)? else { return Ok(false) };
-        let Some((above, name)) = self.above(path)? else { return Ok(false) };
+    /// Removes a file if it is still one that was put there; tells whether it is gone.
+    pub(super) fn remove_recorded(&self, path: &str, files: &Files) -> io::Result<bool> {
+        let file = match self.recorded(path, files)? {
+            Recorded::Ours(file) => file,
+            Recorded::Gone => return Ok(true),
+            Recorded::Other => return Ok(false),
+        };
+        let Some((above, name)) = self.above(path)? else { return Ok(true) };
         let above = above.as_ref().unwrap_or(&self.folder);
         if !above.holds(name, &file)? {
             return Ok(false);
@@ -149,13 +166,26 @@ impl TargetDir {
         above.remove(name).map(|()| true)
     }
 
-    /// Removes an empty folder; tells whether it is gone.
-    pub(super) fn remove_empty(&self, path: &str) -> bool {
-        let removed = self.above(path).and_then(|found| {
-            let Some((above, name)) = found else { return Ok(()) };
-            above.as_ref().unwrap_or(&self.folder).remove_folder(name)
-        });
-        removed.is_ok()
+    /// Opens a folder below this one if it is the one that was made there.
+    pub(super) fn made(&self, path: &str, inode: u64) -> io::Result<Option<Folder>> {
+        let Some(folder) = self.folder_at(path)? else { return Ok(None) };
+        Ok((folder.identity()?.inode == inode).then_some(folder))
+    }
+
+    /// Removes an empty folder if it is the one that was made there; tells whether it is gone.
+    pub(super) fn remove_made(&self, path: &str, inode: u64) -> io::Result<bool> {
+        let Some((above, name)) = self.above(path)? else { return Ok(true) };
+        let above = above.as_ref().unwrap_or(&self.folder);
+        let Some(folder) = above.folder(name)? else { return Ok(true) };
+        if folder.identity()?.inode != inode || !above.holds(name, &folder)? {
+            return Ok(false);
+        }
+        match above.remove_folder(name) {
+            Ok(()) => Ok(true),
+            // somebody has put something there
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes what killed processes left unfinished.

@@ -23,8 +23,8 @@ pub struct Limits {
     /// How many roles a listing of all targets asks for. Those below each delegation of the top-level targets role take
     /// turns.
     pub listed_roles: usize,
-    /// How many steps of matching patterns a listing takes for the roles below each delegation of the top-level targets
-    /// role; a step compares one character.
+    /// How many steps of looking for targets and matching patterns a listing or a search takes for the roles below each
+    /// delegation of the top-level targets role; a step takes 5 nanoseconds at most, in an optimised program.
     pub matching: u64,
     /// The largest root in bytes.
     pub root: u64,
@@ -43,8 +43,8 @@ impl Default for Limits {
             delegations: 32,
             // 16,384 hash bins and others beside them
             listed_roles: 20_000,
-            // a few seconds
-            matching: 1 << 30,
+            // under two seconds; 16,384 classic hash bins with 20,000 targets take fewer
+            matching: 1 << 28,
             root: 512_000,
             timestamp: 16_384,
             snapshot: 2_000_000,
@@ -66,7 +66,10 @@ pub struct Versions {
     pub targets: Option<u64>,
 }
 
-/// One update cycle of a client, at a fixed time (5.1).
+/// One update cycle of a client, at a fixed time (5.1): what is trusted after it, and the way to what the roles list.
+///
+/// It cannot be brought up to date again, since its time stands still. A program that lives long makes a new one for each
+/// update.
 pub struct Updater<'a> {
     pub(super) fetcher: &'a dyn Fetcher,
     pub(super) mirrors: Arc<Mirrors>,
@@ -78,7 +81,7 @@ pub struct Updater<'a> {
     snapshot_digest: Option<Digest>,
     /// The version of the top-level targets metadata, where it was not read because nothing can have changed.
     unread_targets: Option<u64>,
-    /// Held from the reading of the root to the end of the refresh: two clients in one folder take turns.
+    /// Held from the reading of the root until all is up to date: two clients in one folder take turns.
     lock: Option<LocalLock>,
     /// The roles that have been verified, and through whom each.
     pub(super) verified: BTreeMap<RoleName, BTreeSet<RoleName>>,
@@ -89,15 +92,31 @@ pub struct Updater<'a> {
 }
 
 impl<'a> Updater<'a> {
-    /// Starts from the trusted root of a local folder (5.2).
+    /// Starts from the trusted root of a local folder (5.2), and brings the four top-level roles up to date (5.3 to 5.6).
+    ///
+    /// Local targets metadata that was verified under this very root and snapshot, and has not expired, is not read
+    /// again here: the first that asks for a target reads and verifies it.
     ///
     /// # Errors
-    /// [`ClientError::NotInitialised`] where there is none, [`ClientError::Trust`] where it is not one,
-    /// [`ClientError::Local`].
-    pub fn new(
+    /// [`ClientError::NotInitialised`] where there is no root, [`ClientError::Trust`] where it is not one, and what else keeps
+    /// a role from being brought up to date; what became trusted before stays, on disk too.
+    pub fn refreshed(
         fetcher: &'a dyn Fetcher,
         local: LocalMetadata,
         mirrors: impl Into<Mirrors>,
+        limits: Limits,
+        now: DateTime<Utc>,
+    ) -> Result<Self, ClientError> {
+        let mut updater = Self::start(fetcher, local, mirrors.into(), limits, now)?;
+        let refreshed = updater.refresh();
+        updater.lock = None;
+        refreshed.map(|()| updater)
+    }
+
+    fn start(
+        fetcher: &'a dyn Fetcher,
+        local: LocalMetadata,
+        mirrors: Mirrors,
         limits: Limits,
         now: DateTime<Utc>,
     ) -> Result<Self, ClientError> {
@@ -112,7 +131,7 @@ impl<'a> Updater<'a> {
         local.mark()?;
         Ok(Self {
             fetcher,
-            mirrors: Arc::new(mirrors.into()),
+            mirrors: Arc::new(mirrors),
             limits,
             trusted,
             local,
@@ -126,26 +145,7 @@ impl<'a> Updater<'a> {
         })
     }
 
-    /// Brings the four top-level roles up to date (5.3 to 5.6).
-    ///
-    /// Local targets metadata that was verified under this very root and snapshot, and has not expired, is not read
-    /// again here: the first that asks for a target reads and verifies it.
-    ///
-    /// # Errors
-    /// [`ClientError`]; what became trusted before stays, on disk too.
-    pub fn refresh(&mut self) -> Result<(), ClientError> {
-        let lock = match self.lock.take() {
-            Some(lock) => lock,
-            None => self.local.lock()?,
-        };
-        // kept at hand: a role that is stored meanwhile is stored under it
-        self.lock = Some(lock);
-        let refreshed = self.refresh_locked();
-        self.lock = None;
-        refreshed
-    }
-
-    fn refresh_locked(&mut self) -> Result<(), ClientError> {
+    fn refresh(&mut self) -> Result<(), ClientError> {
         self.update_root()?;
         self.update_timestamp()?;
         self.update_snapshot()?;

@@ -17,12 +17,17 @@ pub fn parse_base(text: &str) -> Result<Url, String> {
     }
 }
 
-/// Writes a URL for people, without a password that may stand in it.
+/// Writes a URL for people, without what may be a secret in it: a name and password, or what stands behind a question mark.
 pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
+    // what has a name or a password has a host, so neither can fail
     if url.password().is_some() {
-        // it has a host, so this cannot fail
         let _ = url.set_password(Some("***"));
+    } else if !url.username().is_empty() {
+        let _ = url.set_username("***");
+    }
+    if url.query().is_some() {
+        url.set_query(Some("***"));
     }
     url.into()
 }
@@ -129,6 +134,8 @@ mod tests {
     fn passwords_are_not_shown() {
         let url = parse_base("https://me:secret@example.org/x").unwrap();
         assert_eq!(shown(&url), "https://me:***@example.org/x");
+        let url = parse_base("https://T0KEN@example.org/x?sv=1&sig=S3CRET").unwrap();
+        assert_eq!(shown(&url), "https://***@example.org/x?***");
         for text in ["", "example.org", "ftp://example.org", "file://elsewhere/x", "http:"] {
             assert!(parse_base(text).is_err(), "{text}");
         }

@@ -155,6 +155,17 @@ impl Delegations {
         roles.iter().find(|role| role.name == *name)
     }
 
+    /// Returns where a delegation stands among the others; a hash bin's place is its number.
+    pub fn place(&self, name: &RoleName) -> Option<u64> {
+        match &self.succinct_roles {
+            Some(bins) => bins.index(name.as_str()),
+            None => {
+                let place = self.roles().iter().position(|role| role.name == *name)?;
+                u64::try_from(place).ok()
+            }
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.roles.is_some() == self.succinct_roles.is_some() {
             return Err("delegations need either 'roles' or 'succinct_roles'".to_owned());
@@ -265,10 +276,15 @@ impl SuccinctRoles {
 
     /// Tells whether a name is that of one of the bins.
     pub fn is_bin(&self, name: &str) -> bool {
+        self.index(name).is_some()
+    }
+
+    /// Returns the index of the bin that has a name.
+    pub fn index(&self, name: &str) -> Option<u64> {
         name.strip_prefix(self.name_prefix.as_str())
             .and_then(|rest| rest.strip_prefix('-'))
             .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-            .is_some_and(|index| index < self.bins() && self.bin(index) == name)
+            .filter(|index| *index < self.bins() && self.bin(*index) == name)
     }
 }
 

@@ -166,7 +166,6 @@ fn parties(names: usize, are_published: bool) -> Simulator {
 /// Returns the paths that are listed, and what failed.
 fn listed(client: &Client, simulator: &Simulator) -> (Vec<String>, Vec<tuf::client::ClientError>) {
     let mut updater = client.updater(simulator).unwrap();
-    updater.refresh().unwrap();
     let tuf::client::Listing { targets, faults } = updater.list().unwrap();
     (targets.iter().map(|target| target.path.to_string()).collect(), faults)
 }

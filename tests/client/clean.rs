@@ -110,8 +110,84 @@ fn a_target_that_its_user_has_changed_or_replaced_is_his() {
     std::os::unix::fs::symlink("moved", client.targets().join("linked")).unwrap();
     drop_targets(&mut simulator, "targets", |_| false);
     client.refresh(&simulator).unwrap();
-    assert_eq!(cleaned(&client).targets, ["moved"]);
+    for _ in 0..2 {
+        let result = cleaned(&client);
+        // named each time, and left
+        let kept: Vec<&str> = result.kept.iter().map(|kept| kept.what.as_str()).collect();
+        assert_eq!((kept, result.unsure.len()), (vec!["edited", "linked"], 0));
+        assert!(result.kept.iter().all(|kept| kept.reason == "it is not as tuf-fetch put it"));
+    }
     assert_eq!(targets(&client), ["edited", "linked"]);
+}
+
+/// A file with the very bytes of a target, which somebody has put where the target was, is not the file that was put.
+#[test]
+fn a_file_of_somebody_else_with_the_bytes_of_the_target_before_stays() {
+    for way in ["copy over", "new file", "touched"] {
+        let (mut simulator, client) = with_all(&["app"]);
+        let at = client.targets().join("app");
+        match way {
+            "copy over" => {
+                std::fs::write(client.path().join("mine"), b"app").unwrap();
+                std::fs::rename(client.path().join("mine"), &at).unwrap();
+            }
+            "new file" => {
+                std::fs::remove_file(&at).unwrap();
+                std::fs::write(&at, b"app").unwrap();
+            }
+            _ => {
+                let file = std::fs::File::options().write(true).open(&at).unwrap();
+                file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+            }
+        }
+        drop_targets(&mut simulator, "targets", |_| false);
+        client.refresh(&simulator).unwrap();
+        let result = cleaned(&client);
+        assert_eq!((result.targets, result.kept.len()), (vec![], 1), "{way}");
+        assert_eq!(std::fs::read(&at).unwrap(), b"app");
+    }
+}
+
+#[test]
+fn a_record_with_a_line_that_cannot_be_read_is_refused_and_nothing_goes() {
+    for line in ["{}", "not json", "{\"took\":{\"path\":\"app\"}}"] {
+        let (mut simulator, client) = with_all(&["app", "kept"]);
+        drop_targets(&mut simulator, "targets", |path| path == "kept");
+        client.refresh(&simulator).unwrap();
+        let record = std::fs::read_to_string(client.file(".tuf-put")).unwrap();
+        std::fs::write(client.file(".tuf-put"), format!("{line}\n{record}")).unwrap();
+        let before = tree(&client);
+        for removal in [Removal::Planned, Removal::Done] {
+            let dir = TargetDir::create(&client.targets()).unwrap();
+            let error = clean(&client.local(), Some(&dir), &client.limits, client.now, removal).unwrap_err();
+            assert!(error.to_string().contains("metadata/.tuf-put: line 1 cannot be read"), "{error}");
+            assert_eq!(tree(&client), before);
+        }
+    }
+}
+
+/// Runs as a user whom modes of folders keep out; skipped where the tests run as somebody whom they do not.
+#[test]
+fn what_cannot_be_removed_is_named_and_keeps_nothing_else_from_going() {
+    use std::os::unix::fs::PermissionsExt;
+    let (mut simulator, client) = with_all(&["a/x", "b/x", "c/x"]);
+    drop_targets(&mut simulator, "targets", |_| false);
+    client.refresh(&simulator).unwrap();
+    let locked = client.targets().join("b");
+    let mode = |mode| std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o555);
+    if std::fs::write(locked.join("probe"), b"").is_ok() {
+        std::fs::remove_file(locked.join("probe")).unwrap();
+        eprintln!("skipped: no mode of a folder keeps this user out");
+        return;
+    }
+    let result = cleaned_with(&client, Removal::Done);
+    assert_eq!(result.targets, ["a/x", "c/x"]);
+    assert_eq!(result.failed.len(), 1, "{result:?}");
+    assert!(result.failed[0].what.ends_with("targets/b/x"), "{result:?}");
+    mode(0o755);
+    assert_eq!(cleaned(&client).targets, ["b/x"]);
+    assert_eq!(targets(&client), [""; 0]);
 }
 
 #[test]
@@ -159,7 +235,7 @@ fn a_target_stays_while_a_role_that_may_list_it_is_not_at_hand() {
     client.refresh(&simulator).unwrap();
     let result = cleaned(&client);
     assert_eq!((result.roles, result.targets), (vec![], vec![]));
-    let kept: Vec<&str> = result.kept.iter().map(|kept| kept.what.as_str()).collect();
+    let kept: Vec<&str> = result.unsure.iter().map(|kept| kept.what.as_str()).collect();
     assert_eq!(kept, ["d/x", "e/x"]);
     assert_eq!(client.find(&simulator, "e/x").unwrap(), None);
     let result = cleaned(&client);
@@ -174,8 +250,8 @@ fn a_target_stays_while_the_metadata_on_the_way_to_it_has_expired() {
     client.refresh(&simulator).unwrap();
     client.now = simulator.root.expires;
     let result = cleaned(&client);
-    assert_eq!((result.targets, result.kept.len()), (vec![], 1));
-    assert!(result.kept[0].reason.contains("expired"), "{:?}", result.kept);
+    assert_eq!((result.targets, result.unsure.len()), (vec![], 1));
+    assert!(result.unsure[0].reason.contains("expired"), "{:?}", result.unsure);
     client.now = now();
     assert_eq!(cleaned(&client).targets, ["app"]);
 }
@@ -192,7 +268,7 @@ fn a_target_stays_while_the_metadata_on_the_way_to_it_is_damaged_or_missing() {
                 None => std::fs::remove_file(client.file(name)).unwrap(),
             }
             let result = cleaned(&client);
-            assert_eq!((result.roles, result.targets, result.kept.len()), (vec![], vec![], 1), "{name}");
+            assert_eq!((result.roles, result.targets, result.unsure.len()), (vec![], vec![], 1), "{name}");
             client.refresh(&simulator).unwrap();
             assert_eq!(cleaned(&client).targets, ["app"]);
         }
@@ -213,7 +289,7 @@ fn only_metadata_that_was_stored_here_and_that_nobody_delegates_to_goes() {
     client.refresh(&simulator).unwrap();
     let result = cleaned(&client);
     assert_eq!((result.roles, result.targets), (vec![], vec!["e/x".to_owned()]));
-    assert_eq!(result.kept[0].what, "e", "d is not at hand, and may delegate to it");
+    assert_eq!(result.unsure[0].what, "e", "d is not at hand, and may delegate to it");
     client.find(&simulator, "d/x").unwrap();
     assert_eq!(cleaned(&client).roles.len(), 1);
     let left = std::fs::read_dir(client.path().join("metadata")).unwrap();
@@ -319,7 +395,7 @@ fn a_recorded_path_below_a_link_or_a_file_does_not_keep_clean_from_the_others() 
         );
         let cleaned = done.unwrap();
         assert_eq!(cleaned.targets, ["c"], "{obstacle}");
-        assert_eq!(cleaned.unreachable[0].what, "a/b", "{obstacle}");
+        assert_eq!(cleaned.kept[0].what, "a/b", "{obstacle}");
         assert!(client.path().join("elsewhere/b").exists(), "{obstacle}");
     }
 }

@@ -7,16 +7,12 @@ use crate::simulator::{Client, Simulator, earlier, key, now, role};
 /// The paths that are listed, and the subjects and codes of what failed. Checks that by name the same is found.
 fn listed(simulator: &Simulator, client: &Client) -> (Vec<String>, Vec<(String, Code)>) {
     let mut updater = client.updater(simulator).unwrap();
-    updater.refresh().unwrap();
     let listing = updater.list().unwrap();
     let listed: Vec<String> = listing.targets.iter().map(|target| target.path.to_string()).collect();
     let all: Vec<String> =
         simulator.targets.values().flat_map(|role| role.targets.keys().map(String::from)).collect();
     for path in all {
-        let found = client.updater(simulator).and_then(|mut updater| {
-            updater.refresh()?;
-            updater.target_info(&path)
-        });
+        let found = client.updater(simulator).and_then(|mut updater| updater.target_info(&path));
         let by_name = matches!(found, Ok(Some(_))) && tuf::client::storable(&path).is_ok();
         assert_eq!(by_name, listed.contains(&path), "{path}: {found:?}");
     }
@@ -182,7 +178,6 @@ fn a_chain_of_roles_is_followed_no_further_than_a_search_goes() {
     simulator.publish_all();
     let client = Client::new(&simulator);
     let mut updater = client.updater(&simulator).unwrap();
-    updater.refresh().unwrap();
     simulator.requests();
     let listing = updater.list().unwrap();
     assert_eq!(listing.faults.len(), 0);
@@ -204,7 +199,6 @@ fn a_role_with_countless_delegations_does_not_keep_the_nearer_ones_from_being_as
     let mut client = Client::new(&simulator);
     client.limits = Limits { listed_roles: 20, ..Limits::default() };
     let mut updater = client.updater(&simulator).unwrap();
-    updater.refresh().unwrap();
     simulator.requests();
     let listing = updater.list().unwrap();
     assert_eq!(simulator.requests().len(), 19);
@@ -238,4 +232,51 @@ fn a_delegated_role_cannot_make_the_clients_folder_look_like_a_repositorys() {
     }
     let roles = tuf::client::status(&client.local(), now()).unwrap();
     assert!(roles.iter().any(|known| known.role == role("1.root")));
+}
+
+/// A fetcher with a defect.
+struct Defective<'a>(&'a Simulator);
+
+impl tuf::client::Fetcher for Defective<'_> {
+    fn fetch(
+        &self,
+        url: &url::Url,
+        max_length: u64,
+        sink: &mut dyn tuf::client::Sink,
+    ) -> Result<tuf::client::Fetched, tuf::client::FetchError> {
+        assert!(!url.path().ends_with(".bad"), "a defect");
+        self.0.fetch(url, max_length, sink)
+    }
+}
+
+/// The targets of a thread that panicked once counted as not wanted.
+#[test]
+fn a_target_whose_download_panics_is_named_and_keeps_no_other_back() {
+    let mut simulator = Simulator::new();
+    for index in 0..12 {
+        let end = if index % 4 == 1 { "bad" } else { "good" };
+        simulator.add_target("targets", &format!("{index}.{end}"), format!("{index}").as_bytes());
+    }
+    simulator.publish_all();
+    for jobs in [1, 3] {
+        let client = Client::new(&simulator);
+        let fetcher = Defective(&simulator);
+        let repository = tuf::client::Repository::at(&url::Url::parse(crate::simulator::BASE).unwrap());
+        let mut updater = tuf::client::Updater::refreshed(
+            &fetcher,
+            client.local(),
+            repository,
+            client.limits.clone(),
+            client.now,
+        )
+        .unwrap();
+        let targets = updater.list().unwrap().targets;
+        let dir = tuf::client::TargetDir::create(&client.targets()).unwrap();
+        let jobs = jobs.try_into().unwrap();
+        let downloads = updater.download_targets(&targets, &dir, jobs, &|_| ()).unwrap();
+        assert_eq!((downloads.downloaded.len(), downloads.faults.len()), (9, 3));
+        for fault in downloads.faults {
+            assert!(fault.subject().ends_with(".bad") && fault.to_string().contains("defect"), "{fault}");
+        }
+    }
 }

@@ -5,7 +5,6 @@ use crate::simulator::{Client, Simulator};
 fn listed(simulator: &Simulator) -> Vec<String> {
     let client = Client::new(simulator);
     let mut updater = client.updater(simulator).unwrap();
-    updater.refresh().unwrap();
     let listed = updater.list().unwrap().targets;
     for target in &listed {
         let (role, info) = updater.target_info(target.path.as_str()).unwrap().unwrap();

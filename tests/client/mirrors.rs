@@ -142,3 +142,40 @@ fn a_failure_of_this_machine_is_no_mirrors_fault() {
     let error = client.update_from(&network, &BOTH, Some("file")).unwrap_err();
     assert_eq!(error.code(), Code::Io);
 }
+
+/// What a mirror that is ahead serves is refused, and must not make the announced snapshot of the next one a rollback.
+#[test]
+fn one_that_is_ahead_of_the_timestamp_is_passed_by_and_leaves_no_trace() {
+    for ahead in [2, 900] {
+        let (mut network, client) = two();
+        client.update_from(&network, &BOTH, None).unwrap();
+        for name in ["one", "two"] {
+            host(&mut network, name).update_all();
+        }
+        let first = host(&mut network, "one");
+        let announced = first.files["/metadata/timestamp.json"].clone();
+        (first.snapshot.version, first.timestamp.version) = (1 + ahead, 1 + ahead);
+        first.publish_all();
+        // its timestamp is the common one; under the announced name lies a newer snapshot, signed well
+        let newer = first.files["/metadata/snapshot.json"].clone();
+        first.files.insert("/metadata/2.snapshot.json".to_owned(), newer);
+        first.files.insert("/metadata/timestamp.json".to_owned(), announced);
+        client.update_from(&network, &BOTH, None).unwrap();
+        assert_eq!(client.trusted(), "root v1 snapshot v2 targets v2 timestamp v2", "{ahead}");
+    }
+}
+
+/// Of a root that skips versions, too.
+#[test]
+fn one_that_serves_a_root_too_far_ahead_is_passed_by() {
+    let (mut network, client) = two();
+    for name in ["one", "two"] {
+        host(&mut network, name).next_root(|_| ());
+    }
+    let first = host(&mut network, "one");
+    first.next_root(|_| ());
+    let third = first.files.remove("/metadata/3.root.json").unwrap();
+    first.files.insert("/metadata/2.root.json".to_owned(), third);
+    client.update_from(&network, &BOTH, None).unwrap();
+    assert_eq!(client.trusted(), "root v2 snapshot v1 targets v1 timestamp v1");
+}

@@ -194,3 +194,79 @@ fn what_a_role_that_cannot_be_had_may_list_is_not_cleared_away() {
     assert!(matches!(error, ClientError::InTheWay { obstacle: Obstacle::Unknown(_), .. }), "{error}");
     assert_eq!(read(&client, "tools/x"), "x");
 }
+
+/// To compare two targets that need one place, all roles of the repository were asked for.
+#[test]
+fn a_conflict_at_one_target_asks_for_no_role_but_those_on_the_way_to_the_two() {
+    let mut simulator = two_roles();
+    for name in ["far", "farther"] {
+        simulator.delegate("targets", name, |role| role.paths = Some(vec![format!("{name}/*")]));
+        simulator.add_target(name, &format!("{name}/x"), b"x");
+    }
+    simulator.add_target("contrib", "app/x", b"contrib's");
+    simulator.publish_all();
+    let client = Client::new(&simulator);
+    client.download(&simulator, "app/x").unwrap();
+    simulator.add_target("release", "app", b"release's");
+    simulator.update_all();
+    simulator.requests();
+    let error = client.download(&simulator, "app").unwrap_err();
+    assert!(matches!(error, ClientError::InTheWay { obstacle: Obstacle::Listed, .. }), "{error}");
+    let requests = simulator.requests();
+    assert!(requests.iter().any(|request| request.contains("release")), "{requests:?}");
+    assert!(requests.iter().all(|request| !request.contains("far")), "{requests:?}");
+    // the other way round the one that comes first has the place, by the same requests
+    let delegations = simulator.targets.get_mut("targets").unwrap().delegations.as_mut().unwrap();
+    delegations.roles.as_mut().unwrap().swap(0, 1);
+    simulator.update_all();
+    client.download(&simulator, "app").unwrap();
+    assert!(simulator.requests().iter().all(|request| !request.contains("far")));
+    assert_eq!(read(&client, "app"), "release's");
+    // of two that are asked for together, too
+    let (downloaded, faults) = client.download_all(&simulator);
+    assert!(downloaded.contains(&"app".to_owned()) && faults.len() == 1, "{:?}", said(&faults));
+}
+
+/// A target that another client's metadata folder lies at could replace what that one trusts.
+#[test]
+fn no_target_is_put_where_another_client_keeps_what_it_trusts() {
+    let mut simulator = Simulator::new();
+    for path in ["other/metadata/root.json", "other/metadata/deep/x", "other/metadata/.tuf.json", "good"] {
+        simulator.add_target("targets", path, b"owned");
+    }
+    simulator.publish_all();
+    let client = Client::new(&simulator);
+    let other = tuf::client::LocalMetadata::create(&at(&client, "other/metadata")).unwrap();
+    let root = &simulator.files["/metadata/1.root.json"];
+    tuf::client::init(&other, root, crate::simulator::now()).unwrap();
+    let (downloaded, faults) = client.download_all(&simulator);
+    assert_eq!((downloaded, faults.len()), (vec!["good".to_owned()], 3), "{:?}", said(&faults));
+    assert!(faults.iter().all(|fault| fault.to_string().contains("a folder of what a client trusts")));
+    assert_eq!(&std::fs::read(at(&client, "other/metadata/root.json")).unwrap(), root);
+    // and as the target folder itself it is refused
+    let conflict =
+        tuf::client::check_folders(&client.path().join("metadata"), &at(&client, "other/metadata"));
+    assert!(
+        matches!(conflict, Err(ClientError::Folders { conflict: tuf::client::Conflict::ClientMetadata, .. })),
+        "{conflict:?}"
+    );
+}
+
+#[test]
+fn a_record_that_cannot_be_read_lets_nothing_be_cleared_away() {
+    let mut simulator = Simulator::new();
+    simulator.add_target("targets", "tools/x", b"x");
+    simulator.publish_all();
+    let client = Client::new(&simulator);
+    client.download_all(&simulator);
+    let record = std::fs::read_to_string(client.file(".tuf-put")).unwrap();
+    std::fs::write(client.file(".tuf-put"), record + "half a line and a newline\n").unwrap();
+    simulator.targets.get_mut("targets").unwrap().targets.retain(|_| false);
+    simulator.add_target("targets", "tools", b"tools");
+    simulator.add_target("targets", "zz", b"zz");
+    simulator.update_all();
+    let (downloaded, faults) = client.download_all(&simulator);
+    assert_eq!((downloaded, faults.len()), (vec!["zz".to_owned()], 1));
+    assert!(faults[0].to_string().contains(".tuf-put: line"), "{}", faults[0]);
+    assert_eq!(read(&client, "tools/x"), "x");
+}

@@ -384,11 +384,11 @@ impl Client {
 
     pub fn updater<'a>(&self, simulator: &'a Simulator) -> Result<Updater<'a>, ClientError> {
         let repository = Repository::at(&Url::parse(BASE).unwrap());
-        Updater::new(simulator, self.local(), repository, self.limits.clone(), self.now)
+        Updater::refreshed(simulator, self.local(), repository, self.limits.clone(), self.now)
     }
 
     pub fn refresh(&self, simulator: &Simulator) -> Result<(), ClientError> {
-        self.updater(simulator)?.refresh()
+        self.updater(simulator).map(drop)
     }
 
     /// Refreshes from one of several hosts, and downloads a target if one is named.
@@ -399,8 +399,7 @@ impl Client {
         target: Option<&str>,
     ) -> Result<(), ClientError> {
         let mirrors = Network::mirrors(hosts);
-        let mut updater = Updater::new(network, self.local(), mirrors, self.limits.clone(), self.now)?;
-        updater.refresh()?;
+        let mut updater = Updater::refreshed(network, self.local(), mirrors, self.limits.clone(), self.now)?;
         if let Some(path) = target {
             let (role, info) = updater.target_info(path)?.unwrap();
             self.fetch(&mut updater, ListedTarget { path: storable(path)?, role, info })?;
@@ -411,14 +410,12 @@ impl Client {
     /// Refreshes, and returns which role lists a target.
     pub fn find(&self, simulator: &Simulator, path: &str) -> Result<Option<String>, ClientError> {
         let mut updater = self.updater(simulator)?;
-        updater.refresh()?;
         Ok(updater.target_info(path)?.map(|(role, _)| role.to_string()))
     }
 
     /// Refreshes, and downloads a target; returns whether it was in place already.
     pub fn download(&self, simulator: &Simulator, path: &str) -> Result<bool, ClientError> {
         let mut updater = self.updater(simulator)?;
-        updater.refresh()?;
         let unknown = || ClientError::UnknownTarget { path: path.to_owned() };
         let (role, info) = updater.target_info(path)?.ok_or_else(unknown)?;
         self.fetch(&mut updater, ListedTarget { path: storable(path)?, role, info })
@@ -436,7 +433,6 @@ impl Client {
     /// Refreshes, and downloads all targets; returns the paths of those that are in place, and what failed.
     pub fn download_all(&self, simulator: &Simulator) -> (Vec<String>, Vec<ClientError>) {
         let mut updater = self.updater(simulator).unwrap();
-        updater.refresh().unwrap();
         let tuf::client::Listing { targets, mut faults } = updater.list().unwrap();
         let dir = TargetDir::create(&self.targets()).unwrap();
         let downloads = updater.download_targets(&targets, &dir, NonZeroUsize::MIN, &|_| ()).unwrap();

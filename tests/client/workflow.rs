@@ -1,7 +1,8 @@
 //! Which requests an update makes, what it keeps, and what it refuses.
 
 use tuf::client::{ClientError, Code, Limits};
-use tuf::metadata::Hashes;
+use tuf::crypto::Signer;
+use tuf::metadata::{Hashes, KeyId, Threshold};
 
 use crate::simulator::{Client, Listing, Simulator, earlier, key, later};
 
@@ -390,4 +391,94 @@ fn metadata_of_another_type_is_refused_though_it_is_signed_well() {
     let snapshot = simulator.files["/metadata/snapshot.json"].clone();
     simulator.files.insert("/metadata/timestamp.json".to_owned(), snapshot);
     assert_eq!(code(client.refresh(&simulator)), Code::InvalidMetadata);
+}
+
+/// An updater is one update. A second refresh of the same one failed always, and after a rotation it had lost its targets.
+#[test]
+fn a_program_that_lives_long_makes_an_updater_for_each_update_and_sees_all_that_is_new() {
+    let mut simulator = Simulator::new();
+    simulator.add_target("targets", "app", b"first");
+    simulator.publish_all();
+    let client = Client::new(&simulator);
+    for round in 2..6 {
+        assert_eq!(client.updater(&simulator).unwrap().versions().timestamp, Some(round - 1));
+        // nothing new
+        assert_eq!(client.updater(&simulator).unwrap().versions().timestamp, Some(round - 1));
+        simulator.next_root(|simulator| match round % 2 {
+            0 => simulator.trust("timestamp", vec![key()], 1),
+            _ => simulator.trust("targets", vec![key()], 1),
+        });
+        simulator.add_target("targets", "app", format!("{round}").as_bytes());
+        simulator.update_all();
+        let mut updater = client.updater(&simulator).unwrap();
+        assert_eq!((updater.versions().root, updater.versions().targets), (round, Some(round)));
+        let (role, info) = updater.target_info("app").unwrap().unwrap();
+        assert_eq!((role.as_str(), info.length), ("targets", 1));
+    }
+}
+
+/// Spec 5.3.5: exactly the next version.
+#[test]
+fn a_root_that_skips_versions_is_refused_in_both_layouts() {
+    for mut simulator in [Simulator::new(), Simulator::plain()] {
+        let client = Client::new(&simulator);
+        for _ in 0..2 {
+            simulator.next_root(|_| ());
+        }
+        let third = simulator.files["/metadata/3.root.json"].clone();
+        simulator.files.insert("/metadata/2.root.json".to_owned(), third);
+        assert_eq!(code(client.refresh(&simulator)), Code::BadVersionNumber);
+        assert_eq!(client.trusted(), "root v1");
+        let first = simulator.files["/metadata/1.root.json"].clone();
+        simulator.files.insert("/metadata/2.root.json".to_owned(), first);
+        assert_eq!(code(client.refresh(&simulator)), Code::BadVersionNumber);
+        assert_eq!(client.trusted(), "root v1");
+    }
+}
+
+/// Spec 5.4.3.1: what stands there under the same version is not taken, whatever it says.
+#[test]
+fn a_timestamp_of_the_same_version_with_other_content_is_nothing_new() {
+    let mut simulator = Simulator::new();
+    let client = Client::new(&simulator);
+    client.refresh(&simulator).unwrap();
+    let before = std::fs::read(client.file("timestamp.json")).unwrap();
+    simulator.snapshot.version = 2;
+    simulator.targets.get_mut("targets").unwrap().version = 2;
+    simulator.timestamp.expires = simulator.timestamp.expires + chrono::Duration::days(9);
+    simulator.publish_all();
+    client.refresh(&simulator).unwrap();
+    assert_eq!(std::fs::read(client.file("timestamp.json")).unwrap(), before);
+    assert_eq!(client.trusted(), "root v1 snapshot v1 targets v1 timestamp v1");
+}
+
+/// A threshold counts keys. One key that a root names twice signs once.
+#[test]
+fn one_key_under_two_ids_meets_no_threshold_of_two() {
+    for role in ["timestamp", "snapshot", "targets"] {
+        let mut simulator = Simulator::new();
+        let client = Client::new(&simulator);
+        simulator.next_root(|simulator| {
+            let alias = KeyId::new("alias");
+            let own = simulator.keys[role][0].public_key().clone();
+            simulator.root.keys.insert(alias.clone(), own);
+            let keys = simulator.root.roles.get_mut(role).unwrap();
+            keys.keyids.push(alias);
+            keys.threshold = Threshold::new(2).unwrap();
+        });
+        simulator.update_all();
+        // each file of the role, signed under both ids
+        let names: Vec<String> =
+            simulator.files.keys().filter(|name| name.ends_with(&format!("{role}.json"))).cloned().collect();
+        for name in names {
+            let mut value: serde_json::Value = serde_json::from_slice(&simulator.files[&name]).unwrap();
+            let mut twin = value["signatures"][0].clone();
+            twin["keyid"] = "alias".into();
+            value["signatures"].as_array_mut().unwrap().push(twin);
+            simulator.files.insert(name, value.to_string().into_bytes());
+        }
+        let error = client.refresh(&simulator).unwrap_err();
+        assert_eq!((error.code(), error.subject().as_str()), (Code::BadSignature, role), "{error}");
+        assert!(error.to_string().contains("has 1 of 2 required signatures"), "{error}");
+    }
 }

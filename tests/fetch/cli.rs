@@ -107,12 +107,115 @@ fn status_needs_no_repository() {
 fn without_a_root_the_hint_says_how_to_start() {
     let scene = Scene::new(&simulator());
     let run = scene.run(&["--repo", &scene.file_url()]).fails(1, "metadata: io: there is no trusted root");
-    assert!(
-        run.stderr().contains("hint: tuf-fetch --metadata-dir metadata init ROOT.json"),
-        "{}",
-        run.stderr()
-    );
+    let hint = format!("hint: with the file of a root that you trust: tuf-fetch --repo {}", scene.file_url());
+    assert!(run.stderr().contains(&hint) && run.stderr().ends_with(" init ROOT.json\n"), "{}", run.stderr());
     assert_eq!(std::fs::read_dir(scene.work()).unwrap().count(), 0);
+}
+
+/// Types what a hint says, in the same place, as a shell takes it.
+fn typed(scene: &Scene, run: &Run, instead: &[(&str, &str)]) -> Run {
+    let hint = run.stderr().lines().find_map(|line| line.strip_prefix("hint: ")).expect(run.stderr());
+    let (_, command) = hint.split_once(": ").unwrap();
+    let command = instead.iter().fold(command.to_owned(), |text, (word, other)| text.replace(word, other));
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_tuf-fetch")).parent().unwrap().to_owned();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &command]).current_dir(scene.work()).env("PATH", path).env("NO_PROXY", "*");
+    Run(shell.output().unwrap())
+}
+
+/// The folders, the repository and the time that were typed belong to the case: a hint without them fails, or works elsewhere.
+#[test]
+fn a_hint_that_is_typed_works_for_the_very_case() {
+    let scene = Scene::new(&simulator());
+    let (work, url) = (scene.work(), scene.file_url());
+    let root = scene.repository().join("metadata/1.root.json");
+    let given = ["--metadata-dir", "my trust/m", "--target-dir", "in/t", "--repo", &url];
+    let with = |words: &[&'static str]| [&given[..], words].concat();
+    // no root yet
+    let run = scene.run(&with(&["update"])).fails(1, "my trust/m: io: there is no trusted root");
+    typed(&scene, &run, &[("ROOT.json", root.to_str().unwrap())]).succeeds();
+    assert!(work.join("my trust/m/root.json").exists());
+    // another name
+    let run = scene.run(&with(&["download", "absent"])).fails(1, "absent: UnknownTargetError");
+    assert!(typed(&scene, &run, &[]).succeeds().stdout().starts_with("one.txt\t"));
+    let run = scene.run(&with(&["download"])).fails(2, "download: usage: ");
+    assert!(typed(&scene, &run, &[]).succeeds().stdout().starts_with("one.txt\t"));
+    // a folder of somebody else where a file is to be, and a file where a folder is to be
+    std::fs::create_dir_all(work.join("in/t/one.txt/notes")).unwrap();
+    std::fs::write(work.join("in/t/dir"), b"mine").unwrap();
+    for target in ["one.txt", "dir/two +#%.txt"] {
+        let run = scene.run(&with(&["update", target])).fails(1, &format!("{target}: io: '"));
+        typed(&scene, &run, &[]).succeeds();
+        scene.run(&with(&["update", target])).succeeds();
+    }
+    assert_eq!(read(&work.join("kept/dir")), "mine");
+    assert!(work.join("kept/one.txt/notes").is_dir());
+    // folders that overlap: the rest of the command is as it was
+    let overlap =
+        ["--metadata-dir", "my trust/m", "--target-dir", "my trust", "--repo", &url, "update", "one.txt"];
+    let run = scene.run(&overlap).fails(2, "my trust: usage: ");
+    assert!(typed(&scene, &run, &[]).succeeds().stdout().ends_with("/one.txt\n"));
+    // a damaged record
+    std::fs::write(work.join("my trust/m/.tuf-put"), "no line\n").unwrap();
+    let run = scene.run(&with(&["clean"])).fails(1, "my trust/m/.tuf-put: io: my trust/m/.tuf-put: line 1");
+    typed(&scene, &run, &[]).succeeds();
+    scene.run(&with(&["clean"])).succeeds();
+    assert_eq!(read(&work.join("my trust/m/.tuf-put.damaged")), "no line\n");
+}
+
+#[test]
+fn a_hint_says_no_secret_of_a_url() {
+    let scene = Scene::started(&simulator());
+    let url = "http://me:S3CRET@localhost:1/x?sig=S3CRET";
+    for words in [&["update"][..], &["--target-dir", "metadata", "list"], &["download"]] {
+        let run = scene.run(&[&["--repo", url, "--mirror", url], words].concat());
+        assert!(run.code() != 0 && !run.stderr().contains("S3CRET"), "{}", run.stderr());
+    }
+}
+
+/// A container may allow a process no second thread.
+#[test]
+fn a_machine_without_threads_to_spare_is_no_reason_to_fail() {
+    let mut simulator = Simulator::new();
+    for index in 0..6 {
+        simulator.add_target("targets", &format!("t{index}"), &vec![index; 5 << 20]);
+    }
+    simulator.publish_all();
+    let scene = Scene::started(&simulator);
+    for path in [scene.work(), scene.work().join("metadata")] {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
+        std::fs::set_permissions(path.parent().unwrap(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    // a copy that everybody may run; the user may make one process, which this is
+    let program = scene.work().join("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_tuf-fetch"), &program).unwrap();
+    for name in [".lock", ".tuf-put", "root.json"] {
+        use std::os::unix::fs::PermissionsExt;
+        let path = scene.work().join("metadata").join(name);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=54321", "--regid=54321", "--clear-groups", "prlimit", "--nproc=1:1"]);
+    command.arg(&program).args([
+        "--time",
+        "2030-01-01T00:00:00Z",
+        "--jobs",
+        "4",
+        "--repo",
+        &scene.file_url(),
+    ]);
+    let Ok(output) = command.current_dir(scene.work()).output() else {
+        eprintln!("skipped: no setpriv here");
+        return;
+    };
+    if String::from_utf8_lossy(&output.stderr).starts_with("setpriv:") {
+        eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let run = Run(output).succeeds();
+    assert_eq!(run.stdout().lines().count(), 6);
 }
 
 #[test]

@@ -139,6 +139,55 @@ fn a_bind_mount_of_the_metadata_folder_is_seen_through() {
     assert_eq!(std::fs::read(scene.work().join("metadata/root.json")).unwrap(), root);
 }
 
+/// Through an overlay the folder has another device and other inodes: it is known by its mark.
+#[test]
+fn an_overlay_over_the_metadata_folder_is_seen_through() {
+    let scene = Scene::started(&evil());
+    let (url, root) = (scene.file_url(), std::fs::read(scene.work().join("metadata/root.json")).unwrap());
+    for folder in ["lower/metadata", "lower/x", "merged", "upper", "shm"] {
+        std::fs::create_dir_all(scene.work().join(folder)).unwrap();
+    }
+    let overlay = |options: &str, at: &str| {
+        format!(
+            "mount -t tmpfs tmpfs shm && mkdir shm/work shm/up && mount -t overlay overlay -o {options} {at}"
+        )
+    };
+    // the upper folder of an overlay must not be an overlay itself: a file system of its own holds it
+    let prepare = overlay("lowerdir=metadata,upperdir=shm/up,workdir=shm/work", "merged");
+    let Some(run) = after(&scene, &prepare, &["--repo", &url, "--target-dir", "merged"]) else { return };
+    run.fails(2, "merged: usage: ");
+    // deeper down, with the metadata folder as the one that is written to
+    let move_in = "mount -t tmpfs tmpfs shm && mkdir -p shm/work shm/up/metadata && cp -a metadata/. shm/up/metadata/ \
+                   && mount -t overlay overlay -o lowerdir=lower,upperdir=shm/up,workdir=shm/work merged";
+    let dirs = ["--repo", &url, "--metadata-dir", "shm/up/metadata", "--target-dir", "merged"];
+    let run = after(&scene, move_in, &dirs).unwrap();
+    assert_eq!(run.code(), 1, "{}{}", run.stdout(), run.stderr());
+    assert!(run.stderr().contains("a folder of what a client trusts stands there"), "{}", run.stderr());
+    assert!(run.stdout().contains("downloaded merged/one.txt"), "{}", run.stdout());
+    assert_eq!(std::fs::read(scene.work().join("metadata/root.json")).unwrap(), root);
+}
+
+/// Two clients that share a target folder do not share their trust.
+#[test]
+fn the_metadata_folder_of_another_client_is_no_target_folder() {
+    let scene = Scene::started(&evil());
+    let (url, root) = (scene.file_url(), scene.repository().join("metadata/1.root.json"));
+    for other in ["other", "deep/other"] {
+        scene.run(&["--metadata-dir", other, "init", root.to_str().unwrap()]).succeeds();
+        refused(&scene, "metadata", other, "holds what a client trusts");
+    }
+    symlink("other", scene.work().join("linked")).unwrap();
+    refused(&scene, "metadata", "linked", "holds what a client trusts");
+    // above it all targets arrive but those that would lie in it
+    scene.run(&["--metadata-dir", "shared/metadata", "init", root.to_str().unwrap()]).succeeds();
+    let run = scene.run(&["--repo", &url, "--target-dir", "shared"]);
+    assert_eq!(run.code(), 1, "{}", run.stdout());
+    assert!(run.stderr().contains("a folder of what a client trusts stands there"), "{}", run.stderr());
+    assert!(run.stdout().contains("downloaded shared/root.json"), "{}", run.stdout());
+    let kept = std::fs::read(scene.work().join("shared/metadata/root.json")).unwrap();
+    assert_eq!(kept, std::fs::read(&root).unwrap());
+}
+
 #[test]
 fn a_repositorys_own_folders_are_refused_and_stay_as_they_are() {
     let scene = Scene::started(&simulator());
@@ -345,12 +394,12 @@ fn clean_takes_only_what_tuf_fetch_put_and_says_so_before() {
     // the delegated role is not at hand
     scene.run(&[&dirs[..], &["refresh"]].concat()).succeeds();
     let run = scene.run(&[&dirs[..], &["clean", "--dry-run"]].concat()).succeeds();
-    assert_eq!(run.stdout(), "removed target one.txt\n");
+    assert_eq!(run.stdout(), "would remove target one.txt\n");
     assert!(run.stderr().contains("kept dir/two +#%.txt: a/b has version 1, not 2"), "{}", run.stderr());
     scene.run(&dirs).succeeds();
     let before = tree(&work);
     let planned = scene.run(&[&dirs[..], &["clean", "--dry-run"]].concat()).succeeds();
-    assert_eq!(planned.stdout(), "removed target dir/two +#%.txt\nremoved target one.txt\n");
+    assert_eq!(planned.stdout(), "would remove target dir/two +#%.txt\nwould remove target one.txt\n");
     assert!(tree(&work) == before);
     let other = scene.run(&["--target-dir", "elsewhere", "clean"]).succeeds();
     assert_eq!(other.stdout(), "");

@@ -4,6 +4,8 @@
 
 mod cli;
 mod disk;
+#[cfg(target_os = "linux")]
+mod faults;
 mod folders;
 mod host;
 mod memory;

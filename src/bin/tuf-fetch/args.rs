@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use tuf::cli::clock::parse_time;
 use tuf::cli::output::{ColorChoice, Format, Output, Verbosity};
-use tuf::client::parse_base;
+use tuf::client::{parse_base, shown};
+use tuf::metadata::time;
 use url::Url;
 
 use crate::commands::{clean, download, init, list, update};
@@ -141,6 +142,28 @@ pub enum Command {
     Update(update::Args),
 }
 
+impl Command {
+    /// Returns the words that say this command again.
+    pub fn words(&self) -> Vec<String> {
+        let (word, options, plain): (Option<&str>, Vec<String>, &[String]) = match self {
+            Self::Init(args) => (Some("init"), args.words(), &[]),
+            Self::Refresh => (Some("refresh"), Vec::new(), &[]),
+            Self::Download(args) => (Some("download"), args.options(), args.globs()),
+            Self::List(args) => (Some("list"), Vec::new(), args.globs()),
+            Self::Status => (Some("status"), Vec::new(), &[]),
+            Self::Clean(args) => (Some("clean"), args.options(), &[]),
+            Self::Update(args) if args.targets().is_empty() => (None, Vec::new(), &[]),
+            Self::Update(args) => (Some("update"), Vec::new(), args.targets()),
+        };
+        let mut words: Vec<String> = word.into_iter().map(str::to_owned).chain(options).collect();
+        if plain.iter().any(|word| word.starts_with('-')) {
+            words.push("--".to_owned());
+        }
+        words.extend(plain.iter().cloned());
+        words
+    }
+}
+
 impl Cli {
     /// Puts the options before the command and after it together; those after it win.
     pub fn merged(self) -> (Options, Command) {
@@ -181,6 +204,30 @@ impl Options {
             quiet: self.quiet || before.quiet,
             verbose: self.verbose.saturating_add(before.verbose),
         }
+    }
+
+    /// Returns the words that say these options again, those that say how results are printed left out. Secrets in URLs are
+    /// not said.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut add = |option: &str, value: Option<String>| {
+            if let Some(value) = value {
+                words.extend([option.to_owned(), value]);
+            }
+        };
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+        add("--metadata-dir", path(&self.metadata_dir));
+        add("--metadata-url", self.metadata_url.as_ref().map(shown));
+        add("--target-base-url", self.target_base_url.as_ref().map(shown));
+        add("--target-dir", path(&self.target_dir));
+        add("--repo", self.repo.as_ref().map(shown));
+        self.mirror.iter().for_each(|mirror| add("--mirror", Some(shown(mirror))));
+        add("--jobs", self.jobs.map(|jobs| jobs.to_string()));
+        add("--ca-cert", path(&self.ca_cert));
+        add("--timeout", self.timeout.map(|seconds| seconds.to_string()));
+        add("--min-speed", self.min_speed.map(|speed| speed.to_string()));
+        add("--time", self.time.as_ref().map(time::format));
+        words
     }
 
     /// Makes the output that these options ask for.

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tuf::cli::failure;
-use tuf::cli::text::{one_line, shell_word};
+use tuf::cli::text::one_line;
 use tuf::client::{ClientError, Code, Conflict, Obstacle, check_folders, check_sources};
+
+use crate::hint::{Given, Hint, path_word};
 
 /// Why a command ends without having done what it was asked.
 #[derive(Debug)]
@@ -17,7 +19,7 @@ pub struct Failure {
     /// A sentence that says what is wrong.
     pub detail: String,
     /// What can be typed to get further.
-    pub hint: Option<String>,
+    pub hint: Option<Hint>,
 }
 
 impl Failure {
@@ -32,8 +34,8 @@ impl Failure {
     }
 
     /// Adds what can be typed to get further.
-    pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+    pub fn with_hint(self, hint: Hint) -> Self {
+        Self { hint: Some(hint), ..self }
     }
 
     /// Returns the line that people are told.
@@ -41,8 +43,9 @@ impl Failure {
         format!("{}: {}: {}", self.what, self.code, self.detail)
     }
 
-    fn json(&self) -> Value {
-        json!({ "code": self.code, "message": one_line(&self.line()), "hint": self.hint.as_deref().map(one_line) })
+    fn json(&self, given: &Given) -> Value {
+        let hint = self.hint.as_ref().map(|hint| one_line(&hint.said(given)));
+        json!({ "code": self.code, "message": one_line(&self.line()), "hint": hint })
     }
 
     /// Returns the exit code.
@@ -63,8 +66,8 @@ impl Failures {
 
     /// Adds to the object that a command prints what it could not do; the first also stands where a command that could
     /// do nothing says it.
-    pub fn add_to(&self, object: &mut Value) {
-        let errors: Vec<Value> = self.0.iter().map(Failure::json).collect();
+    pub fn add_to(&self, object: &mut Value, given: &Given) {
+        let errors: Vec<Value> = self.0.iter().map(|failure| failure.json(given)).collect();
         if let Some(first) = errors.first() {
             object["error"] = first.clone();
         }
@@ -99,40 +102,40 @@ impl From<ClientError> for Failure {
 
 impl From<failure::Failure> for Failure {
     fn from(error: failure::Failure) -> Self {
-        Self { what: "output".to_owned(), code: error.kind.code(), detail: error.message, hint: error.hint }
+        Self {
+            what: "output".to_owned(),
+            code: error.kind.code(),
+            detail: error.message,
+            hint: error.hint.map(Hint::Words),
+        }
     }
 }
 
-/// Says how to start in a folder that trusts nothing yet.
-fn how_to_start(metadata_dir: &Path) -> String {
-    format!("tuf-fetch --metadata-dir {} init ROOT.json, with a root that you trust", path_word(metadata_dir))
-}
-
-fn hint(error: &ClientError) -> Option<String> {
+fn hint(error: &ClientError) -> Option<Hint> {
     let hint = match error {
-        ClientError::NotInitialised { path } => how_to_start(path),
-        ClientError::AlreadyInitialised { .. } => {
-            "trust another repository in a folder of its own: --metadata-dir DIR".to_owned()
+        ClientError::NotInitialised { .. } => {
+            Hint::offline("with the file of a root that you trust", &["init", "ROOT.json"])
         }
-        ClientError::InTheWay { what, obstacle: Obstacle::Foreign, .. } => {
-            format!(
-                "move it out of the target folder, or choose another one with --target-dir: {}",
-                shell_word(what)
-            )
+        ClientError::AlreadyInitialised { .. } => {
+            Hint::again("trust another repository in a folder of its own", &[("--metadata-dir", "DIR")])
+        }
+        ClientError::InTheWay { path, what, obstacle: Obstacle::Foreign } => {
+            let is_inside = what.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+            Hint::MoveAway { path: if is_inside { path.clone() } else { what.clone() } }
         }
         ClientError::InTheWay { obstacle: Obstacle::Listed, .. } => {
-            "the repository's maintainers must give one of the two another name".to_owned()
+            Hint::words("the repository's maintainers must give one of the two another name")
         }
         ClientError::InTheWay { obstacle: Obstacle::Unknown(cause), .. } => return hint(cause),
-        ClientError::ReservedPath { .. } | ClientError::DeepPath { .. } => {
-            "the repository's maintainers must give it another name; all other targets can be fetched"
-                .to_owned()
-        }
+        ClientError::ReservedPath { .. } | ClientError::DeepPath { .. } => Hint::words(
+            "the repository's maintainers must give it another name; all other targets can be fetched",
+        ),
         ClientError::Local { path, .. } if path.ends_with(".tuf-put") && path.is_file() => {
-            format!(
-                "keep a copy and empty it; what was put until now then stays when it is no longer trusted: : > {}",
-                path_word(path)
-            )
+            let copy = path_word(&path.with_extension("damaged"));
+            let path = path_word(path);
+            Hint::words(format!(
+                "keep a copy and begin anew; what was put until now then stays when it is no longer trusted: mv -n -- {path} {copy} && : > {path}"
+            ))
         }
         ClientError::Folders { metadata, targets, conflict } => apart(metadata, targets, *conflict),
         ClientError::ReadFrom { url, .. } => {
@@ -145,13 +148,14 @@ fn hint(error: &ClientError) -> Option<String> {
             own_folders(Some((metadata, targets)).filter(|(metadata, targets)| would_do(metadata, targets)))
         }
         _ => match error.code() {
-            Code::UnknownTarget => "see what there is: tuf-fetch --repo URL list".to_owned(),
-            Code::ExpiredMetadata => {
-                "check the clock: date -u; if it is right, the repository's maintainer must act".to_owned()
-            }
-            Code::SlowRetrieval => {
-                "where the network is known to be slow: --min-speed 0 --timeout 60".to_owned()
-            }
+            Code::UnknownTarget => Hint::other("see what there is", &["list"]),
+            Code::ExpiredMetadata => Hint::words(
+                "if the clock is right, the repository's maintainer must act; see what it says: date -u",
+            ),
+            Code::SlowRetrieval => Hint::again(
+                "where the network is known to be slow",
+                &[("--min-speed", "0"), ("--timeout", "60")],
+            ),
             _ => return None,
         },
     };
@@ -159,7 +163,7 @@ fn hint(error: &ClientError) -> Option<String> {
 }
 
 /// Names folders that would do.
-fn apart(metadata: &Path, targets: &Path, conflict: Conflict) -> String {
+fn apart(metadata: &Path, targets: &Path, conflict: Conflict) -> Hint {
     let client = |folder: &str| Path::new("client").join(folder);
     let beside = |name: &str| metadata.parent().map(|above| above.join(name));
     let proposed = match conflict {
@@ -183,19 +187,17 @@ fn apart(metadata: &Path, targets: &Path, conflict: Conflict) -> String {
         .find(|targets| check_folders(metadata, targets).is_ok()),
     };
     match proposed {
-        Some(targets) => format!("keep targets apart from metadata: --target-dir {}", path_word(&targets)),
+        Some(targets) => {
+            let changes = vec![("--target-dir", targets.to_string_lossy().into_owned())];
+            Hint::Again { why: "keep targets apart from metadata", changes }
+        }
         None => own_folders(None),
     }
 }
 
-fn own_folders(proposed: Option<(&Path, &Path)>) -> String {
-    let Some((metadata, targets)) = proposed else {
-        return "give the client two folders of its own: --metadata-dir DIR --target-dir DIR".to_owned();
-    };
-    let (metadata, targets) = (path_word(metadata), path_word(targets));
-    format!("give the client folders of its own: --metadata-dir {metadata} --target-dir {targets}")
-}
-
-fn path_word(path: &Path) -> String {
-    shell_word(&path.to_string_lossy())
+fn own_folders(proposed: Option<(&Path, &Path)>) -> Hint {
+    let (metadata, targets) = proposed.unwrap_or((Path::new("DIR"), Path::new("DIR")));
+    let [metadata, targets] = [metadata, targets].map(|path| path.to_string_lossy().into_owned());
+    let changes = vec![("--metadata-dir", metadata), ("--target-dir", targets)];
+    Hint::Again { why: "give the client two folders of its own", changes }
 }

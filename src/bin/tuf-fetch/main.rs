@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod failure;
+mod hint;
 mod session;
 
 use std::env;
@@ -24,10 +25,15 @@ fn main() -> ExitCode {
         Err(error) => return report_parser(&error, &words),
     };
     let output = options.output();
-    match run(&Session::new(options, &output), command) {
+    let session = Session::new(options, &command, &output);
+    match run(&session, command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failures) => {
-            let codes: Vec<u8> = failures.0.iter().map(|failure| report(&output, failure)).collect();
+            let report = |failure: &Failure| {
+                let hint = failure.hint.as_ref().map(|hint| hint.said(&session.given));
+                report(&output, failure, hint.as_deref())
+            };
+            let codes: Vec<u8> = failures.0.iter().map(report).collect();
             codes.into_iter().max().unwrap_or(1).into()
         }
     }
@@ -43,13 +49,13 @@ fn run(session: &Session<'_>, command: Command) -> Result<(), Failures> {
         Command::Download(args) => commands::download::run(session, args),
         Command::List(args) => commands::list::run(session, args),
         Command::Status => Ok(commands::status::run(session)?),
-        Command::Clean(args) => Ok(commands::clean::run(session, &args)?),
+        Command::Clean(args) => commands::clean::run(session, &args),
         Command::Update(args) => commands::update::run(session, args),
     }
 }
 
-fn report(output: &Output, failure: &Failure) -> u8 {
-    output.error(failure.code, &failure.line(), failure.hint.as_deref());
+fn report(output: &Output, failure: &Failure, hint: Option<&str>) -> u8 {
+    output.error(failure.code, &failure.line(), hint);
     failure.exit_code()
 }
 
@@ -57,9 +63,9 @@ fn report(output: &Output, failure: &Failure) -> u8 {
 fn report_parser(error: &clap::Error, words: &[OsString]) -> ExitCode {
     match usage::refusal(error, &Cli::command(), words) {
         Some(refusal) => {
-            let failure = Failure { hint: refusal.hint, ..Failure::usage("command line", refusal.message) };
+            let failure = Failure::usage("command line", refusal.message);
             let output = Output::new(usage::requested_format(words), Verbosity::Normal, ColorChoice::Auto);
-            report(&output, &failure).into()
+            report(&output, &failure, refusal.hint.as_deref()).into()
         }
         None => {
             // a reader who is gone has seen enough of the help

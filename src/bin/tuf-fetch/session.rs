@@ -15,8 +15,9 @@ use tuf::client::{
 };
 use url::Url;
 
-use crate::args::Options;
+use crate::args::{Command, Options};
 use crate::failure::Failure;
+use crate::hint::Given;
 
 /// How many targets are downloaded at once where nothing is said.
 const JOBS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
@@ -27,6 +28,8 @@ pub struct Session<'a> {
     pub output: &'a Output,
     /// The time that the run began at (specification 5.1).
     pub now: DateTime<Utc>,
+    /// What was typed, for hints.
+    pub given: Given,
     options: Options,
 }
 
@@ -41,8 +44,9 @@ pub enum Need {
 
 impl<'a> Session<'a> {
     /// Reads the clock.
-    pub fn new(options: Options, output: &'a Output) -> Self {
-        Self { output, now: clock::now(options.time), options }
+    pub fn new(options: Options, command: &Command, output: &'a Output) -> Self {
+        let given = Given::new(&options, command);
+        Self { output, now: clock::now(options.time), given, options }
     }
 
     /// Returns the folder of trusted metadata.
@@ -123,9 +127,7 @@ impl<'a> Session<'a> {
     /// Brings the trusted metadata up to date.
     pub fn refreshed<'f>(&self, fetcher: &'f dyn Fetcher, mirrors: Mirrors) -> Result<Updater<'f>, Failure> {
         let local = LocalMetadata::open(self.metadata_dir())?;
-        let mut updater = Updater::new(fetcher, local, mirrors, Limits::default(), self.now)?;
-        updater.refresh()?;
-        Ok(updater)
+        Ok(Updater::refreshed(fetcher, local, mirrors, Limits::default(), self.now)?)
     }
 }
 

@@ -11,6 +11,7 @@ use tuf::client::{ClientError, Downloaded, ListedTarget, Listing, TargetDir, Upd
 use tuf::metadata::pattern_matches;
 
 use crate::failure::{Failure, Failures};
+use crate::hint::Hint;
 use crate::session::{Need, Session, versions_json, versions_text};
 
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,19 @@ pub struct Args {
     output: Option<String>,
 }
 
+impl Args {
+    /// Returns the words that say the options again.
+    pub fn options(&self) -> Vec<String> {
+        let all = self.all.then(|| "--all".to_owned());
+        all.into_iter().chain(self.output.iter().map(|to| format!("--output={to}"))).collect()
+    }
+
+    /// Returns the targets and patterns.
+    pub fn globs(&self) -> &[String] {
+        &self.globs
+    }
+}
+
 pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failures> {
     let mut wanted = named(session, args.globs);
     if args.all {
@@ -33,7 +47,7 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failures> {
     }
     if wanted.is_empty() {
         let failure = Failure::usage("download", "no target is named");
-        return Err(failure.with_hint("name some: --target-name NAME, or GLOB, or --all").into());
+        return Err(failure.with_hint(Hint::other("see what there is", &["list"])).into());
     }
     if args.output.is_some() { print(session, &wanted) } else { fetch(session, &wanted) }
 }
@@ -71,7 +85,7 @@ pub fn fetch(session: &Session<'_>, wanted: &[Wanted]) -> Result<(), Failures> {
     let versions = updater.versions();
     let mut json = versions_json(versions);
     json["downloaded"] = downloaded.iter().map(target_json).collect();
-    failures.add_to(&mut json);
+    failures.add_to(&mut json, &session.given);
     session.output.result(|| downloaded.iter().map(target_line).collect(), json)?;
     let kept = downloaded.iter().filter(|target| target.cached).count();
     let new = downloaded.len() - kept;

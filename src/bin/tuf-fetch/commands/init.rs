@@ -25,6 +25,16 @@ pub struct Args {
     pin: Vec<String>,
 }
 
+impl Args {
+    /// Returns the words that say these again.
+    pub fn words(&self) -> Vec<String> {
+        let root = self.root.iter().map(|root| root.to_string_lossy().into_owned());
+        let first_use = self.trust_first_use.then(|| "--trust-first-use".to_owned());
+        let pins = self.pin.iter().flat_map(|pin| ["--pin".to_owned(), pin.clone()]);
+        root.chain(first_use).chain(pins).collect()
+    }
+}
+
 pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
     let dir = session.metadata_dir();
     let version = match &args.root {
@@ -49,7 +59,7 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
     let json =
         json!({ "root": version, "timestamp": null, "snapshot": null, "targets": null, "downloaded": [] });
     session.output.result(human, json)?;
-    session.output.talk("next: tuf-fetch --repo URL");
+    session.output.talk(&format!("next: {}", session.given.other(&[])));
     Ok(())
 }
 

@@ -15,6 +15,13 @@ pub struct Args {
     globs: Vec<String>,
 }
 
+impl Args {
+    /// Returns the patterns.
+    pub fn globs(&self) -> &[String] {
+        &self.globs
+    }
+}
+
 pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failures> {
     let mirrors = session.mirrors(Need::Metadata)?;
     let fetcher = session.fetcher()?;
@@ -34,7 +41,7 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failures> {
         "snapshot": versions.snapshot,
         "targets": targets,
     });
-    failures.add_to(&mut json);
+    failures.add_to(&mut json, &session.given);
     session.output.result(|| listed.iter().map(target_line).collect(), json)?;
     failures.end()
 }

@@ -11,6 +11,13 @@ pub struct Args {
     targets: Vec<String>,
 }
 
+impl Args {
+    /// Returns the targets.
+    pub fn targets(&self) -> &[String] {
+        &self.targets
+    }
+}
+
 pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failures> {
     let wanted = named(session, args.targets);
     if wanted.is_empty() { fetch(session, &[Wanted::All]) } else { fetch(session, &wanted) }

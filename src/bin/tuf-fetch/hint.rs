@@ -1,0 +1,107 @@
+//! Hints: what can be typed to get further, with the options that were typed.
+
+use std::path::{Path, PathBuf};
+
+use tuf::cli::text::shell_word;
+
+use crate::args::{Command, Options};
+
+/// The command line that was typed, as far as it is worth saying again.
+pub struct Given {
+    /// Options with their values.
+    options: Vec<String>,
+    names_repository: bool,
+    target_dir: PathBuf,
+    command: Vec<String>,
+}
+
+impl Given {
+    pub fn new(options: &Options, command: &Command) -> Self {
+        let names_repository = options.repo.is_some() || options.metadata_url.is_some();
+        let names = options.target_name.iter().flat_map(|name| ["--target-name".to_owned(), name.clone()]);
+        let command = names.chain(command.words()).collect();
+        let target_dir = options.target_dir.clone().unwrap_or_else(|| PathBuf::from("targets"));
+        Self { options: options.words(), names_repository, target_dir, command }
+    }
+
+    /// Says another command with the same options.
+    pub fn other(&self, command: &[&str]) -> String {
+        let repository = if self.names_repository { &[][..] } else { &["--repo", "URL"] };
+        let given = self.options.iter().map(String::as_str);
+        line(given.chain(repository.iter().copied()).chain(command.iter().copied()))
+    }
+
+    /// Says another command that asks no repository, with the same options.
+    fn offline(&self, command: &[&str]) -> String {
+        line(self.options.iter().map(String::as_str).chain(command.iter().copied()))
+    }
+
+    /// Says the same command with other values of some options.
+    fn again(&self, changes: &[(&'static str, String)]) -> String {
+        let is_changed = |option: &str| changes.iter().any(|(changed, _)| *changed == option);
+        let kept = self.options.chunks(2).filter(|pair| !is_changed(&pair[0])).flatten();
+        let changed = changes.iter().flat_map(|(option, value)| [*option, value.as_str()]);
+        line(kept.map(String::as_str).chain(changed).chain(self.command.iter().map(String::as_str)))
+    }
+}
+
+/// What can be typed to get further.
+#[derive(Debug)]
+pub enum Hint {
+    /// Words that are no command of this program.
+    Words(String),
+    /// The command that was typed, with other values of some options; and what for.
+    Again { why: &'static str, changes: Vec<(&'static str, String)> },
+    /// Another command with the options that were typed; and what for.
+    Other { why: &'static str, command: Vec<String> },
+    /// Something below the target folder is in the way.
+    MoveAway { path: String },
+    /// The same as another command, for one that asks no repository.
+    Offline { why: &'static str, command: Vec<String> },
+}
+
+impl Hint {
+    pub fn words(words: impl Into<String>) -> Self {
+        Self::Words(words.into())
+    }
+
+    pub fn again(why: &'static str, changes: &[(&'static str, &str)]) -> Self {
+        let changes = changes.iter().map(|(option, value)| (*option, (*value).to_owned())).collect();
+        Self::Again { why, changes }
+    }
+
+    pub fn other(why: &'static str, command: &[&str]) -> Self {
+        Self::Other { why, command: command.iter().map(|word| (*word).to_owned()).collect() }
+    }
+
+    pub fn offline(why: &'static str, command: &[&str]) -> Self {
+        Self::Offline { why, command: command.iter().map(|word| (*word).to_owned()).collect() }
+    }
+
+    /// Says it, for a command line that was typed.
+    pub fn said(&self, given: &Given) -> String {
+        match self {
+            Self::Words(words) => words.clone(),
+            Self::MoveAway { path } => {
+                let path = path_word(&given.target_dir.join(path));
+                format!("keep it elsewhere: mkdir -p kept && mv -n -- {path} kept/")
+            }
+            Self::Again { why, changes } => format!("{why}: {}", given.again(changes)),
+            Self::Other { why, command } => format!("{why}: {}", given.other(&words(command))),
+            Self::Offline { why, command } => format!("{why}: {}", given.offline(&words(command))),
+        }
+    }
+}
+
+/// Returns a path as a shell reads it.
+pub fn path_word(path: &Path) -> String {
+    shell_word(&path.to_string_lossy())
+}
+
+fn words(command: &[String]) -> Vec<&str> {
+    command.iter().map(String::as_str).collect()
+}
+
+fn line<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    std::iter::once("tuf-fetch".to_owned()).chain(words.map(shell_word)).collect::<Vec<_>>().join(" ")
+}
