@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::bins::{Delegatee, delegatees};
 use super::error::{AtPath, RepositoryError};
 use super::fault::Leading;
-use super::history::{Entry, sha256};
+use super::history::Entry;
 use super::layout::{Layout, MAX_METADATA, is_versioned, parse_plain, parse_versioned};
 use crate::metadata::{MetaFile, Metadata, ParseError, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::{Folder, ReadFiles, Storage};
@@ -49,7 +49,7 @@ pub(super) struct AcceptedFile {
     pub(super) role: RoleName,
     pub(super) version: u64,
     pub(super) twin: Twin,
-    /// The line of a history that would vouch for it; made only where the twin does not.
+    /// The line of a history that would vouch for it; made only where the file is not written here as well.
     pub(super) entry: Option<Entry>,
 }
 
@@ -92,6 +92,9 @@ pub(super) struct Accepted {
     /// The snapshot that the timestamp names; where clients accept none, the newest that is there and signed well.
     pub(super) snapshot: Option<Known<Snapshot>>,
     pub(super) targets: BTreeMap<RoleName, Verified<Targets>>,
+    /// The newest metadata of roles that list targets and that no snapshot leads to, where the newest snapshot is damaged:
+    /// clients may have it.
+    pub(super) stranded: BTreeMap<RoleName, Targets>,
     pub(super) files: Vec<AcceptedFile>,
     pub(super) damaged: Vec<Damaged>,
 }
@@ -122,6 +125,7 @@ impl Accepted {
             timestamp: None,
             snapshot: None,
             targets: BTreeMap::new(),
+            stranded: BTreeMap::new(),
             files: Vec::new(),
             damaged: Vec::new(),
         }
@@ -140,7 +144,8 @@ impl Accepted {
     /// Returns everybody who may sign for a role at this place.
     pub(super) fn authorities<'a>(&'a self, role: &'a RoleName) -> impl Iterator<Item = Authority<'a>> {
         let root = self.root.iter().filter_map(|root| root.metadata.signed().authority(role));
-        root.chain(self.targets.values().filter_map(|targets| targets.signed().authority(role)))
+        let targets = self.targets.values().map(Verified::signed).chain(self.stranded.values());
+        root.chain(targets.filter_map(|targets| targets.authority(role)))
     }
 
     /// Returns how clients are led to delegated roles now.
@@ -408,27 +413,47 @@ impl Reader<'_> {
             let role = role.filter(|role| role.lists_targets());
             above.extend(role.map(|role| (role, name.clone())));
         }
-        // whom the top-level role delegates to is known once it has been read
-        above.sort_by_key(|(role, _)| role.as_str() != "targets");
-        let mut delegators: Vec<Targets> = Vec::new();
-        for (role, name) in above {
-            if self.found.files.iter().any(|file| file.name == name) {
-                continue;
+        above.retain(|(_, name)| self.found.files.iter().all(|file| file.name != *name));
+        // whom a role delegates to is known once it has been read
+        loop {
+            let mut left = Vec::new();
+            let before = above.len();
+            for (role, name) in above {
+                if !self.take_stranded(root, &role, &name, layout)? {
+                    left.push((role, name));
+                }
             }
-            let Some(found) = self.look(&name)? else { continue };
-            let here = root.authority(&role).into_iter().chain(self.found.authorities(&role));
-            let here = here.chain(delegators.iter().filter_map(|targets| targets.authority(&role)));
-            let taken =
-                here.into_iter().find_map(|authority| judge::<Targets>(&authority, &found.bytes, None).ok());
-            let Some(taken) = taken else { continue };
-            let version = taken.signed().version;
-            let is_named = parse_versioned(&name).filter(|_| is_versioned(layout, &name));
-            if is_named.is_none_or(|(named, _)| named == version) {
-                self.accept(name, role, version, &found);
-                delegators.push(taken.into_signed());
+            if left.is_empty() || left.len() == before {
+                return Ok(());
             }
+            above = left;
         }
-        Ok(())
+    }
+
+    /// Takes the file of a role that no snapshot leads to, where somebody known has signed it.
+    fn take_stranded(
+        &mut self,
+        root: &Root,
+        role: &RoleName,
+        name: &str,
+        layout: Layout,
+    ) -> Result<bool, RepositoryError> {
+        let Some(found) = self.look(name)? else { return Ok(false) };
+        let taken = {
+            let mut here = root.authority(role).into_iter().chain(self.found.authorities(role));
+            here.find_map(|authority| judge::<Targets>(&authority, &found.bytes, None).ok())
+        };
+        let Some(taken) = taken else { return Ok(false) };
+        let version = taken.signed().version;
+        let named = parse_versioned(name).filter(|_| is_versioned(layout, name));
+        if named.is_some_and(|(named, _)| named != version) {
+            return Ok(false);
+        }
+        self.accept(name.to_owned(), role.clone(), version, &found);
+        if self.found.stranded.get(role).is_none_or(|known| known.version < version) {
+            self.found.stranded.insert(role.clone(), taken.into_signed());
+        }
+        Ok(true)
     }
 
     /// Takes the file of a role that the root delegates to, where clients do.
@@ -569,11 +594,7 @@ fn root_name(version: u64) -> String {
 }
 
 fn accepted_file(name: String, role: RoleName, version: u64, found: &Found) -> AcceptedFile {
-    let entry = (found.twin != Twin::Same).then(|| Entry {
-        role: role.clone(),
-        version,
-        sha256: sha256(&found.bytes),
-    });
+    let entry = (found.twin != Twin::Same).then(|| Entry::new(role.clone(), version, &found.bytes));
     AcceptedFile { name, role, version, twin: found.twin, entry }
 }
 

@@ -11,11 +11,11 @@ use std::path::Path;
 
 use super::accepted::{Accepted, AcceptedFile, Known, Roots, Twin, is_signed_well};
 use super::error::{AtPath, Refusal, RepositoryError};
-use super::history::History;
-use super::layout::{Layout, METADATA, is_versioned, parse_versioned};
+use super::history::{Entry, History};
+use super::layout::{Layout, MAX_METADATA, METADATA, is_versioned, parse_versioned};
 use crate::crypto::{Fingerprint, fingerprint};
-use crate::metadata::{RoleName, Root, Signed, Snapshot, Targets};
-use crate::storage::Folder;
+use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets};
+use crate::storage::{Folder, ReadFiles};
 use crate::verify::{Authority, Delegator, Verified};
 
 /// What becomes of a place where no root can be read.
@@ -64,43 +64,59 @@ pub(super) struct Ours<'a> {
     repository: &'a Path,
     /// The folder of its written metadata.
     written: &'a Folder,
-    /// Read where the written files do not vouch for what is live.
+    /// How its written files are named.
+    layout: Layout,
+    /// Read where the files that are written now do not vouch for what is live.
     history: OnceCell<History>,
 }
 
 impl<'a> Ours<'a> {
-    pub(super) fn of(repository: &'a Path, written: &'a Folder) -> Self {
-        Self { repository, written, history: OnceCell::new() }
+    pub(super) fn of(repository: &'a Path, written: &'a Folder, layout: Layout) -> Self {
+        Self { repository, written, layout, history: OnceCell::new() }
     }
 
     fn history(&self) -> Result<&History, RepositoryError> {
         if let Some(history) = self.history.get() {
             return Ok(history);
         }
-        // one made of the files would vouch for nothing that they do not
-        let read = History::recorded(self.repository)?.unwrap_or_default();
+        let read = History::read(self.repository, self.written, self.layout)?;
         Ok(self.history.get_or_init(|| read))
     }
 
+    /// Tells whether the history vouches for a live file. That the file lies beside what is written is not enough: a merge, or
+    /// a copy by hand, may have put it there.
     fn vouches_for(&self, file: &AcceptedFile) -> Result<bool, RepositoryError> {
-        match &file.entry {
-            None => Ok(true),
-            Some(entry) => Ok(self.history()?.vouches_for(entry)),
-        }
+        let entry = match &file.entry {
+            Some(entry) => Some(entry.clone()),
+            None => {
+                let bytes = self.written.read(&file.name, MAX_METADATA).at(self.written.file(&file.name))?;
+                let described = |bytes: Vec<u8>| Entry::new(file.role.clone(), file.version, &bytes);
+                bytes.map(described)
+            }
+        };
+        Ok(match entry {
+            Some(entry) => self.history()?.vouches_for(&entry),
+            None => false,
+        })
     }
+}
 
-    /// Tells whether an older snapshot is written than one that is not: then it was not `gc` that removed it.
-    fn skips_snapshot(&self, version: u64) -> Result<bool, RepositoryError> {
-        let names = self.written.names().at(self.written.path())?;
-        let older = |(found, role): (u64, RoleName)| role.as_str() == "snapshot" && found < version;
-        Ok(names.iter().filter_map(|name| parse_versioned(name)).any(older))
-    }
+/// What becomes of a live timestamp that names a snapshot which is not there, where nobody can tell whose release that was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LostSnapshot {
+    /// It is refused.
+    Refuse,
+    /// It gives way.
+    Replace,
+    /// It is left to `publish`: nothing live changes now.
+    Leave,
 }
 
 /// What a publication may do besides going on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Permissions<'a> {
     pub(super) damaged_roots: DamagedRoots,
+    pub(super) lost_snapshot: LostSnapshot,
     /// The roles that are recovered.
     pub(super) recover: &'a BTreeSet<RoleName>,
 }
@@ -123,7 +139,7 @@ pub(super) fn refuse_what_is_not_ours(
     permissions: Permissions<'_>,
 ) -> Result<Vec<Recovered>, RepositoryError> {
     refuse_roots(live, ours, permissions.damaged_roots)?;
-    let judge = Judge { live, successor, ours };
+    let judge = Judge { live, successor, ours, own_snapshot: own_snapshot(live, successor, ours)? };
     let mut objections = judge.files()?;
     let is_recovered = |role: &str, all: &[Objection]| {
         permissions.recover.contains(role) && all.iter().any(|objection| objection.role.as_str() == role)
@@ -133,7 +149,7 @@ pub(super) fn refuse_what_is_not_ours(
     let snapshot_refused =
         !snapshot_recovered && objections.iter().any(|one| one.role.as_str() == "snapshot");
     if !snapshot_refused {
-        objections.extend(judge.timestamp()?);
+        objections.extend(judge.timestamp(permissions.lost_snapshot)?);
     }
     let mut recovered: BTreeMap<RoleName, Recovered> = BTreeMap::new();
     let mut refused = Vec::new();
@@ -205,17 +221,58 @@ pub(super) fn refuse_taken(
     Err(RepositoryError::Refused { file: format!("{METADATA}/{name}"), reason })
 }
 
+/// Finds this copy's snapshot that the live timestamp names, where the live one is missing or damaged and all else that is
+/// live is as that snapshot says: then it was this copy's release.
+fn own_snapshot(
+    live: &Accepted,
+    successor: Successor<'_>,
+    ours: &Ours<'_>,
+) -> Result<Option<Snapshot>, RepositoryError> {
+    let role = RoleName::snapshot();
+    let named = live.timestamp.as_ref().and_then(|known| known.metadata.signed().snapshot());
+    let Some(named) = named.filter(|_| !live.is_announced()) else { return Ok(None) };
+    let name = ours.layout.metadata_name(&role, named.version);
+    let Some(bytes) = ours.written.read(&name, MAX_METADATA).at(ours.written.file(&name))? else {
+        return Ok(None);
+    };
+    let is_named = named.check(&bytes).is_ok();
+    let entry = Entry::new(role.clone(), named.version, &bytes);
+    let snapshot = Metadata::<Snapshot>::from_file(bytes).ok().map(Metadata::into_signed);
+    let Some(snapshot) = snapshot.filter(|found| is_named && found.version == named.version) else {
+        return Ok(None);
+    };
+    if successor.version(&role) != Some(named.version) && !ours.history()?.vouches_for(&entry) {
+        return Ok(None);
+    }
+    let is_live = |role: &RoleName, version: u64| {
+        let found = live.files.iter().filter(|file| file.role == *role);
+        let newest = found.max_by_key(|file| file.version);
+        match newest {
+            Some(file) => file.version == version && file.twin == Twin::Same,
+            // nobody delegates to a role that was revoked
+            None => live.authorities(role).next().is_none(),
+        }
+    };
+    let mut listed = snapshot.meta.into_iter();
+    let all = listed
+        .all(|(path, file)| RoleName::from_metapath(&path).is_none_or(|role| is_live(&role, file.version)));
+    Ok(Some(snapshot).filter(|_| all))
+}
+
 struct Judge<'a> {
     live: &'a Accepted,
     successor: Successor<'a>,
     ours: &'a Ours<'a>,
+    /// What stands in for a live snapshot that is missing or damaged.
+    own_snapshot: Option<Snapshot>,
 }
 
 impl Judge<'_> {
     /// Finds accepted files that this copy does not know, roots first, the snapshot last.
     fn files(&self) -> Result<Vec<Objection>, RepositoryError> {
         let mut objections = Vec::new();
-        for file in self.live.files.iter().filter(|file| file.twin != Twin::Same) {
+        let asked = |file: &&AcceptedFile| !self.is_written_now(file) && !self.is_replaced(file);
+        for file in self.live.files.iter().filter(asked) {
             if let Some(reason) = self.objection(file)? {
                 let name = format!("{METADATA}/{}", file.name);
                 objections.push(Objection { role: file.role.clone(), file: name, reason });
@@ -231,6 +288,22 @@ impl Judge<'_> {
         Ok(objections)
     }
 
+    /// Tells whether a live file is part of what is published now. An older one needs the history: it may lie here and be
+    /// another copy's.
+    fn is_written_now(&self, file: &AcceptedFile) -> bool {
+        file.twin == Twin::Same && self.successor.version(&file.role) == Some(file.version)
+    }
+
+    /// Tells whether this copy's own snapshot, which the live timestamp names, has a newer file in the place of this one.
+    fn is_replaced(&self, file: &AcceptedFile) -> bool {
+        let Some(snapshot) = &self.own_snapshot else { return false };
+        match file.role.as_str() {
+            "root" => false,
+            "snapshot" => file.version < snapshot.version,
+            _ => snapshot.role(&file.role).is_some_and(|listed| file.version < listed.version),
+        }
+    }
+
     fn objection(&self, file: &AcceptedFile) -> Result<Option<Refusal>, RepositoryError> {
         if !self.ours.vouches_for(file)? {
             return Ok(Some(Refusal::NotOurs { more: 0 }));
@@ -238,12 +311,7 @@ impl Judge<'_> {
         // it was written here once: what is written now must go on from it
         let same_version = is_versioned(self.live.layout(), &file.name)
             || self.successor.version(&file.role) == Some(file.version);
-        if file.twin == Twin::Other && same_version {
-            return Ok(Some(Refusal::OtherBytes));
-        }
-        let is_snapshot = file.role.as_str() == "snapshot" && self.live.layout() == Layout::Consistent;
-        let skipped = file.twin == Twin::None && is_snapshot && self.ours.skips_snapshot(file.version)?;
-        Ok(skipped.then_some(Refusal::Forgotten))
+        Ok((file.twin == Twin::Other && same_version).then_some(Refusal::OtherBytes))
     }
 
     /// Finds roles whose versions would go down.
@@ -277,7 +345,7 @@ impl Judge<'_> {
 
     /// Finds out whether the timestamp is of this copy: its snapshot is, and no timestamp is written here that is older, or
     /// another one of its version.
-    fn timestamp(&self) -> Result<Option<Objection>, RepositoryError> {
+    fn timestamp(&self, lost: LostSnapshot) -> Result<Option<Objection>, RepositoryError> {
         let Some(Known { metadata, twin, .. }) = self.live.timestamp.as_ref() else { return Ok(None) };
         if *twin == Twin::Same {
             return Ok(None);
@@ -287,8 +355,15 @@ impl Judge<'_> {
             let file = format!("{METADATA}/timestamp.json");
             Ok(Some(Objection { role: role.clone(), file, reason }))
         };
-        if !self.live.is_announced() && !self.knows_named_snapshot()? {
-            return object(Refusal::NotOurs { more: 0 });
+        // the files of all roles stand in the place of the snapshot; where they are not as this copy's own snapshot says, the
+        // number alone tells nothing: two copies give it to different releases
+        let named = metadata.signed().snapshot().map_or(0, |named| named.version);
+        if !self.live.is_announced() && self.own_snapshot.is_none() && !self.has_begun_above(named) {
+            match lost {
+                LostSnapshot::Refuse => return object(Refusal::LostSnapshot { snapshot: named }),
+                LostSnapshot::Leave => return Ok(None),
+                LostSnapshot::Replace => {}
+            }
         }
         match self.successor.timestamp {
             Some(written) if written > live => Ok(None),
@@ -297,18 +372,11 @@ impl Judge<'_> {
         }
     }
 
-    /// Tells whether the snapshot that the timestamp names, and that clients do not accept, may have been written here.
-    fn knows_named_snapshot(&self) -> Result<bool, RepositoryError> {
-        let role = RoleName::snapshot();
-        let named = self.live.timestamp.as_ref().and_then(|known| known.metadata.signed().snapshot());
-        let Some(named) = named else { return Ok(true) };
-        if self.successor.version(&role) == Some(named.version) {
-            return Ok(true);
-        }
-        let name = self.live.layout().metadata_name(&role, named.version);
-        let written = self.ours.written.length(&name).at(self.ours.written.file(&name))?;
-        Ok((written.is_some() && is_versioned(self.live.layout(), &name))
-            || self.ours.history()?.knows(&role, named.version))
+    /// Tells whether a publication that was cut short has put its snapshot over the one that the timestamp names, which only
+    /// the plain layout does. Whose it was is asked of that snapshot.
+    fn has_begun_above(&self, named: u64) -> bool {
+        let found = self.live.snapshot.as_ref().map(|known| known.metadata.signed().version);
+        self.live.layout() == Layout::Plain && found > Some(named)
     }
 
     /// Makes sure that a new root takes away all keys that signed what is live of a role.

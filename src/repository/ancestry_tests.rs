@@ -17,18 +17,18 @@ use crate::crypto::{KeyType, PrivateKey, Signer};
 use crate::metadata::{RoleName, Threshold};
 use crate::storage::testing::Memory;
 
-fn role(name: &str) -> RoleName {
+pub(super) fn role(name: &str) -> RoleName {
     RoleName::new(name).unwrap()
 }
 
 /// Where copies publish.
-enum Site {
+pub(super) enum Site {
     Folder(TempDir),
     Bucket(Memory),
 }
 
 impl Site {
-    fn destination(&self) -> Destination {
+    pub(super) fn destination(&self) -> Destination {
         match self {
             Self::Folder(folder) => Destination::Folder(folder.path().join("www")),
             Self::Bucket(memory) => Destination::Bucket(BucketPlace::under(&memory.bucket())),
@@ -36,7 +36,7 @@ impl Site {
     }
 
     /// Puts other bytes in place of a metadata file; `None` removes it.
-    fn spoil(&self, name: &str, bytes: Option<&[u8]>) {
+    pub(super) fn spoil(&self, name: &str, bytes: Option<&[u8]>) {
         match (self, bytes) {
             (Self::Folder(folder), bytes) => {
                 let path = folder.path().join("www/metadata").join(name);
@@ -52,30 +52,30 @@ impl Site {
 }
 
 /// The places that each case is tried at.
-fn sites() -> [Site; 2] {
+pub(super) fn sites() -> [Site; 2] {
     [Site::Folder(scratch()), Site::Bucket(Memory::new())]
 }
 
 /// What came of a publication.
 #[derive(Debug)]
-struct Published {
-    is_empty: bool,
-    warnings: Vec<Finding>,
-    recovery: Recovery,
+pub(super) struct Published {
+    pub(super) is_empty: bool,
+    pub(super) warnings: Vec<Finding>,
+    pub(super) recovery: Recovery,
 }
 
 /// A copy of a repository.
-struct Copy {
-    dir: TempDir,
+pub(super) struct Copy {
+    pub(super) dir: TempDir,
     /// Of root, targets, snapshot, timestamp and the delegated roles; then keys that are nobody's yet.
-    keys: Rc<Vec<PrivateKey>>,
+    pub(super) keys: Rc<Vec<PrivateKey>>,
     /// Each copy's clock is off by another minute: what two of them write under one version differs.
-    now: DateTime<Utc>,
+    pub(super) now: DateTime<Utc>,
 }
 
 impl Copy {
     /// A repository with a delegated role and hash bins, written once.
-    fn first(layout: Layout) -> Self {
+    pub(super) fn first(layout: Layout) -> Self {
         let mut all = Vec::from(keys());
         all.extend((0..4).map(|_| PrivateKey::generate(KeyType::Ed25519).unwrap()));
         let copy = Self { dir: scratch(), keys: Rc::new(all), now: start() };
@@ -104,24 +104,24 @@ impl Copy {
     }
 
     /// The same, in another folder.
-    fn twin(&self) -> Self {
+    pub(super) fn twin(&self) -> Self {
         let dir = scratch();
         copy(self.path(), dir.path());
         Self { dir, keys: Rc::clone(&self.keys), now: self.now + TimeDelta::minutes(1) }
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    fn edit(&self, edit: impl FnOnce(&mut Repository)) {
+    pub(super) fn edit(&self, edit: impl FnOnce(&mut Repository)) {
         let mut repository = open(self.path(), self.now);
         edit(&mut repository);
         let plan = repository.plan_edit().unwrap();
         repository.save_edit(&plan).unwrap();
     }
 
-    fn try_write(&self) -> Result<(), RepositoryError> {
+    pub(super) fn try_write(&self) -> Result<(), RepositoryError> {
         let mut repository = open(self.path(), self.now);
         let used = self.keys.iter().filter(|key| repository.may_sign(key.public_key(), &[]));
         let keys: Vec<SigningKey<'_>> = used.map(|signer| SigningKey { name: "key", signer }).collect();
@@ -129,12 +129,12 @@ impl Copy {
         repository.execute_write(&written, &|_| {})
     }
 
-    fn write(&self) {
+    pub(super) fn write(&self) {
         self.try_write().unwrap();
     }
 
     /// Writes the next version of roles.
-    fn release(&self, roles: &[&str]) -> &Self {
+    pub(super) fn release(&self, roles: &[&str]) -> &Self {
         self.edit(|repository| {
             for name in roles {
                 let found = repository.find_role(name).unwrap();
@@ -145,7 +145,7 @@ impl Copy {
         self
     }
 
-    fn ask(&self, site: &Site, request: &PublishRequest) -> Result<Published, RepositoryError> {
+    pub(super) fn ask(&self, site: &Site, request: &PublishRequest) -> Result<Published, RepositoryError> {
         let repository = open(self.path(), self.now);
         let plan = repository.plan_publication(&site.destination(), request)?;
         repository.execute_publish(&plan, &|_| {})?;
@@ -153,17 +153,17 @@ impl Copy {
         Ok(Published { is_empty, warnings: plan.warnings, recovery: plan.recovery })
     }
 
-    fn publish(&self, site: &Site) -> Result<Published, RepositoryError> {
+    pub(super) fn publish(&self, site: &Site) -> Result<Published, RepositoryError> {
         self.ask(site, &PublishRequest::new(Expiry::Enforce, Duration::ZERO))
     }
 
-    fn recover(&self, site: &Site, roles: &[&str]) -> Result<Published, RepositoryError> {
+    pub(super) fn recover(&self, site: &Site, roles: &[&str]) -> Result<Published, RepositoryError> {
         let recover: BTreeSet<RoleName> = roles.iter().map(|name| role(name)).collect();
         self.ask(site, &PublishRequest { recover, ..PublishRequest::new(Expiry::Enforce, Duration::ZERO) })
     }
 
     /// Replaces the key of a role.
-    fn rotate(&self, name: &str, old: usize, new: usize) {
+    pub(super) fn rotate(&self, name: &str, old: usize, new: usize) {
         self.edit(|repository| {
             let old = KeyChoice::Key(self.keys[old].public_key().clone());
             repository.remove_key(&role(name), &old, None, DeadEnd::Allow).unwrap();
@@ -174,7 +174,7 @@ impl Copy {
 
 /// Asserts that a publication or a `write` is refused since live is not of this copy, and returns the file that is named.
 #[track_caller]
-fn not_ours<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> String {
+pub(super) fn not_ours<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> String {
     match result.unwrap_err() {
         RepositoryError::Refused { file, reason: Refusal::NotOurs { .. } | Refusal::Unannounced { .. } } => {
             file
@@ -185,7 +185,7 @@ fn not_ours<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> String {
 
 /// Asserts that a publication or a `write` is refused for any reason of ancestry, and returns the message.
 #[track_caller]
-fn refused<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> String {
+pub(super) fn refused<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> String {
     match result.unwrap_err() {
         error @ RepositoryError::Refused {
             reason:
@@ -200,7 +200,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> String {
     }
 }
 
-const LAYOUTS: [Layout; 2] = [Layout::Consistent, Layout::Plain];
+pub(super) const LAYOUTS: [Layout; 2] = [Layout::Consistent, Layout::Plain];
 
 #[test]
 fn a_stale_copy_that_has_written_twice_does_not_take_the_others_release_away() {

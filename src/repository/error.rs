@@ -244,6 +244,15 @@ pub enum Refusal {
         /// The version that is written; `None` where there is none.
         written: Option<u64>,
     },
+    /// The live timestamp names a snapshot that is missing or damaged there, and what else is live does not tell whose
+    /// release that was.
+    #[error(
+        "names snapshot v{snapshot}, which is missing or damaged there: nobody can tell whether this copy wrote that release"
+    )]
+    LostSnapshot {
+        /// The version that is named.
+        snapshot: u64,
+    },
     /// This copy has written it, and what is written now does not go on from it.
     #[error("is live, and {STAGED}, which has older snapshots, does not have it: a backup was put back")]
     Forgotten,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::accepted::{Accepted, Extent, Roots};
 use super::ancestry::{
-    DamagedRoots, Ours, Permissions, Signers, Successor, refuse_taken, refuse_what_is_not_ours,
+    DamagedRoots, LostSnapshot, Ours, Permissions, Signers, Successor, refuse_taken, refuse_what_is_not_ours,
 };
 use super::check::{Checked, Finding, Severity};
 use super::error::{AtPath, Refusal, RepositoryError};
@@ -80,9 +80,13 @@ pub(super) fn check_succession(
         snapshot: snapshot.as_ref().map(Metadata::signed),
     };
     let accepted = Accepted::read(&live, &staged, first_root, Extent::Whole)?;
-    let ours = Ours::of(repository, &staged);
+    let ours = Ours::of(repository, &staged, checked.layout);
     let none = BTreeSet::new();
-    let permissions = Permissions { damaged_roots: DamagedRoots::Refuse, recover: &none };
+    let permissions = Permissions {
+        damaged_roots: DamagedRoots::Refuse,
+        lost_snapshot: LostSnapshot::Refuse,
+        recover: &none,
+    };
     let refused = refuse_what_is_not_ours(&accepted, successor, &ours, permissions)
         .and_then(|_| refuse_succession(&staged, &accepted))
         .and_then(|()| refuse_taken_names(&staged, &live, &accepted, successor.root, checked));

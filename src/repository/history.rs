@@ -4,8 +4,11 @@
 //! One line a file: role (percent-encoded, as in the names of files), version, SHA-256 of its bytes. The lines are sorted
 //! by role, version and digest, and there is no header, so that a merge may keep the lines of both sides in any order.
 //! Timestamps are not in it: the snapshot that a timestamp names vouches for it.
+//!
+//! A copy that skips versions (`bump --version`) adds one line for all of them: the last version that it skipped, with the
+//! digest of the file before. After a merge nothing in between is vouched for: another copy has written it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::str;
 
@@ -47,6 +50,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Describes the file of a role that has some bytes.
+    pub(super) fn new(role: RoleName, version: u64, bytes: &[u8]) -> Self {
+        Self { role, version, sha256: sha256(bytes) }
+    }
+
     /// Describes the file of a role in a layout; `None` of `root.json` and the timestamp, which have no line.
     /// `version` says what a file states whose name does not.
     pub(super) fn of(
@@ -65,7 +73,7 @@ impl Entry {
                 (is_file.then(|| version(&role)).flatten()?, role)
             }
         };
-        Some(Self { role, version, sha256: sha256(bytes) })
+        Some(Self::new(role, version, bytes))
     }
 }
 
@@ -164,17 +172,34 @@ impl History {
     }
 
     /// Tells whether this very file was written here or taken over, and no other one of this role and version: two copies
-    /// that went apart may have been merged, and only one of them is what is written now.
+    /// that went apart may have been merged, and only one of them is what is written now. For the same reason nobody vouches
+    /// for a version that this copy has skipped.
     pub(super) fn vouches_for(&self, entry: &Entry) -> bool {
-        let files = self.roles.get(&*entry.role.encoded()).map(Vec::as_slice).unwrap_or_default();
-        let mut same = files.iter().filter(|file| file.version == entry.version);
-        same.next().is_some_and(|file| file.sha256 == entry.sha256) && same.next().is_none()
+        let files = self.files_of(&entry.role);
+        let (below, rest) = files.split_at(files.partition_point(|file| file.version < entry.version));
+        let (same, above) = rest.split_at(rest.partition_point(|file| file.version == entry.version));
+        matches!(same, [file] if file.sha256 == entry.sha256) && !is_skipped(below, above)
     }
 
-    /// Tells whether some file of this role and version was written here or taken over.
-    pub(super) fn knows(&self, role: &RoleName, version: u64) -> bool {
-        let files = self.roles.get(&*role.encoded()).map(Vec::as_slice).unwrap_or_default();
-        files.iter().any(|file| file.version == version)
+    fn files_of(&self, role: &RoleName) -> &[PutFile] {
+        self.roles.get(&*role.encoded()).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Adds a file that is written next. Where it skips versions, the line before it says so: it has the digest of the file
+    /// that was written before.
+    pub(super) fn add_next(&mut self, entry: &Entry) {
+        let files = self.files_of(&entry.role);
+        let below = &files[..files.partition_point(|file| file.version < entry.version)];
+        if let Some(before) = below.last().map(|last| last.version)
+            && before + 1 < entry.version
+        {
+            let last = below.iter().rev().take_while(|file| file.version == before);
+            let skip =
+                |file: &PutFile| Entry { version: entry.version - 1, sha256: file.sha256, ..entry.clone() };
+            let skips: Vec<Entry> = last.map(skip).collect();
+            skips.iter().for_each(|skip| self.add(skip));
+        }
+        self.add(entry);
     }
 
     /// Adds a file in the place of any other one of its role and version.
@@ -208,6 +233,16 @@ impl History {
         batch.put(HISTORY, text.as_bytes()).at(folder.file(HISTORY))?;
         batch.commit().at(dir)
     }
+}
+
+/// Tells whether a version was skipped: a digest that stands both below and above it is that of the file before the gap.
+/// Files of two versions never have one digest.
+fn is_skipped(below: &[PutFile], above: &[PutFile]) -> bool {
+    if below.is_empty() || above.is_empty() {
+        return false;
+    }
+    let before: HashSet<&Sha256> = below.iter().map(|file| &file.sha256).collect();
+    above.iter().any(|file| before.contains(&file.sha256))
 }
 
 /// Lays out the history of files that are taken over into a new folder.
@@ -300,6 +335,53 @@ mod tests {
             assert_eq!(both.vouches_for(&entry("targets", version, bytes)), ours, "{version} {bytes}");
         }
         assert!(!both.vouches_for(&entry("team", 3, "c")));
+    }
+
+    #[test]
+    fn versions_that_were_skipped_get_one_line_and_nobody_vouches_for_them() {
+        let mut made = history(&[entry("targets", 1, "a"), entry("team", 1, "t")]);
+        made.add_next(&entry("targets", 2, "b"));
+        made.add_next(&entry("targets", 20_261_201, "c"));
+        made.add_next(&entry("targets", 20_261_203, "d"));
+        // the same again changes nothing
+        let once = made.clone();
+        made.add_next(&entry("targets", 20_261_203, "d"));
+        assert_eq!(made, once);
+        let text = made.to_text();
+        let heads: Vec<&str> = text.lines().map(|line| line.rsplit_once(' ').unwrap().0).collect();
+        let targets = [1, 2, 20_261_200, 20_261_201, 20_261_202, 20_261_203].map(|v| format!("targets {v}"));
+        assert_eq!(heads[..6], targets);
+        let other = [3, 500, 20_261_199, 20_261_200, 20_261_202];
+        for version in other {
+            let line = entry("targets", version, "another copy's");
+            let mut merged = made.clone();
+            merged.add(&line);
+            assert!(!merged.vouches_for(&line), "{version}");
+            for (version, bytes) in [(1, "a"), (2, "b"), (20_261_201, "c"), (20_261_203, "d")] {
+                assert!(merged.vouches_for(&entry("targets", version, bytes)), "{version}");
+            }
+        }
+        assert!(made.vouches_for(&entry("team", 1, "t")));
+    }
+
+    #[test]
+    fn of_two_copies_that_both_skip_versions_neither_vouches_for_the_others() {
+        let (mut one, mut other) =
+            (history(&[entry("targets", 1, "a")]), history(&[entry("targets", 1, "a")]));
+        one.add_next(&entry("targets", 5, "one"));
+        other.add_next(&entry("targets", 8, "other"));
+        other.add_next(&entry("targets", 9, "more"));
+        let merged = History::parse((one.to_text() + &other.to_text()).as_bytes()).unwrap();
+        assert!(!merged.vouches_for(&entry("targets", 5, "one")));
+        assert!(merged.vouches_for(&entry("targets", 9, "more")));
+        assert!(one.vouches_for(&entry("targets", 5, "one")));
+    }
+
+    #[test]
+    fn a_first_version_above_one_skips_nothing() {
+        let mut made = History::default();
+        made.add_next(&entry("team", 7, "a"));
+        assert_eq!(made, history(&[entry("team", 7, "a")]));
     }
 
     #[test]

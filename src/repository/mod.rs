@@ -37,7 +37,11 @@ mod layout;
 mod lifetime;
 mod listing;
 mod locks;
+#[cfg(test)]
+mod lost_snapshot_tests;
 mod manifest;
+#[cfg(test)]
+mod merged_tests;
 mod next;
 mod outcome;
 mod own_copies;

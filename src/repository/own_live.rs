@@ -3,7 +3,7 @@
 
 use super::Repository;
 use super::accepted::{Accepted, Extent, is_signed_well};
-use super::ancestry::{DamagedRoots, Ours, Permissions, refuse_what_is_not_ours};
+use super::ancestry::{DamagedRoots, LostSnapshot, Ours, Permissions, refuse_what_is_not_ours};
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::layout::{Layout, MAX_METADATA, METADATA, is_versioned};
 use super::staged::AnyRole;
@@ -35,10 +35,24 @@ impl Repository {
             return Ok(());
         }
         let written = self.staged.folder();
-        let accepted = Accepted::read(&live, written, self.policy.first_root(), Extent::Snapshot)?;
+        let read = |extent| Accepted::read(&live, written, self.policy.first_root(), extent);
+        let mut accepted = read(Extent::Snapshot)?;
+        if !accepted.is_announced() {
+            // then the files of all roles tell whose release it is
+            accepted = read(Extent::Whole)?;
+        }
         let nothing = Default::default();
-        let permissions = Permissions { damaged_roots: DamagedRoots::Refuse, recover: &nothing };
-        refuse_what_is_not_ours(&accepted, self.successor(), &Ours::of(&self.dir, written), permissions)?;
+        let permissions = Permissions {
+            damaged_roots: DamagedRoots::Refuse,
+            lost_snapshot: LostSnapshot::Leave,
+            recover: &nothing,
+        };
+        refuse_what_is_not_ours(
+            &accepted,
+            self.successor(),
+            &Ours::of(&self.dir, written, self.staged.layout()),
+            permissions,
+        )?;
         let view = View::of_all(&self.staged);
         let graph = view.graph();
         for InTheWay { role, version, name, bytes } in in_the_way {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::accepted::{Accepted, Damaged, Extent, named};
 use super::ancestry::{
-    DamagedRoots, Ours, Permissions, Recovered, Signers, Successor, refuse_taken, refuse_what_is_not_ours,
+    DamagedRoots, LostSnapshot, Ours, Permissions, Recovered, Signers, Successor, refuse_taken,
+    refuse_what_is_not_ours,
 };
 use super::check::{Checked, Expiry, Finding, Report, Severity, TargetBytes, check_metadata, unjudged_files};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
@@ -37,7 +38,8 @@ pub struct PublishRequest {
     pub expiry: Expiry,
     /// How long to wait for the lock of the live folder.
     pub wait: Duration,
-    /// What becomes of a place where no root can be read.
+    /// What becomes of a place where no root can be read, or whose timestamp names a snapshot that is not there and that this
+    /// copy cannot vouch for.
     pub damaged_roots: DamagedRoots,
     /// The roles whose live metadata gives way, though it is not of this copy or has a higher version: a new root takes away
     /// the keys that signed it.
@@ -317,8 +319,13 @@ impl Repository {
             let extent = Extent::WholeUnder(targets.signed());
             accepted = Accepted::read(place, written, self.policy.first_root(), extent)?;
         }
-        let permissions = Permissions { damaged_roots: request.damaged_roots, recover: &request.recover };
-        let ours = Ours::of(&self.dir, written);
+        let lost_snapshot = match request.damaged_roots {
+            DamagedRoots::Refuse => LostSnapshot::Refuse,
+            DamagedRoots::Replace => LostSnapshot::Replace,
+        };
+        let permissions =
+            Permissions { damaged_roots: request.damaged_roots, lost_snapshot, recover: &request.recover };
+        let ours = Ours::of(&self.dir, written, self.staged.layout());
         let recovered = refuse_what_is_not_ours(&accepted, self.successor(), &ours, permissions)?;
         refuse_succession(written, &accepted)?;
         Ok(Ancestors { accepted, recovered })

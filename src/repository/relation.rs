@@ -97,8 +97,11 @@ impl Repository {
     /// Tells whether this copy has written or taken over all that is live. What is no metadata no client has taken.
     fn knows(&self, pairs: &[Pair], live: &Live) -> Result<bool, RepositoryError> {
         let history = History::read(&self.dir, self.staged.folder(), self.staged.layout())?;
+        // as `publish` judges: what is written now is of this copy, an older file only by the history
+        let is_written_now =
+            |pair: &Pair| pair.is_same && self.staged.written_version(&pair.role) == live.version(&pair.role);
         let is_known = |pair: &Pair| {
-            pair.is_same
+            is_written_now(pair)
                 || pair.role.as_str() == "timestamp"
                 || stated(&pair.role, &pair.theirs).is_none_or(|version| {
                     let entry = Entry::of(live.layout(), &pair.name, &pair.theirs, |_| Some(version));

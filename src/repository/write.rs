@@ -375,7 +375,7 @@ impl Repository {
             Ok(Entry::of(layout, name, &bytes, |role| written.roles.get(role).copied()))
         };
         let entries: Vec<Option<Entry>> = written.metadata.par_iter().map(entry).collect::<Result<_, _>>()?;
-        entries.iter().flatten().for_each(|entry| history.add(entry));
+        entries.iter().flatten().for_each(|entry| history.add_next(entry));
         Ok(history)
     }
 

@@ -91,6 +91,10 @@ fn refusal_hint(reason: &Refusal) -> Option<String> {
         Refusal::Unannounced { .. } => Some(
             "tuf-repo publish from the copy that wrote it mends the place, then tuf-repo pull here".to_owned(),
         ),
+        Refusal::LostSnapshot { .. } => Some(
+            "tuf-repo publish from the copy that wrote it mends the place; where no copy has it, tuf-repo publish --replace-damaged here"
+                .to_owned(),
+        ),
         Refusal::Taken => Some(
             "tuf-repo publish from the copy that has begun it, then tuf-repo pull here; if that copy is lost, tuf-repo bump ROLE, write and publish"
                 .to_owned(),
@@ -154,6 +158,10 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::Threshold { number: 0, .. } => "a threshold of 1 is the least",
         InputError::Threshold { .. } => "as many as there are keys, or fewer",
         InputError::PastExpiry { .. } => "a date to come, or a duration such as 90d",
+        InputError::ShortExpiry { months: true, .. } => {
+            "6mo for six months; --force, where minutes are meant"
+        }
+        InputError::ShortExpiry { .. } => "a longer duration such as 90d; --force, where it is meant",
         InputError::FarExpiry(_) => "a shorter duration in tuf-repo.toml",
         InputError::VersionNotHigher { role, written, .. } => {
             return Some(format!("tuf-repo bump {} --version {}", shell_word(role.as_str()), written + 1));

@@ -38,7 +38,8 @@ pub struct Args {
     #[arg(long, requires = "recover")]
     yes: bool,
 
-    /// Publish over a place where no root can be read any more.
+    /// Publish over a place where no root can be read any more, or where the snapshot that the timestamp names is missing or
+    /// damaged and nobody can tell whose release that was. What else is live there stays protected.
     #[arg(long)]
     replace_damaged: bool,
 
