@@ -386,6 +386,18 @@ pub enum InputError {
         /// The time asked for.
         expires: String,
     },
+    /// An expiry sooner than anybody means.
+    #[error("'{role}' would expire on {expires}, {after} from now{}", if *.months { "; m are minutes, mo are months" } else { "" })]
+    ShortExpiry {
+        /// The role.
+        role: RoleName,
+        /// The time asked for.
+        expires: String,
+        /// How long that is from now.
+        after: String,
+        /// Whether months may have been meant.
+        months: bool,
+    },
     /// A time beyond what metadata can express.
     #[error("the expiry of '{0}' lies too far in the future")]
     FarExpiry(RoleName),

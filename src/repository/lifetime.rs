@@ -1,12 +1,40 @@
 //! Drafts as such: expiry and versions set by hand, and drafts dropped.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Repository;
 use super::error::{InputError, RepositoryError};
 use super::layout::Layout;
 use super::staged::{AnyRole, Pins, Saved};
 use crate::metadata::{MetaFile, MetaMap, RoleName, Root, Snapshot, Targets, Timestamp, time};
+
+/// What is shorter than this was hardly meant: clients refuse the role before anybody can sign it again.
+const LEAST_LIFETIME: TimeDelta = TimeDelta::hours(1);
+
+/// What is shorter than this, written in minutes alone, was hardly meant for a role that is signed by hand.
+const LEAST_LIFETIME_IN_MINUTES: TimeDelta = TimeDelta::days(1);
+
+/// How an expiry was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    /// As minutes alone, such as `6m`: months may have been meant.
+    Minutes,
+    /// In another way.
+    Other,
+}
+
+/// What there is to say against an expiry that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    /// Nothing.
+    None,
+    /// The role is due for a refresh at once.
+    WithinRefreshWindow,
+    /// The role expires in less than an hour.
+    TooShort,
+    /// Minutes were asked for, of a role that is signed by hand.
+    MinutesForMonths,
+}
 
 /// The highest version that can be chosen by hand: what a double-precision number holds exactly, for clients that
 /// read JSON into those, with room for the versions that follow.
@@ -28,6 +56,21 @@ impl Repository {
         let state = self.staged.known_role(role)?;
         let changed = state.pin_expiry(expires);
         Ok(changed.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?)
+    }
+
+    /// Judges whether a role would expire sooner than anybody means.
+    pub fn haste(&self, role: &RoleName, expires: DateTime<Utc>, spelling: Spelling) -> Haste {
+        let left = expires - self.now;
+        let by_hand = role.as_str() == "root" || role.lists_targets();
+        if spelling == Spelling::Minutes && by_hand && left < LEAST_LIFETIME_IN_MINUTES {
+            Haste::MinutesForMonths
+        } else if left < LEAST_LIFETIME {
+            Haste::TooShort
+        } else if left < self.policy.refresh_window(role) {
+            Haste::WithinRefreshWindow
+        } else {
+            Haste::None
+        }
     }
 
     /// Marks a role dirty: its next version says the same, or has a version chosen by hand. Returns the draft's version.
@@ -158,5 +201,36 @@ impl Repository {
             },
         };
         Ok(drafted.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{keys, open, repository, scratch, start};
+    use super::*;
+
+    #[test]
+    fn what_expires_sooner_than_anybody_means_is_judged_by_role_and_spelling() {
+        let dir = scratch();
+        repository(dir.path(), &keys());
+        let repository = open(dir.path(), start());
+        let judge = |role: &str, left: TimeDelta, spelling| {
+            repository.haste(&RoleName::new(role).unwrap(), start() + left, spelling)
+        };
+        let (minutes, other) = (Spelling::Minutes, Spelling::Other);
+        for (role, left, spelling, expected) in [
+            ("root", TimeDelta::minutes(6), minutes, Haste::MinutesForMonths),
+            ("targets", TimeDelta::minutes(90), minutes, Haste::MinutesForMonths),
+            ("team", TimeDelta::minutes(1439), minutes, Haste::MinutesForMonths),
+            ("targets", TimeDelta::minutes(1440), minutes, Haste::None),
+            ("root", TimeDelta::minutes(90), other, Haste::None),
+            ("root", TimeDelta::minutes(59), other, Haste::TooShort),
+            ("timestamp", TimeDelta::minutes(59), minutes, Haste::TooShort),
+            ("timestamp", TimeDelta::seconds(3599), other, Haste::TooShort),
+            ("timestamp", TimeDelta::minutes(90), minutes, Haste::WithinRefreshWindow),
+            ("timestamp", TimeDelta::hours(13), other, Haste::None),
+        ] {
+            assert_eq!(judge(role, left, spelling), expected, "{role} {left} {spelling:?}");
+        }
     }
 }

@@ -94,6 +94,7 @@ pub use init::{Execution, init};
 pub use keyring::{KeyNames, Keyring, KnownKey, policy_path, short_words};
 pub use keys::{DeadEnd, KeyChoice};
 pub use layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS};
+pub use lifetime::{Haste, Spelling};
 pub use locks::DestinationLocks;
 pub use manifest::Manifest;
 pub use next::{KeyToUse, Step};

@@ -16,6 +16,7 @@ mod contract;
 mod crash;
 mod delegates;
 mod environment;
+mod expiry;
 #[cfg(target_os = "linux")]
 mod faults;
 mod foreign;

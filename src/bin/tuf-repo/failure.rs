@@ -161,6 +161,9 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::ShortExpiry { months: true, .. } => {
             "6mo for six months; --force, where minutes are meant"
         }
+        InputError::ShortExpiry { months: true, .. } => {
+            "6mo for six months; --force, where minutes are meant"
+        }
         InputError::ShortExpiry { .. } => "a longer duration such as 90d; --force, where it is meant",
         InputError::FarExpiry(_) => "a shorter duration in tuf-repo.toml",
         InputError::VersionNotHigher { role, written, .. } => {
