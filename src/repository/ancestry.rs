@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::accepted::{Accepted, AcceptedFile, Known, Roots, Twin, is_signed_well};
 use super::error::{AtPath, Refusal, RepositoryError};
-use super::history::{Entry, History};
+use super::history::{Entry, HISTORY, History, Testimony};
 use super::layout::{Layout, MAX_METADATA, METADATA, is_versioned, parse_versioned};
 use crate::crypto::{Fingerprint, fingerprint};
 use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets};
@@ -83,20 +83,19 @@ impl<'a> Ours<'a> {
         Ok(self.history.get_or_init(|| read))
     }
 
-    /// Tells whether the history vouches for a live file. That the file lies beside what is written is not enough: a merge, or
-    /// a copy by hand, may have put it there.
-    fn vouches_for(&self, file: &AcceptedFile) -> Result<bool, RepositoryError> {
+    /// Asks the history about a live file. That the file lies beside what is written is not enough: a merge, or a copy by
+    /// hand, may have put it there.
+    fn testimony(&self, file: &AcceptedFile) -> Result<Testimony, RepositoryError> {
         let entry = match &file.entry {
             Some(entry) => Some(entry.clone()),
             None => {
                 let bytes = self.written.read(&file.name, MAX_METADATA).at(self.written.file(&file.name))?;
-                let described = |bytes: Vec<u8>| Entry::new(file.role.clone(), file.version, &bytes);
-                bytes.map(described)
+                bytes.map(|bytes| Entry::new(file.role.clone(), file.version, &bytes))
             }
         };
         Ok(match entry {
-            Some(entry) => self.history()?.vouches_for(&entry),
-            None => false,
+            Some(entry) => self.history()?.testimony(&entry),
+            None => Testimony::Unknown,
         })
     }
 }
@@ -159,13 +158,20 @@ pub(super) fn refuse_what_is_not_ours(
             false => refused.push(objection),
         }
     }
+    if refused.iter().any(|objection| matches!(objection.reason, Refusal::Disputed))
+        && let Some(first) = live.files.first().filter(|first| first.twin == Twin::Same)
+        && ours.testimony(first)? == Testimony::Disputed
+    {
+        // copies of one repository have one first root
+        return Err(RepositoryError::Refused { file: HISTORY.to_owned(), reason: Refusal::OtherHistory });
+    }
     let unknown = refused.iter().filter(|objection| matches!(objection.reason, Refusal::NotOurs { .. }));
     let more = unknown.count().saturating_sub(1);
     let Some(Objection { file, reason, .. }) = refused.into_iter().next() else {
         return Ok(recovered.into_values().collect());
     };
     let reason = match reason {
-        Refusal::NotOurs { .. } if !live.is_announced() => Refusal::Unannounced { more },
+        Refusal::NotOurs { .. } | Refusal::Disputed if !live.is_announced() => Refusal::Unannounced { more },
         Refusal::NotOurs { .. } => Refusal::NotOurs { more },
         reason => reason,
     };
@@ -185,7 +191,7 @@ fn refuse_roots(live: &Accepted, ours: &Ours<'_>, damaged: DamagedRoots) -> Resu
             refused(format!("{METADATA}/{name}"), Refusal::NoRoot(reason))
         }
         Roots::Foreign => match live.files.first() {
-            Some(first) if !ours.vouches_for(first)? => {
+            Some(first) if ours.testimony(first)? != Testimony::Ours => {
                 refused(format!("{METADATA}/{}", first.name), Refusal::OtherRepository)
             }
             _ => Ok(()),
@@ -305,8 +311,10 @@ impl Judge<'_> {
     }
 
     fn objection(&self, file: &AcceptedFile) -> Result<Option<Refusal>, RepositoryError> {
-        if !self.ours.vouches_for(file)? {
-            return Ok(Some(Refusal::NotOurs { more: 0 }));
+        match self.ours.testimony(file)? {
+            Testimony::Ours => {}
+            Testimony::Disputed => return Ok(Some(Refusal::Disputed)),
+            Testimony::Unknown => return Ok(Some(Refusal::NotOurs { more: 0 })),
         }
         // it was written here once: what is written now must go on from it
         let same_version = is_versioned(self.live.layout(), &file.name)

@@ -191,7 +191,7 @@ pub(super) fn refused<T: std::fmt::Debug>(result: Result<T, RepositoryError>) ->
             reason:
                 Refusal::NotOurs { .. }
                 | Refusal::Behind { .. }
-                | Refusal::Forgotten
+                | Refusal::Disputed
                 | Refusal::OtherBytes
                 | Refusal::Taken,
             ..

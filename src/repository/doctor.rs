@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Repository;
 use super::check::{Finding, Severity};
-use super::error::{AtPath, RepositoryError};
+use super::error::{AtPath, InputError, RepositoryError};
+use super::history::{HISTORY, History};
 use super::layout::{Layout, STAGED, parse_plain, parse_versioned};
 use super::sign::signing_order_of;
 use super::target_files::reserved_words;
@@ -25,6 +26,7 @@ impl Repository {
         let view = self.staged.effective();
         let mut doctor = Doctor { repository: self, view, findings: Vec::new() };
         doctor.damaged();
+        doctor.history()?;
         doctor.keys();
         doctor.expiry_order();
         doctor.delegations();
@@ -49,6 +51,18 @@ impl<'a> Doctor<'a> {
         for (role, damage) in staged.damaged().filter(|(role, _)| staged.damage(role).is_some()) {
             let message = format!("{}, and no client gets anything from it", damage.reason);
             self.advise(Some(role), Some(damage.file.clone()), message);
+        }
+    }
+
+    /// Names a line of the history that cannot be read: all that changes the repository is refused because of it.
+    fn history(&mut self) -> Result<(), RepositoryError> {
+        match History::recorded(&self.repository.dir) {
+            Err(RepositoryError::Input(InputError::History { line, reason, .. })) => {
+                let advice = "keep the lines of both sides of the merge, and no others";
+                self.advise(None, Some(HISTORY.to_owned()), format!("line {line} {reason}: {advice}"));
+                Ok(())
+            }
+            read => read.map(drop),
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use super::layout::STAGED;
 use crate::canonical::CanonicalError;
 use crate::crypto::SignError;
 use crate::metadata::{KeyId, MAX_NUMBER, ParseError, RoleName, RoleNameError, TargetPathError, Threshold};
@@ -225,6 +224,12 @@ pub enum Refusal {
         /// How many other files there are of which that is true.
         more: usize,
     },
+    /// It is live, and the history has a line of it and says as well that this copy wrote another file of that version, or
+    /// skipped it: the histories of two copies were merged.
+    #[error(
+        "two copies of the repository wrote this version, or one skipped it; their histories were merged, and what is written here need not go on from it"
+    )]
+    Disputed,
     /// As [`Refusal::NotOurs`], where no timestamp and snapshot lead there that clients accept.
     #[error(
         "was not written by this copy of the repository, nor taken over, and what led clients there is damaged{}",
@@ -253,9 +258,14 @@ pub enum Refusal {
         /// The version that is named.
         snapshot: u64,
     },
-    /// This copy has written it, and what is written now does not go on from it.
-    #[error("is live, and {STAGED}, which has older snapshots, does not have it: a backup was put back")]
-    Forgotten,
+    /// A `write` was killed: the files that are written do not go together.
+    #[error("{0}: a write was killed before it was done")]
+    CutShort(String),
+    /// The history has lines of another repository: its first root is another one.
+    #[error(
+        "has lines of another repository, whose first root is not this one's, so that nobody can tell whose a file is"
+    )]
+    OtherHistory,
     /// It is no part of the live state, and well signed: somebody has put it whose publication goes on, or was cut short.
     #[error("is there already with other bytes, by a publication that goes on or was cut short")]
     Taken,

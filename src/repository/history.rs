@@ -41,6 +41,17 @@ struct PutFile {
     sha256: Sha256,
 }
 
+/// What a history says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Testimony {
+    /// This copy has written it or taken it over.
+    Ours,
+    /// It has a line, and so has another file of its version, or the version was skipped: two histories were merged.
+    Disputed,
+    /// It has no line.
+    Unknown,
+}
+
 /// One file of a role's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -175,10 +186,21 @@ impl History {
     /// that went apart may have been merged, and only one of them is what is written now. For the same reason nobody vouches
     /// for a version that this copy has skipped.
     pub(super) fn vouches_for(&self, entry: &Entry) -> bool {
+        self.testimony(entry) == Testimony::Ours
+    }
+
+    /// Says what is known of a file.
+    pub(super) fn testimony(&self, entry: &Entry) -> Testimony {
         let files = self.files_of(&entry.role);
         let (below, rest) = files.split_at(files.partition_point(|file| file.version < entry.version));
         let (same, above) = rest.split_at(rest.partition_point(|file| file.version == entry.version));
-        matches!(same, [file] if file.sha256 == entry.sha256) && !is_skipped(below, above)
+        if same.iter().all(|file| file.sha256 != entry.sha256) {
+            Testimony::Unknown
+        } else if same.len() > 1 || is_skipped(below, above) {
+            Testimony::Disputed
+        } else {
+            Testimony::Ours
+        }
     }
 
     fn files_of(&self, role: &RoleName) -> &[PutFile] {
@@ -252,8 +274,14 @@ pub(super) fn first_history<'a>(entries: impl IntoIterator<Item = &'a Entry>) ->
     history.to_text()
 }
 
+/// What version control puts between the sides of a merge that it leaves to a person.
+const CONFLICT_MARKS: [&[u8]; 4] = [b"<<<<<<<", b"|||||||", b"=======", b">>>>>>>"];
+
 fn parse_line(line: &[u8]) -> Result<(&str, PutFile), &'static str> {
     const WORDS: &str = "is not a role, a version and a SHA-256";
+    if CONFLICT_MARKS.iter().any(|mark| line.starts_with(mark)) {
+        return Err("is the mark of a merge that nobody has finished");
+    }
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(role), Some(version), Some(digits), None) =
         (words.next(), words.next(), words.next(), words.next())
@@ -275,7 +303,7 @@ fn parse_line(line: &[u8]) -> Result<(&str, PutFile), &'static str> {
 }
 
 /// Returns the version that a metadata file states, whatever its role.
-fn stated_version(bytes: &[u8]) -> Option<u64> {
+pub(super) fn stated_version(bytes: &[u8]) -> Option<u64> {
     #[derive(Deserialize)]
     struct File {
         signed: Head,

@@ -114,6 +114,7 @@ use crate::metadata::RoleName;
 use crate::storage::{Folder, Lock};
 use error::AtPath;
 use follow::Extent;
+use history::History;
 use locks::{lock, lock_staged};
 use staged::draft_name;
 
@@ -420,10 +421,15 @@ impl Unread {
     /// Reads the repository.
     ///
     /// # Errors
-    /// As [`Repository::open`].
+    /// As [`Repository::open`]; [`InputError::History`] where a line of `.tuf-history` cannot be read, after a merge mostly:
+    /// nothing is changed then that the history must know.
     pub fn read(self) -> Result<Repository, RepositoryError> {
+        let read = || Staged::read(&self.dir, &self.policy, self.now);
+        let (staged, history) = rayon::join(read, || History::recorded(&self.dir));
+        let staged = staged?;
+        history?;
         Ok(Repository {
-            staged: Staged::read(&self.dir, &self.policy, self.now)?,
+            staged,
             dir: self.dir,
             policy: self.policy,
             now: self.now,

@@ -7,8 +7,9 @@ use rayon::prelude::*;
 
 use super::Repository;
 use super::bins::BinSet;
-use super::error::{Lacking, RepositoryError};
+use super::error::{InputError, Lacking, RepositoryError};
 use super::follow::{Extent, Reason, dirty, follow};
+use super::history::History;
 use super::keyring::short_words;
 use super::layout::{Layout, MAX_METADATA, METADATA};
 use super::next::Step;
@@ -203,8 +204,10 @@ impl Repository {
     /// Looks at every role.
     ///
     /// # Errors
-    /// [`RepositoryError::Io`] where live metadata cannot be read.
+    /// [`RepositoryError::Io`] where live metadata cannot be read; [`InputError::History`].
     pub fn status(&self) -> Result<Status, RepositoryError> {
+        // also where what is live needs no line of it
+        History::recorded(&self.dir)?;
         let view = self.staged.effective();
         let graph = view.graph();
         let mut dirty: BTreeMap<RoleName, Vec<Reason>> = dirty(&view, &self.staged).into_iter().collect();
@@ -251,7 +254,11 @@ impl Repository {
         let mut is_dirty: BTreeSet<&RoleName> = reasons.iter().map(|(role, _)| role).collect();
         is_dirty.extend(self.unreadable.keys());
         is_dirty.extend(self.damaged_roles(&graph));
-        let steps = self.next_steps(self.relation(&graph, &self.live_versions()?)?)?;
+        let steps = match self.relation(&graph, &self.live_versions()?) {
+            // a draft can be dropped all the same; `status` says what is wrong
+            Err(RepositoryError::Input(InputError::History { .. })) => Vec::new(),
+            relation => self.next_steps(relation?)?,
+        };
         let mut order = self.roles_in_order(&graph);
         order.retain(|role| is_dirty.contains(role));
         Ok((order, steps))

@@ -379,7 +379,7 @@ fn a_live_state_that_would_go_back_is_not_published_over() {
     // a backup is put back over what was worked on
     fs::remove_dir_all(site.path("metadata.staged")).unwrap();
     crate::world::copy_folder(&old.join("metadata.staged"), &site.path("metadata.staged"));
-    refused(&site, &["publish"], 5, "verification", "older");
+    refused(&site, &["publish"], 5, "verification", "what is written here is v1");
 }
 
 #[test]

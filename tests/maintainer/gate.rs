@@ -345,12 +345,11 @@ fn refuses_a_version_below_live() {
         fs::remove_dir_all(world.path("metadata.staged")).unwrap();
         copy_folder(&old.path("metadata.staged"), &world.path("metadata.staged"));
         world.edit(|repository| repository.discard(&[])).unwrap();
-        let (file, reason) = match layout {
-            Layout::Consistent => ("metadata/3.snapshot.json", "a backup was put back"),
-            Layout::Plain => {
-                ("metadata/snapshot.json", "snapshot v3 is live, and what is written here is v2")
-            }
+        let file = match layout {
+            Layout::Consistent => "metadata/3.snapshot.json",
+            Layout::Plain => "metadata/snapshot.json",
         };
+        let reason = "snapshot v3 is live, and what is written here is v2";
         let named = Named { role: "snapshot", file, reason };
         publish_refuses(&world, &named);
         verify_finds(&world, &[], &named);

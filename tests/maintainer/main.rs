@@ -26,6 +26,7 @@ mod histories;
 #[cfg(target_os = "linux")]
 mod interrupted;
 mod leftovers;
+mod lineage;
 mod model;
 mod new_bins;
 mod ownership;

@@ -38,7 +38,7 @@ pub fn failure_over(error: RepositoryError, program: &str, from: Option<&str>) -
 fn is_pulled(reason: &Refusal) -> bool {
     matches!(
         reason,
-        Refusal::NotOurs { .. } | Refusal::Behind { .. } | Refusal::Forgotten | Refusal::OtherBytes
+        Refusal::NotOurs { .. } | Refusal::Disputed | Refusal::Behind { .. } | Refusal::OtherBytes
     )
 }
 
@@ -90,6 +90,11 @@ fn refusal_hint(reason: &Refusal) -> Option<String> {
         reason if is_pulled(reason) => Some("tuf-repo pull takes over what is live".to_owned()),
         Refusal::Unannounced { .. } => Some(
             "tuf-repo publish from the copy that wrote it mends the place, then tuf-repo pull here".to_owned(),
+        ),
+        Refusal::CutShort(_) => Some("tuf-repo write --key KEY, once more, finishes it".to_owned()),
+        Refusal::OtherHistory => Some(
+            "put .tuf-history back as it was before that merge, or take the lines of the other repository out"
+                .to_owned(),
         ),
         Refusal::LostSnapshot { .. } => Some(
             "tuf-repo publish from the copy that wrote it mends the place; where no copy has it, tuf-repo publish --replace-damaged here"
@@ -161,9 +166,6 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::ShortExpiry { months: true, .. } => {
             "6mo for six months; --force, where minutes are meant"
         }
-        InputError::ShortExpiry { months: true, .. } => {
-            "6mo for six months; --force, where minutes are meant"
-        }
         InputError::ShortExpiry { .. } => "a longer duration such as 90d; --force, where it is meant",
         InputError::FarExpiry(_) => "a shorter duration in tuf-repo.toml",
         InputError::VersionNotHigher { role, written, .. } => {
@@ -188,7 +190,7 @@ fn input_hint(error: &InputError) -> Option<String> {
         InputError::NoFile { .. } => "another name for a regular file, or leave it out",
         InputError::Policy { .. } => "correct the line in tuf-repo.toml",
         InputError::NotRecoverable { .. } => "--recover targets, snapshot or timestamp",
-        InputError::History { .. } => "after a merge keep the lines of both sides, and no others",
+        InputError::History { .. } => "keep the lines of both sides of the merge, and no others",
         InputError::ListsNoTargets { .. } => {
             "--role targets, or a delegated role (tuf-repo status lists them)"
         }

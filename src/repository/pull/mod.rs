@@ -58,7 +58,8 @@ pub struct PullPlan {
     /// Whether anything is published there.
     pub is_published: bool,
     metadata: Vec<(String, Vec<u8>)>,
-    history: History,
+    /// What this copy has written or taken over from then on; `None` where that stays as it is.
+    history: Option<History>,
     targets: Vec<(String, TargetFile)>,
 }
 
@@ -209,10 +210,12 @@ impl Repository {
             files.filter(|(_, differs)| *differs).map(|(file, _)| file.clone()).collect();
         let mut plan = PullPlan { warnings: live.checked.report.findings.clone(), ..PullPlan::default() };
         plan.warnings.extend(live.checked.faults.iter().map(|fault| fault.warning_of_live()));
+        let is_known = live.entries().all(|entry| history.vouches_for(&entry));
         if metadata.is_empty() {
+            // all that is live is what is written here: after a merge only the history may say otherwise
+            plan.history = (!is_known).then(|| self.history_after(live, history));
             return Ok(plan);
         }
-        let is_known = live.entries().all(|entry| history.vouches_for(&entry));
         if is_known && self.is_past(live) {
             plan.timestamp = self.timestamp_above(live);
             if plan.timestamp.is_some() {
@@ -224,7 +227,7 @@ impl Repository {
         self.refuse_in_the_way(live, &metadata)?;
         plan.roles = self.roles_of(live, &metadata);
         (plan.changes, plan.gone) = self.changes_by(live, &plan.roles)?;
-        plan.history = self.history_after(live, history);
+        plan.history = Some(self.history_after(live, history));
         plan.metadata = self.carried_along(live)?;
         plan.metadata.extend(metadata);
         Ok(plan)
@@ -287,8 +290,10 @@ impl Repository {
     ) -> Result<Vec<String>, RepositoryError> {
         self.sweep()?;
         let absent = self.copy_from(plan, from, progress)?;
+        if let Some(history) = &plan.history {
+            history.save(&self.dir)?;
+        }
         if !plan.metadata.is_empty() {
-            plan.history.save(&self.dir)?;
             let folder = self.staged.folder();
             put_metadata(folder, &plan.metadata, STAGED, &|bytes: &Vec<u8>| Ok(Cow::Borrowed(bytes)))?;
             self.staged = Staged::read(&self.dir, &self.policy, self.now)?;

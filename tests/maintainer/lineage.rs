@@ -1,0 +1,162 @@
+//! Copies of one repository whose files and histories were merged, by version control or by hand, and places that lost their
+//! snapshot: no release of a colleague's vanishes, and each refusal says what leads on. With the real program.
+
+use std::fs;
+
+use crate::ancestors::Team;
+use crate::world::{contents, difference};
+
+const LAYOUTS: [&[&str]; 2] = [&[], &["--no-consistent-snapshot"]];
+
+/// Two copies: A has released a target, B has written twice without knowing it.
+fn apart(flags: &[&str]) -> Team {
+    let team = Team::new(flags);
+    team.copies("A", "B");
+    team.release("A", "targets", "z");
+    team.copy("A", &["publish", "--to", "www"]).exits(0);
+    team.release("B", "targets", "q");
+    team.release("B", "targets", "q2");
+    team
+}
+
+/// Keeps the lines of both histories in B.
+fn merge(team: &Team) {
+    let read = |name: &str| fs::read_to_string(team.folder.path(name).join(".tuf-history")).unwrap();
+    fs::write(team.folder.path("B/.tuf-history"), read("A") + &read("B")).unwrap();
+}
+
+/// Copies A's files of version 2 into B, as `git checkout --theirs` does.
+fn take_files(team: &Team) {
+    for entry in fs::read_dir(team.folder.path("A/metadata.staged")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.starts_with("2.") {
+            let from = team.folder.path("A/metadata.staged").join(&name);
+            fs::copy(from, team.folder.path("B/metadata.staged").join(&name)).unwrap();
+        }
+    }
+}
+
+const PULL: &str = "tuf-repo -r B pull --from www takes over what is live";
+
+#[test]
+fn a_colleagues_files_beside_the_own_ones_are_no_ancestors_and_a_merge_is_called_a_merge() {
+    let team = apart(&[]);
+    take_files(&team);
+    team.refused("B", &["publish", "--to", "www"], "metadata/2.targets.json", PULL);
+    merge(&team);
+    team.refused("B", &["publish", "--to", "www"], "metadata/2.targets.json", PULL);
+    let said = team.copy("B", &["publish", "--to", "www"]).exits(5).stderr;
+    assert!(said.contains("two copies of the repository wrote this version"), "{said}");
+    // the way on is real: the copy that released it goes on, and this one says what is in its way
+    team.copy("B", &["pull", "--from", "www"]).exits(3);
+    team.release("A", "targets", "next");
+    team.copy("A", &["publish", "--to", "www"]).exits(0);
+}
+
+#[test]
+fn a_copy_that_skipped_versions_does_not_publish_over_a_release_whose_lines_were_merged_in() {
+    for flags in LAYOUTS {
+        for version in ["3", "20310301"] {
+            let team = Team::new(flags);
+            team.copies("A", "B");
+            team.release("A", "targets", "z");
+            team.copy("A", &["publish", "--to", "www"]).exits(0);
+            for role in ["targets", "snapshot", "timestamp"] {
+                team.copy("B", &["bump", role, "--version", version]).exits(0);
+            }
+            team.release("B", "targets", "q");
+            merge(&team);
+            let number = if flags.is_empty() { "2." } else { "" };
+            let file = format!("metadata/{number}targets.json");
+            team.refused("B", &["publish", "--to", "www"], &file, PULL);
+        }
+    }
+}
+
+#[test]
+fn after_a_merge_that_keeps_what_is_live_a_pull_settles_whose_it_is() {
+    for flags in LAYOUTS {
+        let team = apart(flags);
+        // B gives its own work up for A's, and its history keeps the lines of both
+        merge(&team);
+        let staged = team.folder.path("B/metadata.staged");
+        fs::remove_dir_all(&staged).unwrap();
+        team.copies("A/metadata.staged", "B/metadata.staged");
+        fs::copy(team.folder.path("A/targets/z"), team.folder.path("B/targets/z")).unwrap();
+        team.copy("B", &["pull", "--from", "www"]).exits(0);
+        team.release("B", "targets", "more");
+        team.copy("B", &["publish", "--to", "www"]).exits(0);
+    }
+}
+
+#[test]
+fn a_release_whose_files_were_lost_is_replaced_only_on_demand() {
+    for flags in LAYOUTS {
+        let team = apart(flags);
+        let number = if flags.is_empty() { "2." } else { "" };
+        let lose = |name: &str| {
+            fs::remove_file(team.folder.path("www/metadata").join(format!("{number}{name}.json"))).unwrap();
+        };
+        lose("snapshot");
+        let publish = ["publish", "--to", "www"];
+        let away = "tuf-repo publish from the copy that wrote it mends the place";
+        team.refused("B", &publish, &format!("metadata/{number}targets.json"), away);
+        lose("targets");
+        team.refused("B", &publish, "metadata/timestamp.json", away);
+        let said = team.copy("B", &publish).exits(5).stderr;
+        assert!(said.contains("--replace-damaged here"), "{said}");
+        team.copy("B", &["publish", "--to", "www", "--replace-damaged"]).exits(0);
+    }
+}
+
+#[test]
+fn a_conflict_marker_in_the_history_stops_every_command_that_needs_it_and_none_that_does_not() {
+    let team = apart(&[]);
+    let history = team.folder.path("B/.tuf-history");
+    let whole = fs::read_to_string(&history).unwrap();
+    let cut = whole.trim_end().rsplit_once('0').unwrap().0;
+    let damages = [
+        format!("<<<<<<< HEAD\n{whole}=======\n>>>>>>> theirs\n"),
+        whole.replacen("root 1 ", "root one ", 1),
+        cut.to_owned(),
+    ];
+    for damaged in &damages {
+        fs::write(&history, damaged).unwrap();
+        let before = contents(&team.folder.path("."));
+        for args in [
+            &["publish", "--to", "www"][..],
+            &["publish"],
+            &["write", "--key", "key-targets"],
+            &["refresh", "--key", "key-timestamp"],
+            &["status"],
+            &["status", "--check"],
+            &["add-targets", "B/targets/q"],
+            &["sign", "--key", "key-targets"],
+            &["pull", "--from", "www"],
+            &["gc"],
+            &["bump", "targets"],
+        ] {
+            let ran = team.copy("B", args).exits(2);
+            assert!(ran.stderr.contains(".tuf-history, line "), "{args:?} {ran:?}");
+            assert!(ran.stderr.contains("keep the lines of both sides"), "{args:?} {ran:?}");
+        }
+        let changed = difference(&before, &contents(&team.folder.path(".")));
+        assert!(changed.is_empty(), "{changed:?}");
+        let doctor = team.copy("B", &["doctor"]).exits(0).stdout;
+        assert!(
+            doctor.contains(".tuf-history") && doctor.contains("keep the lines of both sides"),
+            "{doctor}"
+        );
+        for args in [&["list"][..], &["diff"], &["discard"], &["verify"]] {
+            team.copy("B", args).exits(0);
+        }
+    }
+    // the hint works
+    fs::write(
+        &history,
+        damages[0].lines().filter(|line| !line.contains(['<', '=', '>'])).collect::<Vec<_>>().join("\n"),
+    )
+    .unwrap();
+    team.copy("B", &["status"]).exits(0);
+    team.release("B", "targets", "q3");
+}
