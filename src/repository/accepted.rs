@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::bins::{Delegatee, delegatees};
 use super::error::{AtPath, RepositoryError};
 use super::fault::Leading;
-use super::history::Entry;
+use super::history::{Entry, stated_version};
 use super::layout::{Layout, MAX_METADATA, is_versioned, parse_plain, parse_versioned};
 use crate::metadata::{MetaFile, Metadata, ParseError, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::{Folder, ReadFiles, Storage};
@@ -114,6 +114,7 @@ impl Accepted {
         let mut reader = Reader { live, written, names, found: Self::nothing() };
         reader.roots(first_root)?;
         reader.follow(extent)?;
+        reader.look_for_strangers()?;
         Ok(reader.found)
     }
 
@@ -358,6 +359,41 @@ impl Reader<'_> {
         let own = parsed.and_then(|(root, bytes)| Some((verify_self_signed(root).ok()?, bytes)));
         self.found.root = own.map(|(metadata, bytes)| Known { metadata, bytes, twin: Twin::Same });
         Ok(())
+    }
+
+    /// A place without roots and a timestamp is free only where all metadata there is of this repository, whose first
+    /// publication was cut short: another one may have lost its roots.
+    fn look_for_strangers(&mut self) -> Result<(), RepositoryError> {
+        if self.found.roots == Roots::None {
+            for name in &self.names {
+                if self.is_strange(name)? {
+                    self.found.roots = Roots::Unreadable;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether a file is metadata that this repository neither has nor could have signed.
+    fn is_strange(&self, name: &str) -> Result<bool, RepositoryError> {
+        let plain = || {
+            let role = parse_plain(name)?;
+            let is_role =
+                self.found.layout() == Layout::Plain || matches!(role.as_str(), "snapshot" | "targets");
+            is_role.then_some((None, role))
+        };
+        let versioned = parse_versioned(name).map(|(version, role)| (Some(version), role));
+        let Some((named, role)) = versioned.or_else(plain) else { return Ok(false) };
+        if self.found.files.iter().any(|file| file.name == name) {
+            return Ok(false);
+        }
+        let Some(found) = self.look(name)? else { return Ok(false) };
+        let Some(stated) = stated_version(&found.bytes).filter(|_| found.twin != Twin::Same) else {
+            return Ok(false);
+        };
+        let version = named.unwrap_or(stated);
+        Ok(!is_signed_well(&role, version, &found.bytes, self.found.authorities(&role)))
     }
 
     /// Follows the timestamp, the snapshot and what that lists.
@@ -645,4 +681,137 @@ fn children(targets: &Targets, snapshot: &Snapshot) -> Vec<RoleName> {
 pub(super) fn named(layout: Layout, name: &str) -> Option<RoleName> {
     let versioned = parse_versioned(name).filter(|_| is_versioned(layout, name));
     versioned.map(|(_, role)| role).or_else(|| parse_plain(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::super::testing::{copy, keys, open, repository, scratch, start, write};
+    use super::super::{METADATA, STAGED};
+    use super::*;
+
+    /// A repository with three roots and two targets, published once per write.
+    fn three_roots(dir: &Path) {
+        let keys = keys();
+        repository(dir, &keys);
+        for _ in 0..2 {
+            let mut repository = open(dir, start());
+            repository.bump(&RoleName::root(), None).unwrap();
+            repository.bump(&RoleName::targets(), None).unwrap();
+            write(&mut repository, &keys);
+            drop(repository);
+            super::super::testing::publish(dir, start());
+        }
+    }
+
+    fn read(live: &Path, repository: &Path) -> Accepted {
+        let written = Folder::new(repository.join(STAGED));
+        Accepted::read(&Folder::new(live), &written, 1, Extent::Whole).unwrap()
+    }
+
+    fn names(accepted: &Accepted) -> Vec<&str> {
+        accepted.files.iter().map(|file| file.name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_clients_are_led_to_is_accepted_and_compared_with_what_is_written() {
+        let dir = scratch();
+        three_roots(dir.path());
+        let live = dir.path().join(METADATA);
+        let accepted = read(&live, dir.path());
+        assert_eq!((accepted.roots, accepted.is_announced()), (Roots::Whole, true));
+        let expected = ["1.root.json", "2.root.json", "3.root.json", "3.snapshot.json", "3.targets.json"];
+        assert_eq!(names(&accepted), expected);
+        assert!(accepted.files.iter().all(|file| file.twin == Twin::Same && file.entry.is_none()));
+        // without written files beside them they are the same files, to be asked of a history
+        let other = scratch();
+        let staged = other.path().join(STAGED);
+        fs::create_dir_all(&staged).unwrap();
+        fs::copy(dir.path().join(STAGED).join("1.root.json"), staged.join("1.root.json")).unwrap();
+        fs::write(staged.join("3.targets.json"), "{}").unwrap();
+        let accepted = read(&live, other.path());
+        let twins: Vec<Twin> = accepted.files.iter().map(|file| file.twin).collect();
+        assert_eq!(twins, [Twin::Same, Twin::None, Twin::None, Twin::None, Twin::Other]);
+        assert!(accepted.files[1..].iter().all(|file| file.entry.is_some()));
+    }
+
+    #[test]
+    fn a_root_that_is_missing_or_damaged_is_bridged_by_the_written_one() {
+        for bytes in [None, Some("{}")] {
+            let dir = scratch();
+            three_roots(dir.path());
+            let live = dir.path().join(METADATA);
+            let middle = live.join("2.root.json");
+            match bytes {
+                None => fs::remove_file(middle).unwrap(),
+                Some(bytes) => fs::write(middle, bytes).unwrap(),
+            }
+            let accepted = read(&live, dir.path());
+            assert_eq!(accepted.roots, Roots::Whole);
+            assert_eq!(names(&accepted)[..2], ["1.root.json", "3.root.json"]);
+            assert_eq!(accepted.damaged.len(), usize::from(bytes.is_some()));
+        }
+    }
+
+    #[test]
+    fn a_place_is_free_damaged_or_a_strangers_by_what_is_there() {
+        let (dir, other) = (scratch(), scratch());
+        repository(dir.path(), &keys());
+        repository(other.path(), &keys());
+        let all = ["1.root.json", "root.json", "1.targets.json", "1.snapshot.json", "timestamp.json"];
+        for (from, left, expected) in [
+            (&dir, &[][..], Roots::None),
+            (&dir, &["1.targets.json"], Roots::None),
+            (&dir, &["1.targets.json", "1.snapshot.json"], Roots::None),
+            (&dir, &["1.targets.json", "timestamp.json"], Roots::Unreadable),
+            (&other, &["1.targets.json"], Roots::Unreadable),
+            (&other, &["1.snapshot.json"], Roots::Unreadable),
+            (&other, &all, Roots::Foreign),
+        ] {
+            let live = scratch();
+            for name in left {
+                fs::copy(from.path().join(METADATA).join(name), live.path().join(name)).unwrap();
+            }
+            // files that are no metadata are nobody's roles
+            fs::write(live.path().join("1.notes.json"), "{\"a\": 1}").unwrap();
+            fs::write(live.path().join("package.json"), "{}").unwrap();
+            assert_eq!(read(live.path(), dir.path()).roots, expected, "{left:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_snapshot_leads_to_is_taken_where_somebody_known_has_signed_it() {
+        let dir = scratch();
+        three_roots(dir.path());
+        let live = scratch();
+        copy(&dir.path().join(METADATA), live.path());
+        for name in ["1.snapshot.json", "2.snapshot.json", "3.snapshot.json"] {
+            fs::write(live.path().join(name), "<html>").unwrap();
+        }
+        let accepted = read(live.path(), dir.path());
+        assert!(!accepted.is_announced() && accepted.snapshot.is_none());
+        let targets: Vec<&str> =
+            names(&accepted).into_iter().filter(|name| name.contains("targets")).collect();
+        assert_eq!(targets, ["1.targets.json", "2.targets.json", "3.targets.json"]);
+        assert_eq!(accepted.stranded[&RoleName::targets()].version, 3);
+    }
+
+    #[test]
+    fn only_the_role_and_version_that_a_name_states_are_signed_well() {
+        let dir = scratch();
+        repository(dir.path(), &keys());
+        let live = dir.path().join(METADATA);
+        let accepted = read(&live, dir.path());
+        let bytes = fs::read(live.join("1.targets.json")).unwrap();
+        let role = |name: &str| RoleName::new(name).unwrap();
+        for (name, version, expected) in
+            [("targets", 1, true), ("targets", 2, false), ("snapshot", 1, false), ("team", 1, false)]
+        {
+            let role = role(name);
+            let good = is_signed_well(&role, version, &bytes, accepted.authorities(&role));
+            assert_eq!(good, expected, "{name} {version}");
+        }
+    }
 }

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use super::check::{Finding, Severity};
-use super::error::{Refusal, RepositoryError};
-use super::layout::Layout;
+use super::error::{AtPath, Refusal, RepositoryError};
+use super::layout::{Layout, MAX_METADATA};
 use crate::metadata::{DelegatedRole, Delegations, RoleName, Snapshot, SuccinctRoles, Targets};
+use crate::storage::Storage;
 use crate::verify::{Authority, Delegator};
 
 /// What is wrong with a delegated role.
@@ -108,6 +109,16 @@ pub(super) struct Leading<'a> {
 }
 
 impl<'a> Leading<'a> {
+    /// Takes what has no file here as it lies at a place: a publication deletes nothing there.
+    pub(super) fn over(self, place: &'a dyn Storage) -> Self {
+        let here = self.read;
+        let read = move |name: &str| match here(name)? {
+            Some(bytes) => Ok(Some(bytes)),
+            None => place.read(name, MAX_METADATA).at_place(|| place.place(name)),
+        };
+        Self { read: Box::new(read), ..self }
+    }
+
     /// Returns how one role leads to another.
     fn edge(&self, delegator: &RoleName, role: &RoleName) -> Option<Edge<'_>> {
         let targets = self.delegators.get(delegator)?;
@@ -228,4 +239,123 @@ fn reordered<'a>(before: &'a Leading<'a>, after: &'a Leading<'a>) -> BTreeSet<&'
         !names(old).filter(|name| is.contains(name)).eq(names(new).filter(|name| was.contains(name)))
     };
     after.delegators.keys().filter(is_reordered).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::testing::{keys, open, repository, scratch, start};
+    use super::super::{Delegation, Trust};
+    use super::*;
+    use crate::crypto::{KeyType, PrivateKey, Signer};
+    use crate::metadata::{MetaFile, MetaMap, Threshold};
+    use crate::storage::Folder;
+
+    fn role(name: &str) -> RoleName {
+        RoleName::new(name).unwrap()
+    }
+
+    /// Metadata of `targets` that delegates to some roles, each for its own folder.
+    fn delegating(key: &PrivateKey, names: &[&str]) -> Targets {
+        let dir = scratch();
+        repository(dir.path(), &keys());
+        let mut repository = open(dir.path(), start());
+        for name in names {
+            repository
+                .delegate(Delegation {
+                    name: role(name),
+                    from: RoleName::targets(),
+                    keys: vec![key.public_key().clone()],
+                    threshold: Threshold::ONE,
+                    trust: Trust::Paths(vec![format!("{name}/*")]),
+                    terminating: false,
+                    before: None,
+                })
+                .unwrap();
+        }
+        let view = repository.staged().effective();
+        view.targets(&RoleName::targets()).unwrap().clone()
+    }
+
+    fn snapshot(team: u64) -> Snapshot {
+        let mut listed = MetaMap::new();
+        listed.insert(role("team").metapath(), MetaFile::new(team)).unwrap();
+        Snapshot::new(listed, start())
+    }
+
+    fn leading<'a>(targets: &'a Targets, snapshot: &'a Snapshot, bytes: Option<&'static str>) -> Leading<'a> {
+        Leading {
+            layout: Layout::Consistent,
+            snapshot: Some(snapshot),
+            delegators: BTreeMap::from([(RoleName::targets(), targets)]),
+            read: Box::new(move |_| Ok(bytes.map(|bytes| bytes.as_bytes().to_vec()))),
+        }
+    }
+
+    fn fault() -> Fault {
+        Fault {
+            role: role("team"),
+            ground: Ground::Delegator(RoleName::targets()),
+            file: Some("metadata.staged/1.team.json".to_owned()),
+            reason: Refusal::Missing,
+        }
+    }
+
+    #[test]
+    fn a_fault_is_caused_by_a_change_of_the_file_the_entry_the_delegation_or_its_place() {
+        let key = PrivateKey::generate(KeyType::Ed25519).unwrap();
+        let other = PrivateKey::generate(KeyType::Ed25519).unwrap();
+        let [same, more, reordered] =
+            [&["team", "b"][..], &["x", "team", "b"], &["b", "team"]].map(|names| delegating(&key, names));
+        let rekeyed = delegating(&other, &["team", "b"]);
+        let (one, two) = (snapshot(1), snapshot(2));
+        let before = leading(&same, &one, Some("a"));
+        for (after, is_caused) in [
+            (leading(&same, &one, Some("a")), false),
+            (leading(&more, &one, Some("a")), false),
+            (leading(&same, &one, Some("b")), true),
+            (leading(&same, &one, None), true),
+            (leading(&same, &two, Some("a")), true),
+            (leading(&reordered, &one, Some("a")), true),
+            (leading(&rekeyed, &one, Some("a")), true),
+        ] {
+            let judged = refuse_caused(vec![fault()], &before, &after);
+            assert_eq!(judged.is_err(), is_caused);
+            if let Ok(warnings) = judged {
+                let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+                assert_eq!(warning.severity, Severity::Warning);
+                assert!(warning.message.contains("('targets' delegates to 'team')"), "{}", warning.message);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_only_the_place_has_stays_there_and_is_nobodys_fault() {
+        let key = PrivateKey::generate(KeyType::Ed25519).unwrap();
+        let (targets, listed, place) = (delegating(&key, &["team"]), snapshot(1), scratch());
+        fs::write(place.path().join("1.team.json"), "a").unwrap();
+        let place = Folder::new(place.path());
+        let before = leading(&targets, &listed, Some("a"));
+        let gone = || leading(&targets, &listed, None);
+        assert!(refuse_caused(vec![fault()], &before, &gone()).is_err());
+        assert_eq!(refuse_caused(vec![fault()], &before, &gone().over(&place)).unwrap().len(), 1);
+        // what is here goes before what is there
+        let changed = leading(&targets, &listed, Some("b")).over(&place);
+        assert!(refuse_caused(vec![fault()], &before, &changed).is_err());
+    }
+
+    #[test]
+    fn without_a_state_before_every_fault_is_caused() {
+        let key = PrivateKey::generate(KeyType::Ed25519).unwrap();
+        let (targets, listed) = (delegating(&key, &["team"]), snapshot(1));
+        let nothing = Leading {
+            layout: Layout::Consistent,
+            snapshot: None,
+            delegators: BTreeMap::new(),
+            read: Box::new(|_| Ok(None)),
+        };
+        assert!(refuse_caused(vec![fault()], &nothing, &leading(&targets, &listed, None)).is_err());
+        assert!(refuse_caused(Vec::new(), &nothing, &nothing).unwrap().is_empty());
+    }
 }

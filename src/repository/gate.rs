@@ -38,13 +38,19 @@ pub(super) fn refuse_succession(staged: &Folder, live: &Accepted) -> Result<(), 
         let Some(bytes) = read(staged, &name)? else { break };
         set.update_root(&bytes).map_err(|error| refused(&name, error))?;
     }
-    // what the client has itself counts as far as it still verifies
     if !set.keys_rotated() {
+        let live_file = |name: &str, error: TrustError| RepositoryError::Refused {
+            file: format!("{METADATA}/{name}"),
+            reason: error.into(),
+        };
         if let Some(known) = &live.timestamp {
-            let _ = set.update_timestamp(&known.bytes);
+            kept_or_dropped(set.update_timestamp(&known.bytes))
+                .map_err(|error| live_file("timestamp.json", error))?;
         }
-        if let Some(known) = &live.snapshot {
-            let _ = set.update_snapshot(&known.bytes, Origin::Local);
+        if let Some(known) = live.snapshot.as_ref().filter(|_| set.timestamp().is_some()) {
+            let name = live.layout().metadata_name(&RoleName::snapshot(), known.metadata.signed().version);
+            kept_or_dropped(set.update_snapshot(&known.bytes, Origin::Local))
+                .map_err(|error| live_file(&name, error))?;
         }
     }
     let name = "timestamp.json";
@@ -58,6 +64,24 @@ pub(super) fn refuse_succession(staged: &Folder, live: &Accepted) -> Result<(), 
     let name = layout.metadata_name(&RoleName::snapshot(), version);
     let snapshot = read(staged, &name)?.unwrap_or_default();
     set.update_snapshot(&snapshot, Origin::Remote).map(drop).map_err(|error| refused(&name, error))
+}
+
+/// What a client has itself counts as far as it still verifies: it goes on without a file whose keys are gone, and keeps one that
+/// has expired or is not the one announced.
+///
+/// # Errors
+/// Every other failure: no client could have the file.
+pub(super) fn kept_or_dropped<T>(taken: Result<T, TrustError>) -> Result<(), TrustError> {
+    match taken {
+        Ok(_)
+        | Err(
+            TrustError::Unsigned(_)
+            | TrustError::Expired { .. }
+            | TrustError::Version { .. }
+            | TrustError::SameTimestamp { .. },
+        ) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// What `publish` would refuse of what is staged and was checked, as a finding.
@@ -125,4 +149,55 @@ fn read(folder: &dyn Storage, name: &str) -> Result<Option<Vec<u8>>, RepositoryE
 
 fn parsed<T: Signed>(folder: &Folder, name: &str) -> Result<Option<Metadata<T>>, RepositoryError> {
     Ok(read(folder, name)?.and_then(|bytes| Metadata::from_file(bytes).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::testing::{copy, keys, open, publish, repository, scratch, start, write};
+    use super::*;
+
+    #[test]
+    fn a_client_drops_what_does_not_verify_and_keeps_what_is_only_old() {
+        let role = RoleName::timestamp;
+        let fine: [Result<(), TrustError>; 4] = [
+            Ok(()),
+            Err(TrustError::SameTimestamp { version: 1 }),
+            Err(TrustError::Version { role: role(), expected: 2, found: 1 }),
+            Err(TrustError::Expired { role: role(), version: 1, expires: start() }),
+        ];
+        for taken in fine {
+            assert_eq!(kept_or_dropped(taken), Ok(()));
+        }
+        for error in [
+            TrustError::Rollback { role: role(), trusted: 2, found: 1 },
+            TrustError::RoleDropped { role: role(), version: 1 },
+        ] {
+            assert!(kept_or_dropped::<()>(Err(error)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_client_on_the_live_state_takes_the_next_one_and_none_that_goes_back() {
+        let (dir, old, keys) = (scratch(), scratch(), keys());
+        repository(dir.path(), &keys);
+        copy(dir.path(), old.path());
+        let mut repository = open(dir.path(), start());
+        repository.bump(&RoleName::targets(), None).unwrap();
+        write(&mut repository, &keys);
+        drop(repository);
+        let [new, older] = [&dir, &old].map(|dir| Folder::new(dir.path().join(STAGED)));
+        let live = || {
+            let live = Folder::new(dir.path().join(METADATA));
+            Accepted::read(&live, &new, 1, Extent::Whole).unwrap()
+        };
+        refuse_succession(&new, &live()).unwrap();
+        publish(dir.path(), start());
+        refuse_succession(&new, &live()).unwrap();
+        let error = refuse_succession(&older, &live()).unwrap_err().to_string();
+        assert!(error.contains("a client that stands on metadata would refuse it"), "{error}");
+        fs::write(dir.path().join(STAGED).join("timestamp.json"), "{}").unwrap();
+        assert!(refuse_succession(&new, &live()).is_err());
+    }
 }

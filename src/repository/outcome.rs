@@ -12,6 +12,7 @@ use super::Repository;
 use super::check::{Finding, misplaced, missing_bin};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::fault::{Fault, Ground, Leading, refuse_caused, same_chain};
+use super::gate::kept_or_dropped;
 use super::layout::{Layout, MAX_METADATA, STAGED};
 use super::listing::is_covered;
 use super::view::{Graph, View};
@@ -31,7 +32,7 @@ impl Repository {
     ) -> Result<Vec<Finding>, RepositoryError> {
         let outcome = Outcome::of(self, view, written);
         let mut set = outcome.roots()?;
-        self.trust_written(&mut set);
+        self.trust_written(&mut set)?;
         outcome.timestamp_and_snapshot(&mut set)?;
         let mut faults = outcome.targets(&mut set)?;
         faults.extend(outcome.damaged());
@@ -43,17 +44,25 @@ impl Repository {
     }
 
     /// Lets a client trust what is written now, as far as it still does: it protects against going back.
-    fn trust_written(&self, set: &mut TrustedMetadataSet) {
+    fn trust_written(&self, set: &mut TrustedMetadataSet) -> Result<(), RepositoryError> {
         // a client's own copies may be signed by keys that are gone: it goes on without them then
         if set.keys_rotated() {
-            return;
+            return Ok(());
         }
-        if let Some(Ok(bytes)) = self.staged.timestamp.written.as_ref().map(|written| written.to_bytes()) {
-            let _ = set.update_timestamp(&bytes);
+        if let Some(written) = &self.staged.timestamp.written {
+            let what = || RoleName::timestamp().to_string();
+            let bytes =
+                written.to_bytes().map_err(|reason| InputError::Canonical { what: what(), reason })?;
+            kept_or_dropped(set.update_timestamp(&bytes))
+                .map_err(|error| refused("timestamp.json", error))?;
         }
-        if let Some(written) = &self.staged.snapshot.written {
-            let _ = set.update_read_snapshot(written.clone(), Origin::Local);
+        if let Some(written) = self.staged.snapshot.written.as_ref().filter(|_| set.timestamp().is_some()) {
+            let version = written.signed().version;
+            let name = self.staged.layout().metadata_name(&RoleName::snapshot(), version);
+            kept_or_dropped(set.update_read_snapshot(written.clone(), Origin::Local))
+                .map_err(|error| refused(&name, error))?;
         }
+        Ok(())
     }
 
     /// Returns how what is written leads to delegated roles.
@@ -354,4 +363,33 @@ fn needed<'a>(
         }
     }
     needed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_looks_at_what_changes_what_it_delegates_to_and_what_is_above() {
+        let role = |name: &str| RoleName::new(name).unwrap();
+        let order = ["targets", "a", "b", "a/x", "b/y"].map(role);
+        let above: BTreeMap<RoleName, Vec<RoleName>> = [
+            ("targets", &["root"][..]),
+            ("a", &["targets"]),
+            ("b", &["targets"]),
+            ("a/x", &["a", "b"]),
+            ("b/y", &["b"]),
+        ]
+        .map(|(name, by)| (role(name), by.iter().map(|by| role(by)).collect()))
+        .into();
+        let looked_at = |changed: &[&str]| {
+            let changed = changed.iter().map(|name| (role(name), 2)).collect();
+            let needed = needed(&order, |role| above[role].as_slice(), &changed);
+            needed.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(looked_at(&["b/y"]), ["b", "b/y", "targets"]);
+        assert_eq!(looked_at(&["a"]), ["a", "a/x", "b", "targets"]);
+        assert_eq!(looked_at(&["root"]), ["targets"]);
+        assert_eq!(looked_at(&["timestamp"]), [""; 0]);
+    }
 }

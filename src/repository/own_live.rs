@@ -110,3 +110,62 @@ impl Repository {
 fn read(folder: &Folder, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
     folder.read(name, MAX_METADATA).at_place(|| folder.file(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::testing::{copy, keys, open, publish, repository, scratch, start, write};
+    use super::super::{InputError, STAGED};
+    use super::*;
+
+    #[test]
+    fn what_is_live_as_it_is_written_or_was_written_before_lets_a_write_go_on() {
+        let (dir, keys) = (scratch(), keys());
+        repository(dir.path(), &keys);
+        for published in [true, false, false, true] {
+            let mut repository = open(dir.path(), start());
+            repository.bump(&RoleName::targets(), None).unwrap();
+            repository.refuse_other_writer().unwrap();
+            write(&mut repository, &keys);
+            drop(repository);
+            if published {
+                publish(dir.path(), start());
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_that_somebody_has_put_into_the_own_folder_is_refused_whoever_signed_it_well() {
+        let (dir, other, keys) = (scratch(), scratch(), keys());
+        repository(dir.path(), &keys);
+        copy(dir.path(), other.path());
+        let mut twin = open(other.path(), start() + chrono::TimeDelta::minutes(1));
+        twin.bump(&RoleName::targets(), None).unwrap();
+        write(&mut twin, &keys);
+        drop(twin);
+        let live = dir.path().join(METADATA).join("2.targets.json");
+        let refusal = || {
+            let mut repository = open(dir.path(), start());
+            repository.bump(&RoleName::targets(), None).unwrap();
+            repository.refuse_other_writer()
+        };
+        // nobody is led to it yet: a publication was cut short
+        fs::copy(other.path().join(STAGED).join("2.targets.json"), &live).unwrap();
+        let error = refusal().unwrap_err();
+        assert!(matches!(error, RepositoryError::Refused { reason: Refusal::Taken, .. }), "{error}");
+        // what nobody signed is in nobody's way
+        fs::write(&live, "{}").unwrap();
+        refusal().unwrap();
+    }
+
+    #[test]
+    fn a_history_that_cannot_be_read_stops_the_repository_from_being_opened_to_change_it() {
+        let dir = scratch();
+        repository(dir.path(), &keys());
+        fs::write(dir.path().join(super::super::HISTORY), "<<<<<<< HEAD\n").unwrap();
+        let error = Repository::open_locked(dir.path(), start(), std::time::Duration::ZERO).unwrap_err();
+        assert!(matches!(error, RepositoryError::Input(InputError::History { line: 1, .. })), "{error}");
+        Repository::open_damaged_locked(dir.path(), start(), std::time::Duration::ZERO).unwrap();
+    }
+}

@@ -31,6 +31,11 @@ impl Destination {
         if is_same(folder, repository) || (is_own(METADATA, METADATA) && is_own(TARGETS, TARGETS)) {
             return Ok(Self::Own);
         }
+        let is_part = |part: &str| is_same(folder, &repository.join(part));
+        if lies_within(folder, &repository.join(STAGED)) || is_part(METADATA) || is_part(TARGETS) {
+            let reason = "it is one of this repository's own folders";
+            return Err(InputError::Destination { path: folder.to_owned(), reason });
+        }
         if is_own(METADATA, STAGED) {
             let reason = "its metadata is the metadata.staged of this repository";
             return Err(InputError::Destination { path: folder.to_owned(), reason });
@@ -46,6 +51,15 @@ impl Destination {
             Self::Bucket(place) => place.together().is_none(),
         }
     }
+}
+
+/// Tells whether a folder, which need not be there yet, is another one or lies in it, however it is spelled or linked.
+fn lies_within(folder: &Path, other: &Path) -> bool {
+    let Ok(other) = other.canonicalize() else { return false };
+    let Ok(folder) = std::path::absolute(folder) else { return false };
+    // what is not there yet has no links
+    let there = folder.ancestors().find_map(|part| part.canonicalize().ok());
+    there.is_some_and(|there| there.starts_with(other))
 }
 
 /// The prefixes of a bucket, or of two, that metadata and targets are published at.

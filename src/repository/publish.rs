@@ -234,13 +234,17 @@ impl Repository {
         destination: &Destination,
         request: &PublishRequest,
     ) -> Result<PublishPlan, RepositoryError> {
-        refuse_errors(&checked.report)?;
+        refuse_errors(&checked.report).map_err(|error| self.cut_short(error))?;
         let live = self.refuse_other_ancestors(place.metadata(), accepted?, request)?;
         let recovery = Recovery { vanishing: vanishing(&live, &checked.targets), roles: live.recovered };
         let live = live.accepted;
         let faults = std::mem::take(&mut checked.faults);
         let staged = self.staged.folder();
-        let faults = refuse_caused(faults, &live.leading(place.metadata()), &checked.leading(staged))?;
+        let faults = refuse_caused(
+            faults,
+            &live.leading(place.metadata()),
+            &checked.leading(staged).over(place.metadata()),
+        )?;
         let files = files?;
         let listed = all_listed(&checked.targets);
         let mut new = listed_anew(&checked.targets, &live.targets);
@@ -266,10 +270,6 @@ impl Repository {
         let mut warnings = checked.report.findings;
         warnings.extend(faults);
         warnings.extend(files.elsewhere);
-        let damaged = live.damaged.iter();
-        warnings.extend(damaged.map(|Damaged { name, role, reason }| {
-            damage(format!("{METADATA}/{name}"), Some(role.clone()), reason)
-        }));
         let mut plan = PublishPlan {
             roles: checked.report.versions,
             kept: 0,
@@ -288,6 +288,10 @@ impl Repository {
             let recovered = named(checked.layout, name).is_some_and(|role| request.recover.contains(&role));
             if recovered { Ok(()) } else { refuse_taken(&live, &signers, name, theirs) }
         })?;
+        let damaged = damage_warnings(&live.damaged, &plan);
+        plan.warnings.extend(damaged);
+        let mut said = BTreeSet::new();
+        plan.warnings.retain(|warning| said.insert((warning.file.clone(), warning.message.clone())));
         if !matches!(destination, Destination::Own) {
             let is_copied = plan_targets(&mut plan, &listed)?;
             if lies_apart {
@@ -338,6 +342,17 @@ impl Repository {
             root: staged.root.written.as_ref().map(Metadata::signed),
             timestamp: staged.timestamp.written_version(),
             snapshot: staged.snapshot.written.as_ref().map(Metadata::signed),
+        }
+    }
+
+    /// Says that a `write` was killed, where that is why the written files do not go together: in the plain layout it
+    /// overwrites their names.
+    fn cut_short(&self, error: RepositoryError) -> RepositoryError {
+        match error {
+            RepositoryError::Refused { file, reason } if !self.left_behind().is_empty() => {
+                RepositoryError::Refused { file, reason: Refusal::CutShort(reason.to_string()) }
+            }
+            error => error,
         }
     }
 
@@ -477,10 +492,6 @@ impl Repository {
                 Some(present) if present == bytes => plan.kept += 1,
                 Some(present) if is_versioned(layout, &name) => {
                     refuse_taken(&name, &present)?;
-                    let file = format!("{METADATA}/{name}");
-                    if !plan.warnings.iter().any(|known| known.file.as_ref() == Some(&file)) {
-                        plan.warnings.push(damage(file, None, "it is not signed as it must be"));
-                    }
                     plan.replaced.insert(name.clone());
                     plan.metadata.push((name, bytes));
                 }
@@ -535,9 +546,32 @@ fn vanishing(live: &Ancestors, staged: &BTreeMap<RoleName, Targets>) -> Vec<Stri
     gone.into_iter().collect()
 }
 
-/// Says that a live file is nothing that clients accept.
-fn damage(file: String, role: Option<RoleName>, reason: &str) -> Finding {
-    let message = format!("{file}: no client accepts it ({reason}); what is written takes its place");
+/// Says of live files that no client accepts what becomes of them.
+fn damage_warnings(damaged: &[Damaged], plan: &PublishPlan) -> Vec<Finding> {
+    let root = plan.roles.get("root").copied().unwrap_or_default();
+    let next_root = plan.layout.metadata_name(&RoleName::root(), root + 1);
+    let named = damaged.iter().map(|Damaged { name, role, reason }| {
+        let is_put = plan.metadata.iter().any(|(put, _)| put == name);
+        let outcome = match (is_put, *name == next_root) {
+            (true, _) => "what is written takes its place",
+            (false, true) => {
+                "every client stops at it until it is taken away by hand or root is written anew"
+            }
+            (false, false) => "no client is led to it any more",
+        };
+        damage(name, Some(role.clone()), reason, outcome)
+    });
+    let is_unnamed = |name: &&String| damaged.iter().all(|damaged| damaged.name != **name);
+    let unnamed =
+        plan.replaced.iter().filter(is_unnamed).map(|name| {
+            damage(name, None, "it is not signed as it must be", "what is written takes its place")
+        });
+    named.chain(unnamed).collect()
+}
+
+fn damage(name: &str, role: Option<RoleName>, reason: &str, outcome: &str) -> Finding {
+    let file = format!("{METADATA}/{name}");
+    let message = format!("{file}: no client accepts it ({reason}); {outcome}");
     Finding { severity: Severity::Warning, role, message, file: Some(file) }
 }
 

@@ -52,7 +52,7 @@ impl Repository {
 
     /// Finds out whether what is written of the snapshot and the timestamp is behind what is written of the others. In the
     /// plain layout, whose names are overwritten, a killed run leaves that.
-    fn left_behind(&self) -> Vec<RoleName> {
+    pub(super) fn left_behind(&self) -> Vec<RoleName> {
         let written = |role: &RoleName| self.staged.role(role).and_then(AnyRole::written_version);
         let listed =
             self.staged.timestamp.written.as_ref().and_then(|timestamp| timestamp.signed().snapshot());

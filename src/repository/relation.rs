@@ -148,3 +148,72 @@ fn stated(role: &RoleName, bytes: &[u8]) -> Option<u64> {
         _ => version::<Targets>(bytes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::super::testing::{copy, keys, open, publish, repository, scratch, start, write};
+    use super::super::{METADATA, STAGED};
+    use super::*;
+    use crate::crypto::PrivateKey;
+
+    fn relation(dir: &Path) -> Relation {
+        open(dir, start()).status().unwrap().relation
+    }
+
+    /// Writes the next version of targets at another minute than the other copies.
+    fn release(dir: &Path, keys: &[PrivateKey; 4], minutes: i64) {
+        let mut repository = open(dir, start() + chrono::TimeDelta::minutes(minutes));
+        repository.bump(&RoleName::targets(), None).unwrap();
+        write(&mut repository, keys);
+    }
+
+    fn take_live(from: &Path, into: &Path) {
+        fs::remove_dir_all(into.join(METADATA)).unwrap();
+        fs::create_dir(into.join(METADATA)).unwrap();
+        copy(&from.join(METADATA), &into.join(METADATA));
+    }
+
+    #[test]
+    fn what_is_written_stands_to_what_is_live_by_bytes_and_history() {
+        let (one, other, keys) = (scratch(), scratch(), keys());
+        repository(one.path(), &keys);
+        copy(one.path(), other.path());
+        assert_eq!(relation(one.path()), Relation::Published);
+        release(one.path(), &keys, 1);
+        assert_eq!(relation(one.path()), Relation::Ahead);
+        publish(one.path(), start());
+        assert_eq!(relation(one.path()), Relation::Published);
+        take_live(one.path(), other.path());
+        assert_eq!(relation(other.path()), Relation::Behind);
+        release_without_asking(&other, &one, &keys);
+        assert_eq!(relation(other.path()), Relation::Diverged);
+        fs::remove_dir_all(other.path().join(METADATA)).unwrap();
+        assert_eq!(relation(other.path()), Relation::Unpublished);
+    }
+
+    /// Writes twice before it is seen that somebody has published.
+    fn release_without_asking(other: &tempfile::TempDir, one: &tempfile::TempDir, keys: &[PrivateKey; 4]) {
+        fs::remove_dir_all(other.path().join(METADATA)).unwrap();
+        release(other.path(), keys, 2);
+        release(other.path(), keys, 3);
+        fs::create_dir(other.path().join(METADATA)).unwrap();
+        copy(&one.path().join(METADATA), &other.path().join(METADATA));
+    }
+
+    #[test]
+    fn a_colleagues_files_that_lie_beside_the_written_ones_do_not_make_this_copy_ahead() {
+        let (one, other, keys) = (scratch(), scratch(), keys());
+        repository(one.path(), &keys);
+        copy(one.path(), other.path());
+        release(one.path(), &keys, 1);
+        publish(one.path(), start());
+        release_without_asking(&other, &one, &keys);
+        for name in ["2.targets.json", "2.snapshot.json"] {
+            fs::copy(one.path().join(METADATA).join(name), other.path().join(STAGED).join(name)).unwrap();
+        }
+        assert_eq!(relation(other.path()), Relation::Diverged);
+    }
+}

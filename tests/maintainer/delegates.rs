@@ -241,8 +241,7 @@ fn a_first_publication_is_no_place_for_faults() {
 
 #[test]
 fn a_fault_that_is_staged_and_not_live_is_refused() {
-    let acts: [Damaging<'_>; 3] = [
-        (&|file| fs::remove_file(file).unwrap(), "missing"),
+    let acts: [Damaging<'_>; 2] = [
         (&|file| forge(file, &[7], |_| ()), "0 of 1 required signatures"),
         (&|file| forge(file, &[4], |signed| signed["version"] = json!(9)), "version 9"),
     ];
@@ -254,6 +253,17 @@ fn a_fault_that_is_staged_and_not_live_is_refused() {
             refused(publish(&world, &Destination::Own), fault);
             assert!(tree(&world.path("metadata")) == before);
         }
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_here_and_live_there_stays_live_and_is_a_warning() {
+    for layout in LAYOUTS {
+        let world = scene(layout);
+        fs::remove_file(file_of(&world, "metadata.staged", "team")).unwrap();
+        let before = tree(&world.path("metadata"));
+        assert_warns(&publish(&world, &Destination::Own).unwrap(), "team", "targets", "missing");
+        assert!(tree(&world.path("metadata")) == before);
     }
 }
 

@@ -30,6 +30,7 @@ mod lineage;
 mod model;
 mod new_bins;
 mod ownership;
+mod places;
 mod planted;
 mod pull;
 mod rotations;
