@@ -299,7 +299,7 @@ fn state_13_a_draft_that_cannot_be_read() {
     let ran = scene.folder.run(&["write"]).exits(5);
     assert!(ran.stderr.contains("hint: tuf-repo discard targets"), "{ran:?}");
     let status = scene.folder.run(&["--time", NOW, "status"]).exits(0);
-    assert!(status.stdout.contains("has a draft that cannot be read"), "{status:?}");
+    assert!(status.stdout.contains("has a draft that cannot be used"), "{status:?}");
     assert_eq!(scene.walk(), ["tuf-repo discard targets"]);
     // as well where nothing has been written yet, and several at once
     let scene = Scene::new();

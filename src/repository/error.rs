@@ -281,6 +281,14 @@ pub enum Refusal {
     /// A target's bytes are not the listed ones.
     #[error("changed since add-targets ({0})")]
     TargetChanged(String),
+    /// A draft was made upon something older than what is written now.
+    #[error(
+        "was made before v{written} was written, by another copy of the repository: to go on with it would undo what that says"
+    )]
+    StaleDraft {
+        /// The written version.
+        written: u64,
+    },
     /// Anything else that a check found.
     #[error("{0}")]
     Finding(String),

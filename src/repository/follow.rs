@@ -23,7 +23,7 @@ pub enum Reason {
     KeysChanged,
     /// It must list these roles anew.
     Follows(RoleName),
-    /// It has a draft that is no metadata.
+    /// It has a draft that is no metadata, or that was made upon something older than what is written.
     Unreadable(String),
     /// Its written file is missing or no metadata.
     Damaged(String),
@@ -35,7 +35,7 @@ impl std::fmt::Display for Reason {
             Self::Drafted => f.write_str("has a draft"),
             Self::KeysChanged => f.write_str("must be signed again: its keys changed"),
             Self::Follows(role) => write!(f, "follows {role}"),
-            Self::Unreadable(reason) => write!(f, "has a draft that cannot be read: {reason}"),
+            Self::Unreadable(reason) => write!(f, "has a draft that cannot be used: {reason}"),
             Self::Damaged(reason) => write!(f, "cannot be read: {reason}"),
         }
     }

@@ -125,7 +125,7 @@ pub struct Repository {
     policy: Policy,
     now: DateTime<Utc>,
     staged: Staged,
-    /// Drafts that are no metadata, with the reason; they are looked away from.
+    /// Drafts that cannot be used, with the reason; they are looked away from.
     unreadable: BTreeMap<RoleName, String>,
     keyring: OnceLock<Keyring>,
     lock: Option<Lock>,
@@ -149,7 +149,7 @@ impl Repository {
         })
     }
 
-    /// Reads a repository as [`Repository::open`] does, but looks away from drafts that are no metadata: to tell of them,
+    /// Reads a repository as [`Repository::open`] does, but looks away from drafts that cannot be used: to tell of them,
     /// and to discard them.
     ///
     /// # Errors

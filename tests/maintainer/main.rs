@@ -27,6 +27,7 @@ mod histories;
 mod interrupted;
 mod leftovers;
 mod lineage;
+mod merged;
 mod model;
 mod new_bins;
 mod ownership;

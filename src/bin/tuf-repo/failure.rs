@@ -61,6 +61,8 @@ fn hint(error: &RepositoryError) -> Option<String> {
         RepositoryError::Refused { file, reason: Refusal::Unreadable(_) } if draft_of(file).is_some() => {
             draft_of(file).map(|role| format!("tuf-repo discard {}", shell_word(role.as_str())))
         }
+        RepositoryError::Refused { file, reason: Refusal::StaleDraft { .. } } => draft_of(file)
+            .map(|role| format!("tuf-repo discard {}, then make the edit again", shell_word(role.as_str()))),
         RepositoryError::Refused { reason, .. } => refusal_hint(reason),
         RepositoryError::Locked { .. } => Some("--wait 30s waits for it".to_owned()),
         RepositoryError::Overtaken { .. } => {

@@ -47,10 +47,14 @@ fn read_draft<T: Signed>(drafts: &Folder, name: &str) -> ReadDraft<T> {
 
 /// Tells whether a draft differs from what is written in its version and expiry only.
 fn is_dated<T: Signed>(state: &RoleState<T>) -> bool {
-    let Some((draft, written)) = state.draft.as_ref().zip(state.written.as_ref()) else { return false };
-    let mut dated = draft.metadata.signed().clone();
-    dated.set_expires(written.signed().expires());
-    repeats(&dated, written.signed())
+    let both = state.draft.as_ref().zip(state.written.as_ref());
+    both.is_some_and(|(draft, written)| repeats_but_dates(draft.metadata.signed(), written.signed()))
+}
+
+fn repeats_but_dates<T: Signed>(draft: &T, written: &T) -> bool {
+    let mut dated = draft.clone();
+    dated.set_expires(written.expires());
+    repeats(&dated, written)
 }
 
 /// Up to so many drafts are read at the same time as what is written.
@@ -394,8 +398,13 @@ impl Staged {
         snapshot.map_or(0, |listed| listed.version)
     }
 
-    /// Reads one draft. One that is written already, byte for byte, is finished and left out; one that was overtaken is
-    /// carried on as the next version, unsigned.
+    /// Reads one draft. One that is written already, byte for byte, is finished and left out; one whose version a killed run
+    /// has given to another file is carried on as the next version, unsigned, and so is one of what is derived. One of people's
+    /// work that is not newer than what is written was made upon something older, by another copy, and would undo what has been
+    /// written since.
+    ///
+    /// # Errors
+    /// [`Refusal::StaleDraft`] for that; [`Refusal::Unreadable`].
     fn read_draft<T: Signed>(
         &self,
         role: &RoleName,
@@ -434,6 +443,13 @@ impl Staged {
             let mut draft = Draft { metadata, pins, saved: Saved::Whole };
             draft.take_signatures_of(put);
             return Ok(Some(draft));
+        }
+        let is_work = role.as_str() == "root" || role.lists_targets();
+        let written = state.written.as_ref().map(Metadata::signed).filter(|_| is_work);
+        if let Some(written) = written.filter(|written| version <= written.version())
+            && !repeats_but_dates(metadata.signed(), written)
+        {
+            return Err(refused(Refusal::StaleDraft { written: written.version() }));
         }
         let mut signed = metadata.into_signed();
         signed.set_version(floor + 1);

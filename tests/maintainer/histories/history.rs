@@ -34,6 +34,8 @@ pub struct History {
     pub copies: [Copy; 2],
     /// The files of both copies when they were last brought together.
     pub base: BTreeMap<String, Vec<u8>>,
+    /// Whether version control has ever merged them.
+    pub was_merged: bool,
     pub live: Live,
     pub clients: Clients,
     /// Every root that was ever live.
@@ -76,6 +78,7 @@ impl History {
             now: start(),
             number: 0,
             base: tracked(&copies[0].dir),
+            was_merged: false,
             copies,
             live,
             clients,

@@ -1,0 +1,121 @@
+//! What version control makes of two copies without a conflict: a draft that was made upon something older lies upon what a
+//! colleague has written since. To go on with it would undo that, so it is refused by name, and `discard` leads on.
+
+use std::fs;
+
+use crate::cli::Site;
+use crate::world::{contents, copy_folder, difference};
+
+const KEYS: [&str; 4] = ["--key=key-0", "--key=key-1", "--key=key-2", "--key=key-3"];
+const LAYOUTS: [&[&str]; 2] = [&[], &["--no-consistent-snapshot"]];
+
+/// Two copies `a` and `b` of a repository with a delegated role, published to `www`.
+fn copies(flags: &[&str]) -> Site {
+    let site = Site::written_with(flags);
+    site.run(&["delegate", "team", "--key", "../key-4.pub", "--paths", "team/*"]).exits(0);
+    site.run(&["write", "--key=../key-1", "--key=../key-2", "--key=../key-3", "--key=../key-4"]).exits(0);
+    for copy in ["a", "b"] {
+        copy_folder(&site.repository(), &site.folder.path(copy));
+    }
+    run(&site, "b", "publish --to www", 0);
+    site
+}
+
+fn run(site: &Site, copy: &str, line: &str, code: i32) -> String {
+    let args: Vec<&str> =
+        ["-r", copy, "--time", crate::cli::NOW].into_iter().chain(line.split(' ')).collect();
+    site.folder.run(&args).exits(code).words()
+}
+
+fn add(site: &Site, copy: &str, path: &str, role: &str) {
+    let file = site.folder.path(&format!("{copy}/targets/{path}"));
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, path).unwrap();
+    run(site, copy, &format!("add-targets {copy}/targets/{path} --role {role}"), 0);
+}
+
+/// A copy writes with the keys of all top-level roles and more, and publishes.
+fn release(site: &Site, copy: &str, more: &[&str]) {
+    let keys: Vec<&str> = KEYS.iter().chain(more).copied().collect();
+    run(site, copy, &format!("write {}", keys.join(" ")), 0);
+    run(site, copy, "publish --to www", 0);
+}
+
+/// Version control takes the drafts that only `a` has into `b`.
+fn merge_drafts(site: &Site) {
+    copy_folder(
+        &site.folder.path("a/metadata.staged/.drafts"),
+        &site.folder.path("b/metadata.staged/.drafts"),
+    );
+    copy_folder(&site.folder.path("a/targets"), &site.folder.path("b/targets"));
+}
+
+/// No command goes on with the draft of a role, nothing changes, and `discard` leads on.
+fn is_refused(site: &Site, role: &str, keys: &str) {
+    let before = contents(&site.folder.path(""));
+    let edit = "bump snapshot";
+    for line in [&format!("write {keys}"), &format!("refresh {keys}"), &format!("sign {keys}"), edit] {
+        let words = run(site, "b", line, 5);
+        assert!(words.contains(&format!(".drafts/{role}.json: was made before v")), "{words}");
+        assert!(words.contains(&format!("discard {role}")), "{words}");
+    }
+    let words = run(site, "b", "status", 0);
+    assert!(words.contains("was made before v"), "{words}");
+    let differs = difference(&before, &contents(&site.folder.path("")));
+    assert!(differs.is_empty(), "{differs:?}");
+    run(site, "b", &format!("discard {role}"), 0);
+    run(site, "b", &format!("write {keys}"), 0);
+}
+
+#[test]
+fn a_merged_draft_does_not_take_a_colleagues_target_off_the_list() {
+    for flags in LAYOUTS {
+        let site = copies(flags);
+        add(&site, "a", "draft", "targets");
+        add(&site, "b", "release", "targets");
+        release(&site, "b", &[]);
+        merge_drafts(&site);
+        is_refused(&site, "targets", &KEYS.join(" "));
+        assert!(run(&site, "b", "list", 0).contains("release"));
+    }
+}
+
+#[test]
+fn a_merged_draft_of_a_delegated_role_does_not_either() {
+    for flags in LAYOUTS {
+        let site = copies(flags);
+        add(&site, "a", "team/draft", "team");
+        add(&site, "b", "team/release", "team");
+        release(&site, "b", &["--key=key-4"]);
+        merge_drafts(&site);
+        is_refused(&site, "team", &format!("{} --key=key-4", KEYS.join(" ")));
+        assert!(run(&site, "b", "list", 0).contains("team/release"));
+    }
+}
+
+#[test]
+fn a_merged_draft_of_the_root_does_not_trust_a_key_again_that_was_taken_away() {
+    for flags in LAYOUTS {
+        let site = copies(flags);
+        run(&site, "a", "expire root 200d", 0);
+        run(&site, "b", "rotate-key timestamp --old key-3.pub --new key-5.pub", 0);
+        run(&site, "b", "write --key=key-0 --key=key-5", 0);
+        run(&site, "b", "publish --to www", 0);
+        merge_drafts(&site);
+        is_refused(&site, "root", "--key=key-0 --key=key-1 --key=key-2 --key=key-5");
+    }
+}
+
+/// A draft of the old version that differs from what is written in nothing but its dates undoes nothing.
+#[test]
+fn a_merged_draft_of_new_dates_is_gone_on_with() {
+    for flags in LAYOUTS {
+        let site = copies(flags);
+        run(&site, "a", "bump targets", 0);
+        run(&site, "b", "expire targets 200d", 0);
+        release(&site, "b", &[]);
+        merge_drafts(&site);
+        run(&site, "b", &format!("write {}", KEYS.join(" ")), 0);
+        run(&site, "b", "publish --to www", 0);
+    }
+}
