@@ -114,8 +114,8 @@ fn without_a_root_the_hint_says_how_to_start() {
 
 /// Types what a hint says, in the same place, as a shell takes it.
 fn typed(scene: &Scene, run: &Run, instead: &[(&str, &str)]) -> Run {
-    let hint = run.stderr().lines().find_map(|line| line.strip_prefix("hint: ")).expect(run.stderr());
-    let (_, command) = hint.split_once(": ").unwrap();
+    let hint = run.stderr().lines().find_map(|line| line.strip_prefix("hint: "));
+    let (_, command) = hint.and_then(|hint| hint.split_once(": ")).unwrap();
     let command = instead.iter().fold(command.to_owned(), |text, (word, other)| text.replace(word, other));
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_tuf-fetch")).parent().unwrap().to_owned();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());

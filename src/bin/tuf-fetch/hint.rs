@@ -24,10 +24,19 @@ impl Given {
         Self { options: options.words(), names_repository, target_dir, command }
     }
 
+    /// Says what comes next, with the same options; the time that was given is that of one run.
+    pub fn next(&self, command: &[&str]) -> String {
+        self.with(self.options.chunks(2).filter(|pair| pair[0] != "--time").flatten(), command)
+    }
+
     /// Says another command with the same options.
-    pub fn other(&self, command: &[&str]) -> String {
+    fn other(&self, command: &[&str]) -> String {
+        self.with(self.options.iter(), command)
+    }
+
+    fn with<'w>(&'w self, options: impl Iterator<Item = &'w String>, command: &[&'w str]) -> String {
         let repository = if self.names_repository { &[][..] } else { &["--repo", "URL"] };
-        let given = self.options.iter().map(String::as_str);
+        let given = options.map(String::as_str);
         line(given.chain(repository.iter().copied()).chain(command.iter().copied()))
     }
 

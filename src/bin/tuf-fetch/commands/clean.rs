@@ -43,7 +43,7 @@ pub fn run(session: &Session<'_>, args: &Args) -> Result<(), Failures> {
     }
     if !cleaned.unsure.is_empty() {
         // it fetches the metadata of all roles
-        session.output.talk(&format!("next: {}", session.given.other(&["list"])));
+        session.output.talk(&format!("next: {}", session.given.next(&["list"])));
     }
     if args.dry_run {
         session.output.talk("nothing was removed: --dry-run");

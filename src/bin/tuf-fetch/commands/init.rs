@@ -59,7 +59,7 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
     let json =
         json!({ "root": version, "timestamp": null, "snapshot": null, "targets": null, "downloaded": [] });
     session.output.result(human, json)?;
-    session.output.talk(&format!("next: {}", session.given.other(&[])));
+    session.output.talk(&format!("next: {}", session.given.next(&[])));
     Ok(())
 }
 
