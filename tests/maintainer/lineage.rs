@@ -160,3 +160,23 @@ fn a_conflict_marker_in_the_history_stops_every_command_that_needs_it_and_none_t
     team.copy("B", &["status"]).exits(0);
     team.release("B", "targets", "q3");
 }
+
+#[test]
+fn an_own_second_place_that_is_older_than_what_gc_left_is_no_backup_that_was_put_back() {
+    for flags in LAYOUTS {
+        let team = Team::new(flags);
+        team.copy("A", &["publish"]).exits(0);
+        team.release("A", "targets", "b");
+        team.release("A", "targets", "c");
+        team.copy("A", &["publish", "--to", "second"]).exits(0);
+        team.release("A", "targets", "d");
+        team.release("A", "targets", "e");
+        // the own metadata keeps its snapshot, the ones in between go
+        team.copy("A", &["gc", "--keep", "1", "--keep-within", "0s"]).exits(0);
+        if flags.is_empty() {
+            let there = |name: &str| team.folder.path("A/metadata.staged").join(name).exists();
+            assert!(there("1.snapshot.json") && !there("3.snapshot.json"));
+        }
+        team.copy("A", &["publish", "--to", "second"]).exits(0);
+    }
+}
