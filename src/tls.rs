@@ -1,4 +1,4 @@
-//! TLS for whatever asks a server: rustls over ring, with the certificate authorities of the system.
+//! TLS for the client and for buckets: rustls over ring, with the certificate authorities of the system.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,7 +17,7 @@ pub struct Authorities {
 }
 
 impl Authorities {
-    /// Adds those in a text in PEM, of which there must be one at least.
+    /// Adds those in a text in PEM; there must be at least one.
     ///
     /// # Errors
     /// A sentence for people.

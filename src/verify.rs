@@ -148,7 +148,7 @@ pub(crate) fn note_made<'a>(all: impl Iterator<Item = Made<'a>>) {
 
 /// Fewer signatures by one key are left to be verified one by one.
 const FEW_SIGNATURES: usize = 16;
-/// At most so many are verified together, by one core.
+/// At most this many are verified together, by one core.
 const SOME_SIGNATURES: usize = 512;
 
 /// Returns whose signature one would be if it were valid, and what would be noted of it then.

@@ -276,7 +276,7 @@ fn a_repository_from_before_1_0_is_refused_with_advice() {
     let args = ["init", "mine", "--from", "theirs", "--trusted-root", "theirs/metadata/root.json"];
     let ran = folder.run(&args).exits(5);
     assert!(ran.stderr.contains("it is from before version 1.0 of the specification"), "{ran:?}");
-    assert!(ran.stderr.contains("hint: ") && ran.stderr.contains("tuf-repo init makes a new"), "{ran:?}");
+    assert!(ran.stderr.contains("hint: ") && ran.stderr.ends_with(": tuf-repo init NEW\n"), "{ran:?}");
     assert_eq!(folder.files(), before);
     assert!(!folder.path("mine").exists());
 }

@@ -82,7 +82,7 @@ fn keygen_never_overwrites_without_force() {
     let folder = folder_with_key("ed25519");
     let args = ["keygen", "key", "--no-password"];
     let ran = fails_without_a_trace(&folder, &args, 2, "'key' exists already");
-    assert!(ran.stderr.contains("hint: add --force"), "{ran:?}");
+    assert!(ran.stderr.contains("hint: choose another PATH, or replace it: tuf-repo "), "{ran:?}");
     fs::remove_file(folder.path("key")).unwrap();
     fails_without_a_trace(&folder, &args, 2, "'key.pub' exists already");
 
@@ -203,7 +203,7 @@ fn an_empty_new_password_is_refused() {
         &["key", "passwd", "key", "--password-file", "password", "--new-password-file", "empty"],
     ] {
         let ran = fails_without_a_trace(&folder, args, 4, "is empty");
-        assert!(ran.stderr.contains("hint: --no-password"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: --no-password, in its place"), "{ran:?}");
     }
 }
 

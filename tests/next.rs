@@ -383,3 +383,59 @@ fn a_key_that_is_not_here_is_a_word_to_fill_in() {
     scene.run(&["bump", "root"]);
     assert_eq!(scene.status()["next"], serde_json::json!(["tuf-repo write --key KEY"]));
 }
+
+#[test]
+fn a_role_of_another_team_that_has_expired_is_not_for_us_to_sign() {
+    let scene = Scene::published();
+    scene.add_target("file");
+    fs::remove_file(scene.folder.path("keystore/team_key")).unwrap();
+    let scene = Scene { now: "2040-01-01T00:00:00Z", ..scene };
+    let next = serde_json::json!(["tuf-repo expire targets 13w", "tuf-repo bump root"]);
+    assert_eq!(scene.status()["next"], next);
+    // all else is as new, and the other team's role alone has expired
+    let scene = Scene { now: NOW, ..scene };
+    scene.run(&["discard"]);
+    scene.run(&["expire", "root", "9y"]);
+    scene.run(&["expire", "targets", "9y"]);
+    scene.run(&["expire", "snapshot", "9y"]);
+    scene.run(&["expire", "timestamp", "9y"]);
+    let keys = ["root_key", "root_key2", "targets_key", "snapshot_key", "timestamp_key"];
+    let keys: Vec<String> = keys.iter().map(|key| format!("--key=keystore/{key}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    scene.run(&[&["write"][..], &keys].concat());
+    scene.run(&["publish"]);
+    let scene = Scene { now: "2035-01-01T00:00:00Z", ..scene };
+    assert_eq!(scene.status()["expiring"], serde_json::json!(["team"]));
+    assert_eq!(scene.status()["next"], serde_json::json!([]));
+}
+
+#[test]
+fn a_refresh_without_a_key_asks_for_one_and_says_nothing_that_is_not_so() {
+    let scene = Scene::published();
+    let late = "2030-01-06T00:00:00Z";
+    let ran = scene.folder.run(&["--time", late, "refresh"]).exits(3);
+    let again = format!(": tuf-repo --time {late} refresh --key KEY\n");
+    assert!(ran.stderr.contains("hint: with a key of snapshot") && ran.stderr.ends_with(&again), "{ran:?}");
+    // targets have expired, which nobody asked to be refreshed
+    let late = "2030-05-01T00:00:00Z";
+    let keys = ["--key=keystore/snapshot_key", "--key=keystore/timestamp_key"];
+    scene.folder.run(&[&["--time", late, "refresh"][..], &keys].concat()).exits(0);
+    let ran = scene.folder.run(&[&["--time", late, "refresh"][..], &keys].concat()).exits(0);
+    assert!(ran.stderr.contains("'targets' is due and is left"), "{ran:?}");
+    assert!(!ran.stderr.contains("no role is about to expire"), "{ran:?}");
+}
+
+#[test]
+fn what_publish_names_next_works_and_status_marks_the_roles_that_it_means() {
+    let scene = Scene::published();
+    let to = scene.folder.run(&["--time", NOW, "publish", "--to", "my www"]).exits(0);
+    assert!(to.stderr.contains("status and pull look at the repository's own metadata/"), "{to:?}");
+    let (_, next) = to.stderr.lines().next().unwrap().split_once(" Next: ").unwrap();
+    assert_eq!(next, "tuf-repo verify --live --to 'my www'");
+    scene.shell(next);
+    let within = scene.folder.run(&["--time", NOW, "status", "--expires-within", "2d"]).exits(0);
+    let marked: Vec<&str> = within.stdout.lines().filter(|line| line.contains(" WITHIN 2d")).collect();
+    assert!(matches!(marked[..], [line] if line.starts_with("timestamp ")), "{within:?}");
+    let check = scene.folder.run(&["--time", NOW, "status", "--check", "--expires-within", "2d"]).exits(3);
+    assert!(check.stdout.contains(" WITHIN 2d") && check.stderr.contains("expiring: timestamp"), "{check:?}");
+}

@@ -1,5 +1,5 @@
 //! The commonest object in metadata: a file with one SHA-256 and its length, `{"hashes":{"sha256":"…"},"length":…}`, however
-//! it is laid out. A role may list a hundred thousand of them, so that they are read at a glance; whatever else stands
+//! it is laid out. A role may list a hundred thousand of them, so that they are read at a glance; what else stands
 //! there is left to whoever reads anything.
 
 use std::ops::Range;
@@ -9,7 +9,7 @@ const BEFORE: &[u8; 21] = b"{\"hashes\":{\"sha256\":\"";
 const BEHIND: &[u8; 12] = b"\"},\"length\":";
 /// How many hexadecimal digits a SHA-256 has.
 const DIGITS: usize = 64;
-/// Numbers of so many digits fit whatever reads them.
+/// Numbers of this many digits fit every reader.
 const MOST_DIGITS: usize = 18;
 
 /// Such an object, by places from its start.

@@ -40,7 +40,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
         Self::encode_within(text, 0, wanted)
     }
 
-    /// Encodes a text as [`Encoder::encode`] does that will stand within so many objects and arrays.
+    /// Encodes a text as [`Encoder::encode`] does that will stand within this many objects and arrays.
     pub fn encode_within(
         text: String,
         depth: usize,

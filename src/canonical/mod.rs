@@ -2,7 +2,7 @@
 //!
 //! The dialect is OLPC's as securesystemslib encodes it: object keys sorted by code point, no white
 //! space, `"` and `\` the only escaped characters, integers only. Unicode is not normalised. Duplicate
-//! keys, floats, exponents, `-0` and integers that do not fit 64 bits are refused, so that whatever passes
+//! keys, floats, exponents, `-0` and integers that do not fit 64 bits are refused, so that what passes
 //! here has one meaning only.
 //!
 //! The encoder reads JSON text and writes canonical text in one pass, without a tree in between.
@@ -47,7 +47,7 @@ pub enum CanonicalError {
         /// The key, control characters made visible.
         key: String,
     },
-    /// Canonical JSON knows integers only; `-0` is none to some readers.
+    /// Canonical JSON knows integers only; some readers do not take `-0` for one.
     #[error("the number at byte {offset} is not an integer of 64 bits")]
     NotAnInteger {
         /// Where the number starts.
@@ -140,7 +140,7 @@ pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Canonical
     from_value_within(value, 0)
 }
 
-/// Returns the canonical form of a value as [`from_value`] does that will stand within so many objects and arrays.
+/// Returns the canonical form of a value as [`from_value`] does that will stand within this many objects and arrays.
 pub(crate) fn from_value_within<T: Serialize + ?Sized>(
     value: &T,
     depth: usize,

@@ -1,9 +1,11 @@
 //! Why a command of `tuf-repo` ends without having done what it was asked, and the exit code that says so.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::Path;
 
+use super::hint::Hint;
 use super::text::{io_cause, one_line, quoted};
 
 /// The kinds of failure that scripts can tell apart, by exit code or by name. Both are frozen.
@@ -13,7 +15,7 @@ pub enum FailureKind {
     Io,
     /// The command or its input makes no sense; nothing was changed.
     Usage,
-    /// Signatures are missing; what is there is kept.
+    /// Signatures are missing; those that were made are kept.
     SignaturesMissing,
     /// A check found something that a person should look at.
     Attention,
@@ -55,15 +57,15 @@ impl FailureKind {
 /// What a command comes to.
 pub type Outcome = Result<(), Failure>;
 
-/// A failure as a person is told it. Its `Display` is the message on one line, whatever the message holds.
+/// A failure as a person is told it. Its `Display` is the message on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// What scripts are told.
     pub kind: FailureKind,
     /// A sentence that names the object and the cause.
     pub message: String,
-    /// What can be typed to get further.
-    pub hint: Option<String>,
+    /// What a person can do to get further.
+    pub hint: Option<Hint>,
 }
 
 impl Failure {
@@ -112,9 +114,14 @@ impl Failure {
         Self::io(format!("cannot {verb} {}: {}", quoted(path), io_cause(error)))
     }
 
-    /// Adds what can be typed to get further.
-    pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+    /// Adds what a person can do to get further.
+    pub fn with_hint(self, hint: Hint) -> Self {
+        Self { hint: Some(hint), ..self }
+    }
+
+    /// Tells the hint which command line has failed: a program's name and the words after it.
+    pub fn over(self, program: &str, words: &[OsString]) -> Self {
+        Self { hint: self.hint.map(|hint| hint.over(program, words)), ..self }
     }
 }
 

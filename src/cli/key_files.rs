@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, Outcome};
+use super::hint::Hint;
 use super::text::quoted;
 
 /// What happens to files in the way.
@@ -101,7 +102,7 @@ pub fn replace_private(private: &Path, pem: &str) -> Outcome {
 
 fn in_the_way(path: &Path) -> Failure {
     Failure::usage(format!("{} exists already", quoted(path)))
-        .with_hint("add --force to replace it, or choose another PATH")
+        .with_hint(Hint::again("choose another PATH, or replace it", "--force"))
 }
 
 fn file_name(path: &Path) -> Result<&OsStr, Failure> {
@@ -177,7 +178,7 @@ impl<'a> Unfinished<'a> {
         }
     }
 
-    /// Puts the contents in their place, whatever is there.
+    /// Puts the contents in their place; a file that is there is replaced.
     fn replace(self) -> Outcome {
         fs::rename(&self.path, self.destination)
             .map_err(|error| Failure::cannot("write", self.destination, &error))

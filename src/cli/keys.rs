@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use super::hint::Hint;
 use super::key_argument::Place;
 use super::key_files::public_path;
 use super::password_source::{read_file_bounded, variable};
@@ -239,8 +240,13 @@ impl KeyText {
                 Err(_) => Failure::key(format!("'{name}' holds no private key")),
             };
             return Err(match name.strip_suffix(".pub") {
-                Some(private) => failure.with_hint(format!("the private key may be {}", shell_word(private))),
-                None => failure.with_hint(format!("tuf-repo key id {} tells what it is", shell_word(&name))),
+                Some(private) => {
+                    failure.with_hint(Hint::advice(format!("the private key may be {}", shell_word(private))))
+                }
+                None => failure.with_hint(Hint::explained(
+                    "see what it is",
+                    format!("tuf-repo key id {}", shell_word(&name)),
+                )),
             });
         }
         let protection = if is_encrypted(&contents) { Protection::Encrypted } else { Protection::Plain };
@@ -276,10 +282,11 @@ fn contents_of(argument: &KeyArgument) -> Result<Zeroizing<Vec<u8>>, Failure> {
             let failure = Failure::key(format!("cannot read the key '{argument}': {}", io_cause(&error)));
             let public = public_path(path);
             match public.is_file() {
-                true => {
-                    failure.with_hint(format!("its public half is {}", shell_word(&public.to_string_lossy())))
-                }
-                false => failure.with_hint("tuf-repo keygen PATH makes a key"),
+                true => failure.with_hint(Hint::advice(format!(
+                    "its public half is {}",
+                    shell_word(&public.to_string_lossy())
+                ))),
+                false => failure.with_hint(Hint::explained("make a key", "tuf-repo keygen PATH")),
             }
         })?,
         Place::Command(_) | Place::Agent(_) | Place::Token(_) => Zeroizing::default(),

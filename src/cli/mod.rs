@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod failure;
+pub mod hint;
 pub mod key_argument;
 pub mod key_files;
 pub mod keys;

@@ -140,7 +140,8 @@ impl Output {
 
     /// Reports the failure that ends a command and returns the exit code.
     pub fn failure(&self, failure: &Failure) -> u8 {
-        self.error(failure.kind.code(), &failure.to_string(), failure.hint.as_deref());
+        let hint = failure.hint.as_ref().map(ToString::to_string);
+        self.error(failure.kind.code(), &failure.to_string(), hint.as_deref());
         failure.kind.exit_code()
     }
 
@@ -213,7 +214,7 @@ fn write_text(to: &mut impl Write, text: &str) -> io::Result<()> {
     to.flush()
 }
 
-/// Prints a line on stderr, whatever the verbosity.
+/// Prints a line on stderr, also with `-q`.
 pub fn tell(line: &str) {
     // what cannot be said cannot be complained about either
     let _ = write_text(&mut io::stderr().lock(), line);

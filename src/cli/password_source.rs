@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use super::hint::Hint;
 use super::text::{io_cause, one_line, quoted};
 use crate::crypto::Password;
 
@@ -55,7 +56,7 @@ impl PasswordSource {
         let bytes = self.bytes()?;
         if bytes.is_empty() {
             return Err(Failure::key(format!("{name} is empty: it holds no password"))
-                .with_hint("one password per line"));
+                .with_hint(Hint::advice("write one password on each line")));
         }
         if bytes.len() > LIMIT {
             return Err(Failure::key(format!("{name} is too large to be passwords")));
@@ -76,12 +77,12 @@ impl PasswordSource {
     fn bytes(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let unreadable = |error: io::Error| {
             Failure::key(format!("cannot read {}: {}", self.name(), io_cause(&error)))
-                .with_hint("--password-file FILE, with one password per line")
+                .with_hint(Hint::advice("name a file with one password on each line"))
         };
         match self {
             Self::Stdin if io::stdin().is_terminal() => {
                 Err(Failure::usage("standard input is a terminal: a password typed there would be seen")
-                    .with_hint("leave --password-file out to be asked for the password"))
+                    .with_hint(Hint::advice("leave --password-file out to be asked for the password")))
             }
             Self::Stdin => read_bounded(io::stdin().lock(), LIMIT).map_err(unreadable),
             Self::File(path) => read_file_bounded(path, LIMIT).map_err(unreadable),
@@ -94,7 +95,7 @@ impl PasswordSource {
 pub(super) fn variable(name: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let value = env::var_os(name).ok_or_else(|| {
         Failure::key(format!("the environment variable '{}' is not set", one_line(name)))
-            .with_hint("export it, or name another one")
+            .with_hint(Hint::advice("export it, or name another one"))
     })?;
     Ok(Zeroizing::new(value.into_encoded_bytes()))
 }
@@ -115,7 +116,7 @@ fn read_bounded(from: impl Read, limit: usize) -> io::Result<Zeroizing<Vec<u8>>>
     read_some(from, limit, limit)
 }
 
-/// Reads what is probably so many bytes long.
+/// Reads bytes; how many they probably are is known.
 fn read_some(mut from: impl Read, length: usize, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     // The final size at once: a buffer that grows by itself leaves copies of a secret behind.
     let mut bytes = Zeroizing::new(vec![0; length.min(limit) + 1]);

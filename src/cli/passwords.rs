@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::failure::{Failure, Outcome};
+use super::hint::Hint;
 use super::password_source::{PasswordSource, read_passwords};
 use super::secret_variables::SecretVariables;
 use super::terminal::{ControllingTerminal, Interaction, Terminal};
@@ -49,7 +50,9 @@ impl Passwords {
         secrets: SecretVariables,
     ) -> Result<Self, Failure> {
         let given = read_passwords(sources)?;
-        Ok(Self { given, terminal: terminal(interaction), flag: "--password-file", secrets })
+        let from_variables = sources.iter().all(|source| matches!(source, PasswordSource::Variable(_)));
+        let flag = if from_variables && !sources.is_empty() { "--password-env" } else { "--password-file" };
+        Ok(Self { given, terminal: terminal(interaction), flag, secrets })
     }
 
     /// Returns the variables that no other program is given.
@@ -101,7 +104,7 @@ impl Passwords {
         self.open_by(key.name, &asked, opening, |password| PrivateKey::read(key.contents, password))
     }
 
-    /// Opens whatever a password opens. `asked` is what a prompt asks for, such as `the PIN of the token`.
+    /// Opens a key, a token or anything else that takes a password. `asked` is what a prompt asks for, such as `the PIN of the token`.
     pub(super) fn open_by<T>(
         &mut self,
         name: &str,
@@ -116,7 +119,7 @@ impl Passwords {
         };
         result.map_err(|error| match error {
             KeyError::WrongPassword => refused(name, &error)
-                .with_hint(format!("leave {} out to be asked for the password", self.flag)),
+                .with_hint(Hint::advice(format!("leave {} out to be asked for the password", self.flag))),
             error => refused(name, &error),
         })
     }
@@ -137,7 +140,7 @@ impl Passwords {
         };
         if password.as_str().is_empty() {
             return Err(Failure::key(format!("the password for '{name}' is empty"))
-                .with_hint("--no-password writes a key that is not encrypted"));
+                .with_hint(Hint::advice("--no-password, in its place, writes a key that is not encrypted")));
         }
         Ok(password)
     }
@@ -151,7 +154,7 @@ impl Passwords {
         let prompt = format!("Enter {asked} '{}': ", one_line(name));
         let terminal = self.terminal.as_deref_mut().ok_or_else(|| {
             Failure::key(format!("the private key '{name}' is encrypted and no password was given"))
-                .with_hint(format!("add {} FILE", self.flag))
+                .with_hint(Hint::again("give one", format!("{} FILE", self.flag)))
         })?;
         for _ in 1..ATTEMPTS {
             let password = ask(terminal, &prompt, name)?;
@@ -170,7 +173,7 @@ impl Passwords {
         let prompt = format!("Enter {what} '{}': ", one_line(name));
         let terminal = self.terminal.as_deref_mut().ok_or_else(|| {
             Failure::key(format!("no password was given for '{name}'"))
-                .with_hint(format!("add {} FILE, or --no-password", self.flag))
+                .with_hint(Hint::again("add --no-password, or give one", format!("{} FILE", self.flag)))
         })?;
         for _ in 0..ATTEMPTS {
             let first = ask(terminal, &prompt, name)?;
@@ -225,9 +228,11 @@ fn assign(given: usize, needs: &[Need]) -> Result<Vec<Opening>, Failure> {
     if given > 1 && !by_position && given != locked {
         let keys = if needs.len() == 1 { "1 key".to_owned() } else { format!("{} keys", needs.len()) };
         return Err(Failure::key(format!(
-            "{given} passwords were given for {keys}, of which {locked} need one"
+            "{given} passwords were given for {keys}, and {locked} of them need one"
         ))
-        .with_hint("give one password for all keys, or one line per key in the order of the keys"));
+        .with_hint(Hint::advice(
+            "give one password for all keys, or one for each key in the order of the keys",
+        )));
     }
     let mut turn = 0;
     let plan = needs.iter().enumerate().map(|(position, need)| match (need, given) {
@@ -261,8 +266,10 @@ fn refused(name: &str, error: &KeyError) -> Failure {
 /// Makes the failure of a key that is there but cannot be used.
 pub(super) fn unusable(name: &str, error: &KeyError) -> Failure {
     let hint = match error {
-        KeyError::OutOfReach { .. } => "docs/signers.md tells how keys that are kept elsewhere are named",
-        _ => "tuf-repo keygen PATH makes a key",
+        KeyError::OutOfReach { .. } => {
+            Hint::advice("docs/signers.md tells how keys that are kept elsewhere are named")
+        }
+        _ => Hint::explained("make a key", "tuf-repo keygen PATH"),
     };
     Failure::key(format!("cannot use the key '{name}': {error}")).with_hint(hint)
 }

@@ -89,7 +89,10 @@ fn a_number_of_passwords_that_fits_nothing_is_refused() {
         let failure = unlock(&mut given(passwords), &[&one, &plain, &two]).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Key);
         let count = passwords.len();
-        assert_eq!(failure.message, format!("{count} passwords were given for 3 keys, of which 2 need one"));
+        assert_eq!(
+            failure.message,
+            format!("{count} passwords were given for 3 keys, and 2 of them need one")
+        );
     }
 }
 
@@ -98,7 +101,7 @@ fn without_a_password_and_a_person_it_fails_at_once() {
     let failure = unlock(&mut given(&[]), &[&key(Some("a"))]).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Key);
     assert_eq!(failure.message, "the private key 'k' is encrypted and no password was given");
-    assert_eq!(failure.hint.unwrap(), "add --password-file FILE");
+    assert_eq!(failure.hint.unwrap(), Hint::again("give one", "--password-file FILE"));
     assert_eq!(given(&[]).choose("a password for the new RSA key", "k").unwrap_err().kind, FailureKind::Key);
 }
 
@@ -142,7 +145,7 @@ fn a_new_password_is_confirmed() {
 
 #[test]
 fn an_empty_or_ambiguous_new_password_is_refused() {
-    let hint = "--no-password writes a key that is not encrypted";
+    let hint = Hint::advice("--no-password, in its place, writes a key that is not encrypted");
     assert_eq!(
         person(&["", ""]).1.choose("a password for the new RSA key", "k").unwrap_err().hint.unwrap(),
         hint

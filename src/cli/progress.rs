@@ -19,12 +19,12 @@ impl Progress {
         Self::new(verbosity, Some(length), label, template)
     }
 
-    /// Starts to tell bytes of which nobody knows how many there will be: amount and rate.
+    /// Starts to tell bytes whose number is not known: amount and rate.
     pub fn stream(verbosity: Verbosity, label: &str) -> Self {
         Self::new(verbosity, None, label, "{msg} {bytes} {bytes_per_sec}")
     }
 
-    /// Starts to count things of which nobody knows how many there will be: amount and rate.
+    /// Starts to count things whose number is not known: amount and rate.
     pub fn tally(verbosity: Verbosity, label: &str) -> Self {
         Self::new(verbosity, None, label, "{msg} {human_pos} {rate}")
     }

@@ -4,6 +4,7 @@ use std::env;
 use std::time::Duration;
 
 use super::failure::Failure;
+use super::hint::Hint;
 use super::key_argument::{KeyArgument, Place};
 use super::passwords::{Need, Opening, Passwords, unusable};
 use super::secret_variables::SecretVariables;
@@ -59,7 +60,7 @@ fn find_in_agent(fingerprint: &str) -> Result<Result<Kind, KeyError>, Failure> {
     use crate::signers::ssh_agent::AgentKey;
     let socket = env::var_os("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty()).ok_or_else(|| {
         Failure::key("there is no SSH agent: SSH_AUTH_SOCK is not set")
-            .with_hint("eval $(ssh-agent); ssh-add")
+            .with_hint(Hint::command("eval $(ssh-agent) && ssh-add"))
     })?;
     let found = AgentKey::find(socket.as_ref(), fingerprint, patience()?);
     Ok(found.map(|key| Kind::Ready(Box::new(key))))

@@ -47,7 +47,7 @@ impl SecretVariables {
     }
 }
 
-/// Takes the names out of the arguments of a command and of its subcommand, whatever the arguments are for.
+/// Takes the names out of the arguments of a command and of its subcommand.
 fn collect(matches: &ArgMatches, names: &mut BTreeSet<String>) {
     for id in matches.ids() {
         let Ok(Some(values)) = matches.try_get_raw(id.as_str()) else { continue };

@@ -6,6 +6,7 @@ use clap::Command;
 use clap::error::ErrorKind;
 
 use super::failure::Failure;
+use super::hint::Hint;
 use super::output::Format;
 
 /// Turns a refusal of the argument parser into a failure of kind `Usage`; none where help or the version was
@@ -15,11 +16,11 @@ pub fn refusal(error: &clap::Error, command: &Command, words: &[OsString]) -> Op
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => None,
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Some(Failure::usage("no command was given").with_hint(help()))
+            Some(Failure::usage("no command was given").with_hint(Hint::command(help())))
         }
         _ => {
             let (message, tip) = message_and_tip(&error.render().to_string());
-            Some(Failure::usage(message).with_hint(tip.unwrap_or_else(help)))
+            Some(Failure::usage(message).with_hint(tip.map_or_else(|| Hint::command(help()), Hint::advice)))
         }
     }
 }
@@ -92,7 +93,7 @@ mod tests {
         ] {
             let failure = parse(words).unwrap();
             assert_eq!(failure.message, message);
-            assert_eq!(failure.hint.as_deref(), Some(hint), "{message}");
+            assert_eq!(failure.hint.unwrap().to_string(), hint, "{message}");
         }
     }
 

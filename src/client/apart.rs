@@ -95,7 +95,7 @@ fn way(path: &Path) -> Result<Way, ClientError> {
     Way::to(path).map_err(|error| ClientError::local(path, error))
 }
 
-/// The way to a folder, links followed: what is there of it, and the names of what is not.
+/// The way to a folder, links followed: the part that exists, and the names of the parts that are missing.
 struct Way {
     /// The real path of the deepest folder that is there.
     real: PathBuf,
@@ -145,7 +145,7 @@ impl Way {
         if self.missing.is_empty() {
             return other.there.contains(own);
         }
-        // below what is not there yet nothing is there either
+        // a missing folder has no content
         other.there.first() == Some(own) && other.missing.starts_with(&self.missing)
     }
 
@@ -369,7 +369,7 @@ mod tests {
         fs::remove_file(at("metadata/root.json")).unwrap();
         symlink("root_history/1.root.json", at("metadata/root.json")).unwrap();
         assert_eq!(conflict(&at("metadata"), &at("targets")), None);
-        // what stands beside the folder counts, whatever it holds
+        // what stands beside the folder counts, not what it holds
         fs::write(at("metadata/.tuf-put"), b"").unwrap();
         fs::create_dir(at("metadata.staged")).unwrap();
         assert_eq!(conflict(&at("metadata"), &at("out")), Some(Conflict::RepositoryMetadata));

@@ -51,7 +51,7 @@ impl<'a> Arrivals<'a> {
         Self { dir, forbidden, unfinished: OnceLock::new(), taken: Mutex::default() }
     }
 
-    /// Opens the file at a target's place, whatever it holds; `None` where there is no regular file.
+    /// Opens the file at a target's place; `None` where there is no regular file.
     ///
     /// # Errors
     /// [`ClientError::Local`] where something other than a folder stands above that place, or a folder at it.

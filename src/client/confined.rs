@@ -13,7 +13,7 @@ use rustix::fs::{
     statat, unlinkat,
 };
 
-/// Which file or folder it is, whatever its name.
+/// Which file or folder it is, by device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     /// The number of the device.
@@ -228,7 +228,7 @@ impl Folder {
         Ok(linkat(&self.0, entry(name)?, &folder.0, entry(to)?, AtFlags::empty())?)
     }
 
-    /// Makes sure that whatever has been written to this folder's file system survives a loss of power, where the
+    /// Makes sure that all that has been written to this folder's file system survives a loss of power, where the
     /// system can do that at once; tells whether it could.
     ///
     /// # Errors

@@ -168,7 +168,7 @@ impl Updater<'_> {
         let mut parties = Parties::default();
         while let Some(visit) = search.next_visit() {
             if !self.is_verified(&visit) {
-                // whatever it would have said: nobody behind it is asked
+                // its answer would have counted: nobody behind it is asked
                 return Ok(None);
             }
             let Some(targets) = self.trusted.targets(&visit.role) else { return Ok(None) };

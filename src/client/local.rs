@@ -76,7 +76,7 @@ impl LocalMetadata {
         Ok(LocalLock(lock))
     }
 
-    /// Marks the folder as a client's, which it stays whatever else lies in it. To be called under the lock.
+    /// Marks the folder as a client's, which it stays. To be called under the lock.
     pub(super) fn mark(&self) -> Result<(), ClientError> {
         Record::start(&self.folder).map_err(|error| self.record_failed(error))
     }
@@ -163,7 +163,7 @@ impl LocalMetadata {
         }
     }
 
-    /// Reads the note on the targets metadata that was verified last. One that cannot be read is none.
+    /// Reads the note on the targets metadata that was verified last. One that cannot be read counts as missing.
     pub(super) fn noted(&self) -> Option<NotedTargets> {
         NotedTargets::from_bytes(&read(&self.path.join(NOTE)).ok()?)
     }

@@ -41,7 +41,7 @@ pub(super) struct NotedTargets {
 }
 
 impl NotedTargets {
-    /// Reads a note; what is not one is none.
+    /// Reads a note; other bytes count as no note.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }

@@ -101,7 +101,7 @@ impl<'a> Unfinished<'a> {
     /// [`io::Error`] where the disk fails.
     pub fn kept(&self, digest: &str) -> io::Result<Option<NewFile>> {
         let name = format!("{digest}{KEPT}");
-        // whatever else stands there: the target is fetched without it
+        // something else stands there: the target is fetched without it
         let Ok(Some(mut file)) = self.place.own(&name) else { return Ok(None) };
         file.seek(SeekFrom::End(0))?;
         Ok(Some(NewFile { file, lies: Lies::Kept(name) }))

@@ -41,7 +41,7 @@ pub fn is_encrypted(contents: &[u8]) -> bool {
 /// Reads a public key as metadata would state it: PEM, DER, or the JSON of securesystemslib, whose scheme is kept.
 ///
 /// `keyval` is spelled as securesystemslib 1.x spells it, so the ids are the same: hexadecimal for Ed25519, else
-/// the PEM of [`public_key_to_pem`](super::public_key_to_pem) whatever the file looks like.
+/// the PEM of [`public_key_to_pem`](super::public_key_to_pem) however the file looks.
 ///
 /// # Errors
 /// [`KeyError`] where the file holds no public key or one that is not supported.

@@ -228,7 +228,7 @@ proptest! {
         let (mut contents, _) = encrypted().swap_remove(which.index(encrypted().len()));
         let at = at.index(contents.len());
         contents[at] = byte;
-        // without a password: whatever is computable would be computed, for seconds
+        // without a password, so that no key is derived, which takes seconds
         let _ = PrivateKey::read(&contents, None);
         contents.truncate(cut.index(contents.len()));
         let _ = PrivateKey::read(&contents, None);

@@ -8,7 +8,7 @@ use super::public_key::PublicKey;
 use super::read_keys;
 use crate::metadata::Key;
 
-/// The identity of a public key, whatever id, scheme or spelling metadata gives it: SHA-256 over its
+/// The identity of a public key, under any id, scheme or spelling in metadata: SHA-256 over its
 /// SubjectPublicKeyInfo in DER, points uncompressed.
 ///
 /// One key under two ids counts once towards a threshold, and a private key finds its metadata key though

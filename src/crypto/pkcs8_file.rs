@@ -396,7 +396,7 @@ mod tests {
             let envelope = pem::envelopes(P256_ENCRYPTED_SCRYPT.as_bytes()).next().unwrap();
             let mut der = envelope.contents().unwrap();
             der[at] = byte;
-            // Without a password: whatever is computable would be computed, for seconds.
+            // Without a password, so that no key is derived, which takes seconds.
             let text = pem::write(envelope.label, &der).unwrap();
             prop_assert!(PrivateKey::from_pem(text.as_bytes(), None).is_err());
         }

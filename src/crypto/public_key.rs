@@ -25,7 +25,7 @@ pub fn public_key_to_pem(key: &Key) -> Result<String, KeyError> {
 /// Reads a public key in PEM as metadata would state it, with the default scheme of its type.
 ///
 /// `keyval` is spelled as securesystemslib 1.x spells it, so the ids are the same: hexadecimal for Ed25519,
-/// else the PEM of [`public_key_to_pem`] whatever the PEM given looks like.
+/// else the PEM of [`public_key_to_pem`] however the given PEM looks.
 ///
 /// # Errors
 /// [`KeyError`] where the text holds no public key or one that is not supported.
@@ -94,7 +94,7 @@ fn malformed(reason: &'static str) -> KeyError {
 }
 
 impl PublicKey {
-    /// Reads what metadata states, whatever the scheme.
+    /// Reads what metadata states, for any scheme.
     pub(super) fn of(key: &Key) -> Result<Self, KeyError> {
         let public = key.public();
         let public = || public.ok_or(malformed("keyval has no text \"public\""));
@@ -227,7 +227,7 @@ impl PublicKey {
 /// Gives a key a scheme instead of the default of its type, where it is one of this type's.
 fn with_scheme_of(key: Key, scheme: &str) -> Key {
     match Scheme::named(scheme).filter(|known| known.suits(&key.keytype)) {
-        // the curve decides, whatever is stated
+        // the curve decides, not what is stated
         Some(_) if key.keytype != "ecdsa" => Key { scheme: scheme.to_owned(), ..key },
         _ => key,
     }

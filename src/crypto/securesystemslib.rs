@@ -138,7 +138,7 @@ impl<'a> KeyFile<'a> {
         serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()
     }
 
-    /// Returns the private half, still escaped; an empty one is none.
+    /// Returns the private half, still escaped; an empty one counts as missing.
     fn private(&self) -> Option<&'a str> {
         self.keyval.private.map(RawValue::get).filter(|text| *text != "\"\"" && *text != "null")
     }

@@ -256,7 +256,7 @@ impl<T: Signed> Metadata<T> {
     }
 }
 
-/// From so many bytes on a file that is read by this program alone is not laid out.
+/// From this many bytes on a file that is read by this program alone is not laid out.
 const LONG: usize = 4 << 10;
 
 /// How a file stands on the disk.

@@ -18,7 +18,7 @@ impl TargetMap {
     }
 }
 
-/// A file of which nothing is listed but its length and one SHA-256, as it stands in the text.
+/// A file with a length and one SHA-256 and nothing else, as it stands in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PlainFile<'a> {
     pub(crate) path: &'a str,
@@ -90,13 +90,13 @@ fn usual(scanner: &mut Scanner<'_>, digest: impl FnMut(Range<usize>, Range<usize
 }
 
 impl<P: AsRef<str>> Incoming<P> {
-    /// Adds a file of which nothing is listed but its length and digests that were computed, at least one.
+    /// Adds a file with nothing but its length and digests that were computed, at least one.
     pub(crate) fn push_plain(&mut self, path: P, length: u64, computed: &Computed) {
         self.push_with(path, |path, text| write_plain_entry(path, length, computed, text));
     }
 }
 
-/// Writes an entry of a file of which nothing is listed but its length and digests that were computed.
+/// Writes the entry of a file that has nothing but its length and digests that were computed.
 pub(crate) fn write_plain_entry(path: &str, length: u64, computed: &Computed, to: &mut Vec<u8>) {
     canonical::write_string(path, to);
     let mut before: &[u8] = b":{\"hashes\":{";
@@ -113,9 +113,9 @@ pub(crate) fn write_plain_entry(path: &str, length: u64, computed: &Computed, to
     write_length(length, to);
 }
 
-/// Writes what stands behind the digests of a file of which nothing else is listed.
+/// Writes what stands behind the digests of a file that has nothing else.
 fn write_length(length: u64, to: &mut Vec<u8>) {
-    // a vector takes whatever is written
+    // a vector takes all that is written
     let _ = write!(to, ",\"length\":{length}}}");
 }
 

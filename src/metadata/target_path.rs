@@ -11,7 +11,7 @@ use super::NameDigest;
 const LONGEST_PATH: usize = 4000;
 /// The longest name between two slashes; what common file systems take.
 const LONGEST_NAME: usize = 255;
-/// How the names begin that `tuf-repo` and `tuf-fetch` give to files of their own, in whatever folder.
+/// How the names begin that `tuf-repo` and `tuf-fetch` give to files of their own, in any folder.
 const OURS: &[u8] = b".tuf-";
 
 /// A target path that is safe below any folder: relative, forward slashes, no empty, `.` or `..` part, no NUL.
@@ -34,7 +34,7 @@ impl TargetPath {
     /// Reads a target path.
     ///
     /// # Errors
-    /// [`TargetPathError`] for whatever would not stay inside a folder or not be a file there.
+    /// [`TargetPathError`] for a path that would not stay inside a folder or not be a file there.
     pub fn parse(path: &str) -> Result<Self, TargetPathError> {
         Self::check(path).map(|()| Self(path.to_owned()))
     }

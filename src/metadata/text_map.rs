@@ -36,7 +36,7 @@ pub trait Listed: Serialize + for<'de> Deserialize<'de> + fmt::Debug {
     fn write_usual(&self, to: &mut Vec<u8>) -> bool;
 }
 
-/// Around entries of so many bytes there is room for the rest of what is signed.
+/// Around entries of this many bytes there is room for the rest of what is signed.
 const LARGE: usize = 1 << 20;
 /// How many bytes of it there are before and behind the entries.
 const ROOM: usize = 4 << 10;

@@ -49,7 +49,7 @@ impl Threshold {
         self.0.get()
     }
 
-    /// Tells how many more keys must sign where so many distinct ones have.
+    /// Tells how many more keys must sign where this many distinct ones have.
     pub fn lacking(self, signed: usize) -> u64 {
         self.get().saturating_sub(signed as u64)
     }

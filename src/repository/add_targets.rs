@@ -27,7 +27,7 @@ pub enum Replace {
     Allow,
 }
 
-/// At most so many files that follow one another are looked at by one core, and a share of all where they are few: each may
+/// At most this many files that follow one another are looked at by one core, and a share of all where they are few: each may
 /// be large.
 const SOME_FILES: usize = 64;
 

@@ -55,7 +55,7 @@ impl BinSet {
         format!("{}-{index:0digits$x}", self.prefix)
     }
 
-    /// Returns the bin of an index; `None` where the prefix is none that a role's name can start with.
+    /// Returns the bin of an index; `None` where no role's name can start with the prefix.
     pub fn bin(&self, index: u64) -> Option<RoleName> {
         RoleName::new(self.name(index)).ok()
     }
@@ -104,7 +104,7 @@ impl BinSet {
         (self.bits as usize).div_ceil(4)
     }
 
-    /// Finds bins that are delegated to role by role, the first of which is given with those that follow it.
+    /// Finds bins that are delegated to role by role: the first is given, with those that follow it.
     fn of_roles(roles: &[DelegatedRole]) -> Option<Self> {
         let first = roles.first()?;
         let (prefix, digits) = first.name.as_str().rsplit_once('-')?;

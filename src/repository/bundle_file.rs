@@ -20,7 +20,7 @@ use crate::storage::{Folder, Lock, LockError, ReadFiles, lock_file};
 pub(super) const LONGEST: u64 = 1 << 28;
 
 impl Bundle {
-    /// Adds the signatures of this bundle to the file that it was read from, whatever others have added meanwhile. Waits up
+    /// Adds the signatures of this bundle to the file that it was read from, and keeps what others have added meanwhile. Waits up
     /// to `wait` for others who do the same. Returns what the file holds now.
     ///
     /// # Errors

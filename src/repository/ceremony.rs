@@ -74,7 +74,7 @@ impl Bundle {
     /// Reads a bundle.
     ///
     /// # Errors
-    /// [`InputError::Bundle`] where it is none, or says other things of itself than its payload.
+    /// [`InputError::Bundle`] where the bytes are no bundle, or say other things of itself than its payload.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InputError> {
         let refused = |reason: String| InputError::Bundle { reason };
         canonical::from_json(bytes).map_err(|error| refused(error.to_string()))?;

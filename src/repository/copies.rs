@@ -178,7 +178,7 @@ fn all_of(layout: Layout, copies: &RoleCopies) -> impl ParallelIterator<Item = C
     copies.places.par_iter().filter_map(move |place| copies.copy(layout, *place))
 }
 
-/// Looks at what is there of a target. Returns the place of one that is to be copied or checked, and its length.
+/// Looks at the files of a target. Returns the place of one that is to be copied or checked, and its length.
 fn look(
     layout: Layout,
     presence: &Presence<'_>,

@@ -163,8 +163,8 @@ impl Repository {
         }
     }
 
-    /// Finds a role that nobody delegates to any more, by its name: one that the snapshot lists for old clients, or of which
-    /// a killed edit has left a draft.
+    /// Finds a role that nobody delegates to any more, by its name: one that the snapshot lists for old clients, or one that
+    /// has a draft left by a killed edit.
     pub fn find_revoked(&self, name: &str) -> Option<RoleName> {
         let role = RoleName::new(name).ok().filter(RoleName::lists_targets)?;
         let is_known = self.staged.has_draft_file(&role) || self.staged.listed_version(&role) > 0;

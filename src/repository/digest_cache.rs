@@ -28,7 +28,7 @@ pub(super) const CACHE: &str = ".tuf-digests";
 const MAGIC: &[u8] = b"tuf-repo digests 2\n";
 /// The longest file that is read, in bytes: places in it are of 32 bits.
 const LONGEST: u64 = u32::MAX as u64;
-/// From so many files or bytes on a cache is made.
+/// From this many files or bytes on a cache is made.
 const MANY_FILES: usize = 1000;
 const MANY_BYTES: u64 = 64 << 20;
 /// Fewer files than these are read without it, where they are small.

@@ -1,14 +1,20 @@
 //! What can go wrong on the maintainer's side, with the data to say it in one line.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::history::sha256;
+use super::taken_away::TakenAway;
 use crate::canonical::CanonicalError;
 use crate::crypto::SignError;
-use crate::metadata::{KeyId, MAX_NUMBER, ParseError, RoleName, RoleNameError, TargetPathError, Threshold};
+use crate::metadata::{
+    KeyId, MAX_NUMBER, Metadata, ParseError, RoleName, RoleNameError, Root, TargetPathError, Threshold,
+};
 use crate::storage::Holder;
 use crate::trusted_set::TrustError;
+use crate::verify::Delegator;
 
 /// Any failure of a repository operation. Nothing has changed on disk when one is returned, except that an
 /// [`RepositoryError::Io`] in the middle of an execution leaves what the next run completes.
@@ -73,12 +79,16 @@ pub enum RepositoryError {
         unpublished: Vec<(RoleName, u64)>,
     },
     /// The roots of this copy and of what is live went apart.
-    #[error("root v{version} here is not root v{version} in {}: two histories of trust are never merged", place.display())]
+    #[error("root v{version} here ({ours}) is not root v{version} in {} ({theirs}): two histories of trust are never merged", place.display())]
     Forked {
-        /// The first version that differs, as far as both have it.
+        /// The newest version that both have.
         version: u64,
-        /// Where that is live.
+        /// Where the other one is live.
         place: PathBuf,
+        /// The root of this copy.
+        ours: RootMark,
+        /// The root that is live.
+        theirs: RootMark,
     },
     /// Another publisher came first, at a place that cannot be locked.
     #[error("{object}: another publisher has replaced it meanwhile")]
@@ -94,6 +104,34 @@ pub enum RepositoryError {
         /// Who that is, where the system tells.
         holder: Option<Holder>,
     },
+}
+
+/// What tells one root file from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootMark {
+    /// The SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+    /// The ids of the keys that it trusts for the root role; none where it cannot be read.
+    pub keyids: Vec<KeyId>,
+}
+
+impl RootMark {
+    /// Describes the bytes of a root file.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let role = RoleName::root();
+        let root = Metadata::<Root>::from_bytes(bytes).ok().map(Metadata::into_signed);
+        let keys = root.as_ref().and_then(|root| root.authority(&role));
+        let keyids = keys.iter().flat_map(|authority| authority.keys()).map(|(id, _)| (*id).clone());
+        Self { sha256: hex::encode(sha256(bytes)), keyids: keyids.collect() }
+    }
+}
+
+impl fmt::Display for RootMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<String> = self.keyids.iter().map(|id| id.short().escape_debug().to_string()).collect();
+        let keys = if keys.is_empty() { "none that can be read".to_owned() } else { keys.join(", ") };
+        write!(f, "sha256 {}, root keys {keys}", self.sha256)
+    }
 }
 
 /// A role whose signatures do not suffice.
@@ -138,7 +176,7 @@ impl Lacking {
     }
 }
 
-/// Up to so many roles that lack the same are named one by one.
+/// Up to this many roles that lack the same are named one by one.
 const FEW_ALIKE: usize = 8;
 /// How many roles a sentence names.
 const MOST_NAMED: usize = 20;
@@ -221,7 +259,7 @@ pub enum Refusal {
     /// It is live, and this copy does not know it.
     #[error("was not written by this copy of the repository, nor taken over{}", and_more(*.more))]
     NotOurs {
-        /// How many other files there are of which that is true.
+        /// How many other files are refused for the same reason.
         more: usize,
     },
     /// It is live, and the history has a line of it and says as well that this copy wrote another file of that version, or
@@ -236,7 +274,7 @@ pub enum Refusal {
         and_more(*.more)
     )]
     Unannounced {
-        /// How many other files there are of which that is true.
+        /// How many other files are refused for the same reason.
         more: usize,
     },
     /// It is live, and what would take its place has a lower version, or another file of the same one.
@@ -278,6 +316,14 @@ pub enum Refusal {
     /// What is to be recovered was signed by a key that the new root still trusts, or there is no new root.
     #[error("cannot be recovered: {0}")]
     NotRecovered(String),
+    /// It is live, and was signed only by keys that the newest root here takes away.
+    #[error("what is live of {} was signed only by keys that root v{root} here takes away", .taken.roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(", "))]
+    TakenAway {
+        /// The roles.
+        taken: TakenAway,
+        /// The version of the root.
+        root: u64,
+    },
     /// A target's bytes are not the listed ones.
     #[error("changed since add-targets ({0})")]
     TargetChanged(String),

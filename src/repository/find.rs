@@ -156,7 +156,7 @@ fn canonical_place(folder: &Path) -> Result<PathBuf, RepositoryError> {
     }
 }
 
-/// Puts more to what there is, in whatever order moves less.
+/// Puts more to what there is, in the order that moves less.
 fn join<T>(all: &mut Vec<T>, mut more: Vec<T>) {
     if all.len() < more.len() {
         std::mem::swap(all, &mut more);

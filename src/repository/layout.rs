@@ -8,6 +8,8 @@ pub const METADATA: &str = "metadata";
 pub const STAGED: &str = "metadata.staged";
 /// The folder of drafts, inside [`STAGED`].
 pub const DRAFTS: &str = ".drafts";
+/// The folder of work that gave way to what is live, inside [`DRAFTS`]: no command reads it.
+pub const ASIDE: &str = ".aside";
 /// The folder of target files.
 pub const TARGETS: &str = "targets";
 /// The file of the policy.

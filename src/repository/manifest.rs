@@ -169,7 +169,7 @@ impl Kept {
         self.bytes.extend_from_slice(&json);
     }
 
-    /// Keeps a target of which nothing but the length and the SHA-256 is said.
+    /// Keeps a target that has a length and a SHA-256 and nothing else.
     fn keep_plain(&mut self, bin: u32, number: u64, path: &str, length: u64, digest: &[u8; 32]) {
         self.start(bin, number, path, DIGEST);
         self.bytes.extend_from_slice(&length.to_le_bytes());

@@ -61,6 +61,7 @@ mod scan;
 mod sign;
 mod staged;
 mod status;
+mod taken_away;
 mod target_files;
 mod targets;
 #[cfg(test)]
@@ -84,7 +85,7 @@ pub use ceremony::{Bundle, BundleThreshold, Imported};
 pub use check::{CheckOptions, Expiry, Finding, Report, Severity, Side, TargetBytes, check, check_beside};
 pub use delegation::{BinKind, Delegation, Trust};
 pub use diff::{Difference, RoleDiff};
-pub use error::{InputError, Lacking, Refusal, RepositoryError};
+pub use error::{InputError, Lacking, Refusal, RepositoryError, RootMark};
 pub use find::{FoundTarget, FoundTargets, Symlinks, TargetSource, Walk, find_targets};
 pub use follow::Reason;
 pub use gc::{Deletions, Explanation, GcPlan, Left, Named, Retention};
@@ -93,7 +94,7 @@ pub use history::HISTORY;
 pub use init::{Execution, init};
 pub use keyring::{KeyNames, Keyring, KnownKey, policy_path, short_words};
 pub use keys::{DeadEnd, KeyChoice};
-pub use layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS};
+pub use layout::{ASIDE, DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS};
 pub use lifetime::{Haste, Spelling};
 pub use locks::DestinationLocks;
 pub use manifest::Manifest;
@@ -101,11 +102,12 @@ pub use next::{KeyToUse, Step};
 pub use place::{BucketPlace, Destination};
 pub use policy::Policy;
 pub use publish::{PublishPlan, PublishRequest, Recovery};
-pub use pull::{PullPlan, TargetFiles};
+pub use pull::{PullPlan, PullRequest, TargetFiles, Work};
 pub use relation::Relation;
 pub use sign::{SignReport, SigningKey};
 pub use staged::{AnyRole, DraftPlan, Staged, draft_of};
 pub use status::{KeyStatus, RoleStatus, Status, ThresholdStatus};
+pub use taken_away::TakenAway;
 pub use targets::Listed;
 pub use view::{DelegatedBins, Graph, View};
 pub use write::{Selection, Written};
@@ -398,7 +400,7 @@ impl Repository {
     }
 }
 
-/// A repository that is locked to be changed, and of which only the policy has been read.
+/// A repository that is locked to be changed; only its policy has been read.
 #[derive(Debug)]
 pub struct Unread {
     dir: PathBuf,

@@ -14,6 +14,7 @@ use super::keyring::policy_path;
 use super::relation::Relation;
 use super::sign::{signing_order, signing_order_of};
 use super::staged::{AnyRole, Staged};
+use super::taken_away::TakenAway;
 use super::view::{Graph, View};
 use crate::crypto::{Fingerprint, fingerprint};
 use crate::metadata::{Key, RoleName};
@@ -60,6 +61,8 @@ pub enum Step {
     Refresh(Vec<KeyToUse>),
     /// Take over what somebody else has published.
     Pull,
+    /// Make live what is written, over what was published of these roles with keys that the new root takes away.
+    Recover(Vec<RoleName>),
     /// Make live what is written.
     Publish,
 }
@@ -74,8 +77,12 @@ impl Repository {
         if !self.unreadable.is_empty() {
             return Ok(vec![Step::Discard(self.unreadable.keys().cloned().collect())]);
         }
-        // whatever is written now would be refused where it is published
-        if relation.has_news() {
+        // a thief's metadata gives way; anything else that is live must be known before more is written
+        let taken_away = match relation.has_news() {
+            true => self.taken_away_at(&self.published_folder())?,
+            false => TakenAway::default(),
+        };
+        if relation.has_news() && taken_away.roles.is_empty() {
             return Ok(vec![Step::Pull]);
         }
         let published = relation == Relation::Published;
@@ -106,7 +113,12 @@ impl Repository {
         if !refresh.is_empty() && (published || refresh.iter().any(is_urgent)) {
             return Ok(vec![Step::Refresh(planner.keys_for(&refresh))]);
         }
-        Ok(if published { Vec::new() } else { vec![Step::Publish] })
+        Ok(match published {
+            true => Vec::new(),
+            // where others' work is live too, the refusal of `publish` says what leads on
+            false if taken_away.roles.is_empty() || taken_away.others => vec![Step::Publish],
+            false => vec![Step::Recover(taken_away.roles)],
+        })
     }
 
     /// Tells whether deriving what follows would change drafts that are there: it takes signatures off them.
@@ -193,7 +205,7 @@ impl<'a> Planner<'a> {
                     let lifetime = self.repository.policy.lifetime(&role);
                     steps.push(Step::Expire { role, lifetime });
                 }
-                None if !is_dirty.contains(&role) => again.push(role),
+                None if !is_dirty.contains(&role) && self.is_ours(&role) => again.push(role),
                 _ => {}
             }
         }
@@ -206,11 +218,12 @@ impl<'a> Planner<'a> {
     /// Returns the roles that `refresh` would sign again, where one of them has expired.
     fn to_refresh(&self) -> Vec<RoleName> {
         let due = self.repository.due(None);
-        if !due.iter().any(|role| self.has_expired(role)) {
+        if !due.iter().any(|role| self.has_expired(role) && self.is_ours(role)) {
             return Vec::new();
         }
         let asked = |role: &RoleName| self.has_expired(role) || self.repository.policy.asks_for_refresh(role);
-        let mut roles: BTreeSet<RoleName> = due.into_iter().filter(asked).collect();
+        let mut roles: BTreeSet<RoleName> =
+            due.into_iter().filter(asked).filter(|role| self.is_ours(role)).collect();
         if roles.iter().any(RoleName::lists_targets) {
             roles.insert(RoleName::snapshot());
         }
@@ -218,6 +231,11 @@ impl<'a> Planner<'a> {
             roles.insert(RoleName::timestamp());
         }
         signing_order(&self.graph).into_iter().filter(|role| roles.contains(role)).collect()
+    }
+
+    /// Tells whether it is for people here to sign a role: those of the root, and others whose keys are at hand.
+    fn is_ours(&self, role: &RoleName) -> bool {
+        role.is_top_level() || !self.keys_for(std::slice::from_ref(role)).contains(&KeyToUse::Unknown)
     }
 
     fn has_expired(&self, role: &RoleName) -> bool {

@@ -1,9 +1,11 @@
 //! Before anything is written: whether the repository's own `metadata/` goes with what is written here. Another copy may have
 //! published there, or a backup was put back on one side only. Other places are asked by `publish`.
 
+use std::collections::BTreeSet;
+
 use super::Repository;
 use super::accepted::{Accepted, Extent, is_signed_well};
-use super::ancestry::{DamagedRoots, LostSnapshot, Ours, Permissions, refuse_what_is_not_ours};
+use super::ancestry::{DamagedRoots, LostSnapshot, Ours, Permissions, Successor, refuse_what_is_not_ours};
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::layout::{Layout, MAX_METADATA, METADATA, is_versioned};
 use super::staged::AnyRole;
@@ -41,21 +43,26 @@ impl Repository {
             // then the files of all roles tell whose release it is
             accepted = read(Extent::Whole)?;
         }
-        let nothing = Default::default();
+        // what a thief has published there gives way to the root that takes the keys away; `publish` asks for each role
+        let taken = self.taken_away_at(&live)?;
+        let recover: BTreeSet<RoleName> =
+            if taken.others { Default::default() } else { taken.roles.into_iter().collect() };
         let permissions = Permissions {
             damaged_roots: DamagedRoots::Refuse,
             lost_snapshot: LostSnapshot::Leave,
-            recover: &nothing,
+            recover: &recover,
         };
-        refuse_what_is_not_ours(
-            &accepted,
-            self.successor(),
-            &Ours::of(&self.dir, written, self.staged.layout()),
-            permissions,
-        )?;
+        let root = self.staged.root.effective().filter(|_| !recover.is_empty());
+        let written_root = self.successor().root;
+        let successor = Successor { root: root.or(written_root), ..self.successor() };
+        let ours = Ours::of(&self.dir, written, self.staged.layout());
+        refuse_what_is_not_ours(&accepted, successor, &ours, permissions)?;
         let view = View::of_all(&self.staged);
         let graph = view.graph();
         for InTheWay { role, version, name, bytes } in in_the_way {
+            if recover.contains(&role) {
+                continue;
+            }
             let ours = view.authorities(&role, &graph).into_iter().map(|(authority, _)| authority);
             let all: Vec<_> = accepted.authorities(&role).chain(ours).collect();
             if is_signed_well(&role, version, &bytes, all.into_iter()) {

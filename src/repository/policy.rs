@@ -45,13 +45,14 @@ expires = "1d"
 keys = []
 
 # Where `publish` puts the repository when no --to is given; without it, beside metadata.staged. A folder or a bucket
-# (s3://, gs://, az://), or two of its prefixes; endpoint is the server of a bucket that is not the cloud's own.
+# (s3://, gs://, az://), or two of its prefixes; a folder that does not begin with / is relative to this file's folder.
+# endpoint is the server of a bucket that is not the cloud's own.
 # [publish]
 # to = "/srv/www/tuf"
 # metadata-to = "s3://bucket/metadata"
 # targets-to = "s3://bucket/targets"
 # endpoint = "https://s3.example.com"
-# targets-elsewhere = true    # targets of which nothing is here are served by another host
+# targets-elsewhere = true    # targets without a file here are served by another host
 # shared-targets = true       # other repositories keep their files in the same folder of targets: `gc` deletes none there
 
 # What `gc` retains when no --keep and no --keep-within is given: the last so many snapshots, and those that were
@@ -240,7 +241,7 @@ impl Policy {
         &self.hashes
     }
 
-    /// Tells whether targets of which nothing is in the repository are served by another host, and not missing.
+    /// Tells whether targets without a file in the repository are served by another host, and not missing.
     pub fn targets_elsewhere(&self) -> bool {
         self.publish.targets_elsewhere
     }

@@ -73,7 +73,7 @@ impl<'a> Presence<'a> {
     }
 }
 
-/// Leaves out the targets of which nothing is in a folder: their bytes must be hosted elsewhere, as a manifest wants it.
+/// Leaves out the targets that have neither a file nor a copy in a folder: their bytes must be hosted elsewhere, as a manifest wants it.
 /// Returns a word about them.
 ///
 /// # Errors

@@ -112,7 +112,7 @@ impl Repository {
     }
 
     /// Tells whether the live timestamp is at least as new as the written one, and another one: it stands in the way of
-    /// whatever is published next.
+    /// all that is published next.
     fn has_later_timestamp(&self, pairs: &[Pair], live: &Live) -> bool {
         let timestamp = pairs.iter().find(|pair| pair.role.as_str() == "timestamp");
         let ours = self.staged.timestamp.draft_version().or(self.staged.timestamp.written_version());

@@ -27,7 +27,7 @@ pub fn compute_digests(from: &mut impl Read, algorithms: &[Algorithm]) -> io::Re
     copy_hashed(from, &mut io::sink(), algorithms).map(Hasher::compute)
 }
 
-/// Reads a file, wherever it is stored, once and returns its length and digests; `None` where there is none.
+/// Reads a file once, in a folder or a bucket, and returns its length and digests; `None` where there is none.
 ///
 /// # Errors
 /// Where the file cannot be read.

@@ -132,7 +132,7 @@ impl Status {
         all
     }
 
-    /// Returns the sets of hash bins of which too many are dirty to be named one by one.
+    /// Returns the sets of hash bins that have too many dirty bins to name each.
     fn folded(&self) -> Vec<&BinSet> {
         let many = |set: &&BinSet| {
             let dirty = self.roles.iter().filter(|role| !role.reasons.is_empty() && set.contains(&role.role));

@@ -1,4 +1,4 @@
-//! Keys behind a command: whatever signs, a script can be put in front of it.
+//! Keys behind a command: a script can be put in front of any signer.
 //!
 //! The command is run once per question, without a shell. It reads one line of JSON from its stdin and writes one to
 //! its stdout; its stderr is the caller's. `docs/signers.md` has the protocol for those who write such commands.

@@ -4,6 +4,7 @@
 //! place; nobody ever sees half a file. What a killed process left behind is such a hidden folder, swept by the next
 //! batch.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -31,12 +32,14 @@ pub struct Folder {
     path: PathBuf,
     /// The folder itself, where it is held open.
     handle: Option<Arc<OwnedFd>>,
+    /// Files that are going to be put here, and are read as if they had been.
+    planned: Option<Arc<BTreeMap<String, Vec<u8>>>>,
 }
 
 impl Folder {
     /// Names a folder; it need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), handle: None }
+        Self { path: path.into(), handle: None, planned: None }
     }
 
     /// Holds the folder open, so that its files are found without the way to it: where many are looked for. What is put in
@@ -45,7 +48,17 @@ impl Folder {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // a folder that cannot be opened may still be walked through
         let handle = rustix::fs::open(&self.path, flags, Mode::empty()).ok().map(Arc::new);
-        Self { path: self.path.clone(), handle }
+        Self { path: self.path.clone(), handle, planned: self.planned.clone() }
+    }
+
+    /// Looks at the folder as it will be once some files have been put there: those are read and listed in the place of what
+    /// has their names now.
+    pub fn with_planned(self, files: BTreeMap<String, Vec<u8>>) -> Self {
+        Self { planned: Some(Arc::new(files)), ..self }
+    }
+
+    fn planned(&self, name: &str) -> Option<&Vec<u8>> {
+        self.planned.as_ref()?.get(name)
     }
 
     /// Returns where the folder is.
@@ -80,8 +93,11 @@ impl Folder {
     /// # Errors
     /// As [`Folder::names`].
     pub fn each_name(&self, mut take: impl FnMut(&str)) -> io::Result<()> {
+        for name in self.planned.iter().flat_map(|files| files.keys()).filter(|name| !name.contains('/')) {
+            take(name);
+        }
         let shown = |name: &str, is_folder: bool| {
-            if !is_folder && !name.starts_with('.') {
+            if !is_folder && !name.starts_with('.') && self.planned(name).is_none() {
                 take(name);
             }
         };
@@ -96,6 +112,9 @@ impl Folder {
     /// # Errors
     /// Where the file cannot be looked at.
     pub fn length(&self, name: &str) -> io::Result<Option<u64>> {
+        if let Some(bytes) = self.planned(name) {
+            return Ok(Some(bytes.len() as u64));
+        }
         let found = match &self.handle {
             Some(folder) => {
                 rustix::fs::statat(folder, name, AtFlags::empty()).map_err(io::Error::from).map(|found| {
@@ -195,7 +214,7 @@ impl Folder {
         lock_open(File::open(&self.path)?, wait)
     }
 
-    /// Tells whether two folders are one, by whatever ways they are named.
+    /// Tells whether two folders are one, however they are named.
     pub fn is_same(&self, other: &Self) -> bool {
         let found = fs::metadata(&self.path).ok().zip(fs::metadata(&other.path).ok());
         found.is_some_and(|(one, other)| is_same(&one, &other))
@@ -246,6 +265,9 @@ fn lock_open(file: File, wait: Duration) -> Result<Lock, LockError> {
 
 impl ReadFiles for Folder {
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        if let Some(bytes) = self.planned(name) {
+            return Ok(Some(bytes.clone()));
+        }
         let file = match self.open_file(name) {
             Err(error) if is_absent(&error) => return Ok(None),
             file => file?,
@@ -493,6 +515,22 @@ fn each_entry(path: &Path, mut take: impl FnMut(&str, bool)) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn planned_files_are_read_and_listed_in_the_place_of_those_that_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("b"), "there").unwrap();
+        std::fs::write(dir.path().join("c"), "stays").unwrap();
+        let planned = [("a", "new"), ("b", "planned")];
+        let planned = planned.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
+        let folder = Folder::new(dir.path()).with_planned(BTreeMap::from(planned));
+        assert_eq!(folder.names().unwrap(), ["a", "b", "c"]);
+        for (name, text) in [("a", "new"), ("b", "planned"), ("c", "stays")] {
+            assert_eq!(folder.read(name, 100).unwrap().unwrap(), text.as_bytes());
+            assert_eq!(folder.length(name).unwrap(), Some(text.len() as u64));
+        }
+        assert_eq!(std::fs::read(dir.path().join("b")).unwrap(), b"there");
+    }
 
     fn folder() -> (tempfile::TempDir, Folder) {
         let dir = tempfile::tempdir().unwrap();

@@ -117,12 +117,12 @@ fn a_copy_that_wrote_twice_does_not_publish_over_a_colleagues_release() {
             team.release("B", "team", "team/r");
             let number = if flags.is_empty() { "2." } else { "" };
             let file = format!("metadata/{number}{role}.json");
-            let pull = "tuf-repo -r B pull --from www takes over what is live";
+            let pull = "where no key was stolen (SECURITY.md), take over what is live: tuf-repo -r B pull --from www";
             team.refused("B", &["publish", "--to", "www"], &file, pull);
             team.refused("B", &["publish", "--to", "www", "--dry-run"], &file, pull);
             // the same place by another name
             std::os::unix::fs::symlink("www", team.folder.path("link")).unwrap();
-            let link = "tuf-repo -r B pull --from ./link/ takes over what is live";
+            let link = "where no key was stolen (SECURITY.md), take over what is live: tuf-repo -r B pull --from ./link/";
             team.refused("B", &["publish", "--to", "./link/"], &file, link);
             // versions far above are no way round
             for name in ["targets", "team", "snapshot", "timestamp"] {
@@ -135,7 +135,12 @@ fn a_copy_that_wrote_twice_does_not_publish_over_a_colleagues_release() {
             let text = fs::read_to_string(&policy).unwrap() + "\n[publish]\nto = \"../www\"\n";
             fs::write(policy, text).unwrap();
             let file = format!("metadata/{number}{role}.json");
-            team.refused("B", &["publish"], &file, "tuf-repo -r B pull takes over what is live");
+            team.refused(
+                "B",
+                &["publish"],
+                &file,
+                "where no key was stolen (SECURITY.md), take over what is live: tuf-repo -r B pull",
+            );
             team.refresh("old").exits(0);
         }
     }
@@ -161,8 +166,16 @@ fn a_stale_copy_does_not_roll_live_back_by_giving_a_role_another_key() {
             team.copy("stale", args).exits(0);
         }
         team.write("stale").exits(0);
-        let pull = "tuf-repo -r stale pull --from www takes over what is live";
-        team.refused("stale", &["publish", "--to", "www"], "metadata/4.targets.json", pull);
+        // the timestamp of the colleague was signed with a key that goes, and the targets with one that stays
+        let hint = match rotation[0][1] {
+            "root" => {
+                "where no key was stolen (SECURITY.md), take over what is live: tuf-repo -r stale pull --from www"
+            }
+            _ => {
+                "others have published too, with keys that stay: make the new root in the copy that published last"
+            }
+        };
+        team.refused("stale", &["publish", "--to", "www"], "metadata/4.targets.json", hint);
         let after = team.refresh("old").exits(0).json();
         assert_eq!((&after["timestamp"], &after["snapshot"]), (&seen["timestamp"], &seen["snapshot"]));
     }
@@ -184,7 +197,7 @@ fn nothing_is_written_upon_what_somebody_else_has_published_into_the_repository(
     {
         let args = with(command);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let pull = "tuf-repo -r B pull takes over what is live";
+        let pull = "where no key was stolen (SECURITY.md), take over what is live: tuf-repo -r B pull";
         team.refused("B", &args, "metadata/2.snapshot.json", pull);
     }
     team.copy("B", &["discard"]).exits(0);
@@ -193,7 +206,7 @@ fn nothing_is_written_upon_what_somebody_else_has_published_into_the_repository(
     fs::write(policy, text).unwrap();
     let args = with(&["refresh", "--within", "900d"]);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let pull = "tuf-repo -r B pull --from B takes over what is live";
+    let pull = "where no key was stolen (SECURITY.md), take over what is live: tuf-repo -r B pull --from B";
     team.refused("B", &args, "metadata/2.snapshot.json", pull);
 }
 
@@ -211,7 +224,8 @@ fn a_backup_that_is_put_back_is_no_ancestor_of_what_was_published_since() {
             team.copy("A", &["bump", name, "--version", "9"]).exits(0);
         }
         team.write("A").exits(0);
-        let pull = "tuf-repo -r A pull --from www takes over what is live";
+        let pull =
+            "where no key was stolen (SECURITY.md), take over what is live: tuf-repo -r A pull --from www";
         team.refused("A", &["publish", "--to", "www"], "metadata/2.targets.json", pull);
     }
 }
@@ -259,7 +273,7 @@ fn a_damaged_place_is_mended_by_its_own_copy_and_won_by_no_other() {
         let ran = team.copy("B", &["publish", "--to", "www"]).exits(5);
         assert!(ran.stderr.contains("was not written by this copy"), "{ran:?}");
         if name != "2.targets.json" {
-            let hint = "hint: tuf-repo publish from the copy that wrote it mends the place";
+            let hint = "hint: let the copy that wrote it publish once more, which mends the place; then here: tuf-repo -r ";
             assert!(ran.stderr.contains(hint), "{ran:?}");
         }
         assert_eq!(contents(&team.folder.path("www")), before);
@@ -275,13 +289,16 @@ fn another_repositorys_place_and_one_without_roots_are_refused_with_a_way_on() {
     let team = Team::new(&[]);
     let other = Team::new(&[]);
     copy_folder(&other.folder.path("www"), &team.folder.path("theirs"));
-    let away = "tuf-repo publish --to DEST, another folder or bucket";
+    let away = "publish to another folder or bucket: tuf-repo -r A publish --to DEST";
     team.refused("A", &["publish", "--to", "theirs"], "metadata/1.root.json", away);
     team.refused("A", &["publish", "--to", "theirs", "--replace-damaged"], "metadata/1.root.json", away);
     for name in ["root.json", "1.root.json"] {
         fs::write(team.folder.path("www/metadata").join(name), "").unwrap();
     }
-    let replace = "tuf-repo publish --replace-damaged, where this repository was published there";
+    let replace = &format!(
+        "where you know that this repository was published there: \
+         tuf-repo -r A --time {NOW} publish --to www --replace-damaged"
+    );
     team.refused("A", &["publish", "--to", "www"], "metadata/1.root.json", replace);
     team.copy("A", &["publish", "--to", "www", "--replace-damaged"]).exits(0);
     team.client("new", &["init", "www/metadata/1.root.json"]).exits(0);
@@ -290,7 +307,12 @@ fn another_repositorys_place_and_one_without_roots_are_refused_with_a_way_on() {
 
 /// Somebody has stolen the keys of some roles and published versions far above, and a client has taken them.
 fn stolen(keys: &[&str]) -> Team {
-    let team = Team::new(&[]);
+    stolen_with(keys, &[])
+}
+
+/// The same in a repository that was made with more flags.
+fn stolen_with(keys: &[&str], flags: &[&str]) -> Team {
+    let team = Team::new(flags);
     team.copies("A", "thief");
     for role in keys {
         team.copy("thief", &["bump", role, "--version", "2000000000"]).exits(0);
@@ -310,13 +332,17 @@ fn after_a_fast_forward_by_stolen_keys_old_clients_get_through_again() {
     for keys in [&["timestamp"][..], &["snapshot", "timestamp"], &["targets", "snapshot", "timestamp"]] {
         let team = stolen(keys);
         team.write("A").exits(0);
-        let pull = "tuf-repo -r A pull --from www takes over what is live";
+        let recover = format!(
+            "what is live was signed only by keys that the root here takes away; once that root is written: \
+             tuf-repo -r A --time {NOW} publish --to www --recover {}",
+            keys.join(" ")
+        );
         let named = match keys {
             ["timestamp"] => "metadata/timestamp.json",
             ["snapshot", _] => "metadata/2000000000.snapshot.json",
             _ => "metadata/2000000000.targets.json",
         };
-        team.refused("A", &["publish", "--to", "www"], named, pull);
+        team.refused("A", &["publish", "--to", "www"], named, &recover);
         let recover: Vec<&str> =
             ["publish", "--to", "www", "--recover"].iter().chain(keys).copied().collect();
         // nobody is there to agree
@@ -369,7 +395,7 @@ fn nothing_is_recovered_while_a_key_that_signed_it_is_trusted() {
     team.copy("A", &["add-key", "snapshot", "key-snapshot.pub"]).exits(0);
     team.write("A").exits(0);
     let recover = ["publish", "--to", "www", "--yes", "--recover", "snapshot", "timestamp"];
-    let hint = "tuf-repo rotate-key ROLE --old KEY --new KEY, write, then publish --recover ROLE";
+    let hint = "first let a new root take away the key, and write it: tuf-repo -r A rotate-key ROLE --old KEY --new KEY";
     team.refused("A", &recover, "metadata/2000000000.snapshot.json", hint);
     let team = Team::new(&[]);
     for role in ["root", "team"] {
@@ -377,4 +403,102 @@ fn nothing_is_recovered_while_a_key_that_signed_it_is_trusted() {
         assert!(ran.stderr.contains(&format!("'{role}' cannot be recovered")), "{ran:?}");
     }
     team.copy("A", &["publish", "--to", "www", "--yes"]).exits(2);
+}
+
+/// Returns the commands that hints and next steps propose, without what explains them.
+fn proposed(ran: &Ran) -> Vec<String> {
+    let command = |line: &str| {
+        let hint = line.strip_prefix("hint: ")?;
+        hint.find("tuf-repo ").map(|at| hint[at..].to_owned())
+    };
+    ran.stderr.lines().filter_map(command).collect()
+}
+
+#[test]
+fn after_a_theft_no_hint_and_no_next_step_leads_to_a_pull() {
+    for flags in [&[][..], &["--no-consistent-snapshot"]] {
+        for keys in [&["timestamp"][..], &["snapshot", "timestamp"], &["targets", "snapshot", "timestamp"]] {
+            let team = stolen_with(keys, flags);
+            let policy = team.folder.path("A/tuf-repo.toml");
+            let text = fs::read_to_string(&policy).unwrap() + "\n[publish]\nto = \"../www\"\n";
+            fs::write(&policy, text).unwrap();
+            let next = || {
+                let status = team.copy("A", &["status", "--json"]).exits(0).json();
+                status["next"][0].as_str().unwrap_or_default().to_owned()
+            };
+            let recover = format!("publish --recover {}", keys.join(" "));
+            // the new root is drafted, then written
+            for is_written in [false, true] {
+                if is_written {
+                    team.write("A").exits(0);
+                }
+                let before = contents(&team.folder.path("A"));
+                for args in
+                    [&["pull"][..], &["pull", "--yes"], &["pull", "--yes", "--set-aside"], &["publish"]]
+                {
+                    let ran = team.copy("A", args).exits(5);
+                    let proposed = proposed(&ran);
+                    let leads =
+                        proposed.iter().all(|line| line.contains("--recover") && !line.contains("pull "));
+                    assert!(leads && proposed.len() == 1, "{args:?}: {ran:?}");
+                    assert!(proposed[0].ends_with(&recover["publish ".len()..]), "{proposed:?}");
+                }
+                let changed = difference(&before, &contents(&team.folder.path("A")));
+                assert!(changed.is_empty(), "{changed:?}");
+                let step = next();
+                match is_written {
+                    false => assert!(step.starts_with("tuf-repo -r A write"), "{step}"),
+                    true => assert_eq!(step, format!("tuf-repo -r A {recover}")),
+                }
+            }
+            // what is proposed works, once somebody agrees
+            let words: Vec<&str> = recover.split(' ').chain(["--yes"]).collect();
+            team.copy("A", &words).exits(0);
+            assert_eq!(next(), "");
+            team.refresh("old").exits(0);
+        }
+    }
+}
+
+#[test]
+fn after_a_theft_the_repositorys_own_live_folder_is_recovered_too() {
+    for keys in [&["timestamp"][..], &["snapshot", "timestamp"]] {
+        let team = Team::new(&[]);
+        team.copy("A", &["publish"]).exits(0);
+        team.copies("A", "thief");
+        for role in keys {
+            team.copy("thief", &["bump", role, "--version", "2000000000"]).exits(0);
+        }
+        team.write("thief").exits(0);
+        team.copy("thief", &["publish", "--to", "A"]).exits(0);
+        for role in keys {
+            let (old, new) = (format!("key-{role}.pub"), format!("new-{role}.pub"));
+            team.copy("A", &["rotate-key", role, "--old", &old, "--new", &new]).exits(0);
+        }
+        let ran = team.copy("A", &["pull", "--yes"]).exits(5);
+        assert!(proposed(&ran)[0].starts_with("tuf-repo -r A publish --recover"), "{ran:?}");
+        team.write("A").exits(0);
+        let words = [&["publish", "--yes", "--recover"][..], keys].concat();
+        team.copy("A", &words).exits(0);
+        team.copy("A", &["verify", "--live"]).exits(0);
+    }
+}
+
+#[test]
+fn a_rotation_without_a_theft_is_pulled_and_published_as_ever() {
+    let team = Team::new(&[]);
+    team.copies("A", "B");
+    for role in ["snapshot", "timestamp"] {
+        let (old, new) = (format!("key-{role}.pub"), format!("new-{role}.pub"));
+        team.copy("A", &["rotate-key", role, "--old", &old, "--new", &new]).exits(0);
+    }
+    // what is live is this copy's own
+    let ran = team.copy("A", &["pull", "--from", "www"]).exits(0);
+    assert!(ran.stderr.contains("Nothing to do"), "{ran:?}");
+    team.write("A").exits(0);
+    team.copy("A", &["pull", "--from", "www"]).exits(0);
+    team.copy("A", &["publish", "--to", "www"]).exits(0);
+    team.copy("B", &["pull", "--from", "www", "--yes"]).exits(0);
+    team.release("B", "targets", "b");
+    team.copy("B", &["publish", "--to", "www"]).exits(0);
 }

@@ -10,7 +10,7 @@ use tuf::repository::{
     Destination, Expiry, Layout, METADATA, Replace, Repository, RepositoryError, Retention, TARGETS,
 };
 
-use crate::cli::Site;
+use crate::cli::{NOW, Site};
 use crate::client::{Standing, served};
 use crate::support::finish;
 use crate::world::{World, copy_folder, temporary};
@@ -135,7 +135,10 @@ fn a_lock_names_its_holder_and_is_released_by_its_death() {
         if ran.code == 6 && ran.stderr.contains(&expected) {
             assert_eq!(
                 ran.stderr,
-                format!("error: ./metadata.staged {expected}hint: --wait 30s waits for it\n")
+                format!(
+                    "error: ./metadata.staged {expected}hint: wait for the other process: \
+                     tuf-repo bump root --dry-run --time {NOW} --wait 30s\n"
+                )
             );
             break;
         }

@@ -570,3 +570,51 @@ fn a_fault_anywhere_in_init_is_made_good_by_the_same_again() {
     let world = live(Layout::Consistent);
     Trial { done: Some(2), ..Trial::of(&world, &["init", "new/repository"]) }.all();
 }
+
+/// A copy that lies behind what a colleague has published to `www`.
+fn behind(layout: Layout) -> World {
+    let world = live(layout);
+    let publish = ["publish", "--to", "www"];
+    assert!(Trial::of(&world, &publish).run(&world, &[]).status.success());
+    let colleague = world.twin();
+    colleague.put("e", b"fifth");
+    colleague.add("targets", &["e"], Replace::Refuse).unwrap();
+    colleague.edit(|repository| repository.add_key(&role("root"), public(5), None)).unwrap();
+    colleague.write(&[0, 1, 2, 3, 4, 5]).unwrap();
+    let to = world.path("www");
+    let publish = ["publish", "--to", to.to_str().unwrap()];
+    assert!(Trial::of(&colleague, &publish).run(&colleague, &[]).status.success());
+    world
+}
+
+#[test]
+fn a_fault_anywhere_in_a_pull_is_made_good_by_the_same_again() {
+    for layout in [Layout::Consistent, Layout::Plain] {
+        let world = behind(layout);
+        // without the bytes of targets nobody can be served from the copy
+        let args = ["pull", "--from", "www"];
+        Trial { serving: &["www/metadata"], layout, ..Trial::of(&world, &args) }.all();
+        let args = ["pull", "--from", "www", "--targets"];
+        Trial { serving: &["metadata.staged"], layout, ..Trial::of(&world, &args) }.all();
+    }
+}
+
+#[test]
+fn a_fault_anywhere_in_a_pull_that_drafts_a_timestamp_is_made_good_by_the_same_again() {
+    let world = live(Layout::Consistent);
+    let publish = ["publish", "--to", "www"];
+    assert!(Trial::of(&world, &publish).run(&world, &[]).status.success());
+    let job = world.twin();
+    for _ in 0..2 {
+        job.edit(|repository| repository.bump(&role("timestamp"), None)).unwrap();
+        job.write(&[3]).unwrap();
+    }
+    let to = world.path("www");
+    let publish = ["publish", "--to", to.to_str().unwrap()];
+    assert!(Trial::of(&job, &publish).run(&job, &[]).status.success());
+    // a release of this copy waits
+    world.put("e", b"fifth");
+    world.add("targets", &["e"], Replace::Refuse).unwrap();
+    world.write(&[1, 2, 3]).unwrap();
+    Trial { serving: &["metadata.staged"], ..Trial::of(&world, &["pull", "--from", "www", "--yes"]) }.all();
+}

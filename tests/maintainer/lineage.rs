@@ -36,7 +36,7 @@ fn take_files(team: &Team) {
     }
 }
 
-const PULL: &str = "tuf-repo -r B pull --from www takes over what is live";
+const PULL: &str = "where no key was stolen (SECURITY.md), take over what is live: tuf-repo -r B pull --from www";
 
 #[test]
 fn a_colleagues_files_beside_the_own_ones_are_no_ancestors_and_a_merge_is_called_a_merge() {
@@ -99,12 +99,12 @@ fn a_release_whose_files_were_lost_is_replaced_only_on_demand() {
         };
         lose("snapshot");
         let publish = ["publish", "--to", "www"];
-        let away = "tuf-repo publish from the copy that wrote it mends the place";
+        let away = "let the copy that wrote it publish once more, which mends the place";
         team.refused("B", &publish, &format!("metadata/{number}targets.json"), away);
         lose("targets");
         team.refused("B", &publish, "metadata/timestamp.json", away);
         let said = team.copy("B", &publish).exits(5).stderr;
-        assert!(said.contains("--replace-damaged here"), "{said}");
+        assert!(said.contains("where no copy has it, here: tuf-repo -r B"), "{said}");
         team.copy("B", &["publish", "--to", "www", "--replace-damaged"]).exits(0);
     }
 }

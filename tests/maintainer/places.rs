@@ -53,7 +53,7 @@ fn a_place_that_lost_its_roots_and_its_timestamp_is_no_free_place() {
             let place = team.folder.path("lost/metadata");
             fs::create_dir_all(&place).unwrap();
             fs::copy(stranger.folder.path("www/metadata").join(&name), place.join(&name)).unwrap();
-            let hint = "tuf-repo publish --replace-damaged, where this repository was published there";
+            let hint = "where you know that this repository was published there: tuf-repo -r A";
             team.refused("A", &["publish", "--to", "lost"], "metadata/root.json", hint);
             // this copy's own file is left of a publication that was cut short
             fs::copy(team.folder.path("www/metadata").join(&name), place.join(&name)).unwrap();
@@ -104,7 +104,7 @@ fn a_killed_write_of_the_plain_layout_is_called_so() {
         }
         let ran = team.copy("A", &["publish", "--to", "www"]).exits(5);
         assert!(ran.stderr.contains("a write was killed before it was done"), "{ran:?}");
-        assert!(ran.stderr.contains("hint: tuf-repo write"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: finish it: tuf-repo -r A write --key KEY\n"), "{ran:?}");
         team.write("A").exits(0);
         team.copy("A", &["publish", "--to", "www"]).exits(0);
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tuf::repository::{
-    BinKind, Destination, Execution, Expiry, FolderSource, InputError, Layout, PullPlan, Relation, Replace,
-    RepositoryError, Step, TargetFiles, Trust, adopt,
+    BinKind, Destination, Execution, Expiry, FolderSource, InputError, Layout, PullPlan, PullRequest,
+    Relation, Replace, RepositoryError, Step, TargetFiles, Trust, Work, adopt,
 };
 
 use crate::cli::Site;
@@ -255,11 +255,114 @@ fn a_root_that_went_apart_is_never_merged() {
         publish(&team.one, team.www.path()).unwrap();
         let before = tree(&team.two.dir());
         match team.pull(&team.two) {
-            Err(RepositoryError::Forked { version, .. }) => assert_eq!(version, 2),
+            Err(RepositoryError::Forked { version, ours, theirs, .. }) => {
+                assert_eq!((version, ours.keyids.len(), theirs.keyids.len()), (2, 2, 2));
+                assert!(ours.sha256 != theirs.sha256 && ours.keyids != theirs.keyids);
+            }
             other => panic!("{other:?}"),
         }
         assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
     }
+}
+
+#[test]
+fn of_roots_that_went_apart_both_are_named_and_no_command_takes_one_for_the_other() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        for (world, key) in [(&team.one, 4), (&team.two, 5)] {
+            world
+                .edit(|repository| repository.add_key(&role("root"), crate::world::public(key), None))
+                .unwrap();
+            world.write(&[0, 1, 2, 3]).unwrap();
+        }
+        publish(&team.one, team.www.path()).unwrap();
+        let before = tree(&team.two.dir());
+        let www = team.www.path().to_str().unwrap();
+        for more in [&[][..], &["--yes"], &["--set-aside", "--yes"]] {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tuf-repo"));
+            command.args(["--time", crate::cli::NOW, "pull", "--from", www]).args(more);
+            command.current_dir(team.two.dir()).env_remove("TUF_REPO");
+            let ran = finish(command).exits(3);
+            for file in
+                [team.two.path("metadata.staged/2.root.json"), team.www.path().join("metadata/2.root.json")]
+            {
+                let bytes = fs::read(file).unwrap();
+                let digest = hex::encode(ring::digest::digest(&ring::digest::SHA256, &bytes));
+                assert!(ran.stderr.contains(&digest), "{ran:?}");
+            }
+            let hint = ran.stderr.lines().find(|line| line.starts_with("hint: ")).unwrap();
+            assert!(
+                hint.starts_with("hint: ask the people who signed") && !hint.contains("tuf-repo"),
+                "{hint}"
+            );
+        }
+        assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
+    }
+}
+
+/// Takes over what is live, and keeps the work that is in the way.
+fn pull_aside(world: &World, from: &Path) -> Edited<PullPlan> {
+    let from = Destination::Folder(from.to_owned());
+    let mut repository = world.lock()?;
+    let request = PullRequest { targets: TargetFiles::Leave, work: Work::SetAside, wait: WAIT };
+    let plan = repository.plan_pull_with(&from, request)?;
+    repository.execute_pull(&plan, &from, &|_| ())?;
+    Ok(plan)
+}
+
+#[test]
+fn two_releases_that_nobody_published_and_a_draft_are_kept_aside_byte_for_byte_and_can_be_made_again() {
+    for layout in LAYOUTS {
+        let world = World::written(layout);
+        world.delegate("targets", "team", 1, &["team/*"]).unwrap();
+        let team = Team::of(world);
+        for name in ["mine", "mine too"] {
+            list(&team.two, name).unwrap();
+            team.two.write(&OURS).unwrap();
+        }
+        team.two.put("team/x", b"x");
+        team.two.add("team", &["team/x"], Replace::Refuse).unwrap();
+        team.release(&team.one, "b").unwrap();
+        team.one.put("team/y", b"y");
+        team.one.add("team", &["team/y"], Replace::Refuse).unwrap();
+        team.one.write(&OURS).unwrap();
+        publish(&team.one, team.www.path()).unwrap();
+        let policy = fs::read(team.two.path("tuf-repo.toml")).unwrap();
+        let number = if layout == Layout::Consistent { "4." } else { "" };
+        let written = fs::read(team.two.path(&format!("metadata.staged/{number}targets.json"))).unwrap();
+        let draft = fs::read(team.two.path("metadata.staged/.drafts/team.json")).unwrap();
+        let plan = pull_aside(&team.two, team.www.path()).unwrap();
+        let kept: Vec<Vec<u8>> =
+            plan.aside.keys().map(|name| fs::read(team.two.path(name)).unwrap()).collect();
+        assert_eq!(kept.len(), 2, "{:?}", plan.aside.keys());
+        assert!(kept.contains(&written) && kept.contains(&draft), "{:?}", plan.aside.keys());
+        assert_eq!(fs::read(team.two.path("tuf-repo.toml")).unwrap(), policy);
+        assert_same_state(&team.two, team.www.path());
+        assert_eq!(team.two.dirty(), Vec::<String>::new());
+        assert!(pull_aside(&team.two, team.www.path()).unwrap().aside.is_empty());
+        // made again, it goes on from the colleague's release
+        list(&team.two, "mine").unwrap();
+        team.two.write(&OURS).unwrap();
+        publish(&team.two, team.www.path()).unwrap();
+        team.pull(&team.one).unwrap();
+        let repository = team.one.open();
+        let listed = repository.staged().targets(&role("targets")).unwrap().written.as_ref().unwrap();
+        assert_eq!(listed.signed().targets.keys().collect::<Vec<_>>(), ["a", "b", "mine"]);
+    }
+}
+
+#[test]
+fn a_written_root_that_is_not_live_is_never_kept_aside() {
+    let team = Team::new(Layout::Consistent);
+    team.two.edit(|repository| repository.bump(&role("root"), None)).unwrap();
+    team.two.write(&OURS).unwrap();
+    team.release(&team.one, "b").unwrap();
+    let before = tree(&team.two.dir());
+    match pull_aside(&team.two, team.www.path()) {
+        Err(RepositoryError::InTheWay { unpublished, .. }) => assert_eq!(unpublished[0], (role("root"), 2)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
 }
 
 #[test]
@@ -527,10 +630,13 @@ fn the_command_line_asks_before_it_drafts_a_timestamp_above_one_that_jumps() {
         let before = tree(&sites.two);
         let refused = sites.second(&["pull", "--from", "../www"]).exits(3);
         assert!(
-            refused.stderr.contains("versions that jump: ") && refused.stderr.contains("v5000"),
+            refused.stderr.starts_with("error: `pull` needs `--yes`: versions would jump: ")
+                && refused.stderr.contains("v5000"),
             "{refused:?}"
         );
         assert_eq!(difference(&before, &tree(&sites.two)), Vec::<String>::new());
+        let dry = sites.second(&["pull", "--from", "../www", "--dry-run"]).exits(0);
+        assert!(dry.stderr.contains("versions would jump: metadata: timestamp v2 to v5000"), "{dry:?}");
         let ran = sites.second(&["pull", "--from", "../www", "--yes"]).exits(0);
         assert!(ran.stderr.contains("Drafted timestamp v5001"), "{ran:?}");
     }
@@ -732,7 +838,7 @@ fn the_command_line_takes_over_asks_and_says_what_leads_on() {
         let before = tree(&sites.two);
         let refused = sites.second(&pull).exits(3);
         assert!(
-            refused.stderr.contains("target 'a.txt'") && refused.stderr.contains("pull --yes"),
+            refused.stderr.contains("error: `pull` needs `--yes`: target 'a.txt' would vanish\n"),
             "{refused:?}"
         );
         assert_eq!(difference(&before, &tree(&sites.two)), Vec::<String>::new());
@@ -754,17 +860,24 @@ fn the_command_line_takes_over_asks_and_says_what_leads_on() {
         sites.release("d.txt");
         let refused = sites.second(&pull).exits(3);
         assert!(refused.stderr.contains("written here and not live: targets v5"), "{refused:?}");
-        let hint = refused.stderr.lines().find_map(|line| line.strip_prefix("hint: tuf-repo ")).unwrap();
-        let (words, _) = hint.split_once(" takes live").unwrap();
-        sites
-            .second(
-                &words
-                    .split(' ')
-                    .map(|word| if word == "NEW" { "../three" } else { word })
-                    .collect::<Vec<_>>(),
-            )
-            .exits(0);
-        assert!(sites.site.folder.path("three/metadata.staged/5.targets.json").exists() || !flags.is_empty());
+        // as it is typed: the work is kept, the policy too, and live is taken over
+        let hint = refused.stderr.lines().find_map(|line| line.strip_prefix("hint: ")).unwrap();
+        let (_, line) = hint.split_once(": tuf-repo ").unwrap();
+        let policy = fs::read(sites.two.join("tuf-repo.toml")).unwrap();
+        let mut command = sites.site.folder.command(&line.split(' ').collect::<Vec<_>>());
+        command.current_dir(&sites.two);
+        let kept = finish(command).exits(3);
+        assert!(
+            kept.stderr
+                .contains("work of this copy is kept aside: metadata.staged/.drafts/.aside/targets.v5.")
+        );
+        assert_eq!(fs::read(sites.two.join("tuf-repo.toml")).unwrap(), policy);
+        assert_eq!(sites.second(&["status", "--json"]).exits(0).json()["dirty"], serde_json::json!([]));
+        sites.second(&pull).exits(0);
+        // the change is made again, and released
+        sites.second(&["bump", "targets"]).exits(0);
+        sites.second(&["write", "--key=../key-1", "--key=../key-2", "--key=../key-3"]).exits(0);
+        sites.second(&["publish", "--to", "../www"]).exits(0);
     }
 }
 

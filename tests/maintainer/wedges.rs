@@ -252,7 +252,10 @@ fn a_refresh_is_not_kept_back_by_drafts() {
     let ran = at("2031-03-05T12:00:00Z", &[&refresh[..], &["--key=../key-4", "--within", "100d"]].concat());
     let ran = ran.exits(3);
     assert!(ran.stderr.contains("error: 'targets' is due and has a draft"), "{ran:?}");
-    assert!(ran.stderr.ends_with("hint: tuf-repo write, or tuf-repo discard targets\n"), "{ran:?}");
+    assert!(
+        ran.stderr.ends_with("hint: write what is drafted, or give it up: tuf-repo discard targets\n"),
+        "{ran:?}"
+    );
     assert_eq!(fs::read(site.path("metadata.staged/.drafts/targets.json")).unwrap(), before);
     at("2031-03-05T12:00:00Z", &["publish"]).exits(0);
     // every day for a month, with the draft in the way: the live timestamp never expires

@@ -117,10 +117,24 @@ impl Folder {
 
 pub fn finish(mut command: Command) -> Ran {
     let output = command.output().unwrap();
-    Ran {
+    let ran = Ran {
         code: output.status.code().expect("the program was killed"),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
+    };
+    ran.stderr.lines().filter_map(|line| line.strip_prefix("hint: ")).for_each(check_hint);
+    ran
+}
+
+/// Every hint that any test meets: a command stands at its end, after the words that explain it, and nothing behind it.
+fn check_hint(hint: &str) {
+    let starts = ["tuf-repo ", "tuf-fetch "].iter().filter_map(|program| hint.find(program));
+    let Some(at) = starts.min() else { return };
+    assert!(at == 0 || hint[..at].ends_with(": "), "words before a command end with a colon: {hint}");
+    // what is quoted is one word
+    let typed: String = hint[at..].split('\'').step_by(2).collect();
+    for prose in [", ", "; ", " takes ", " then ", " or ", " and ", ": "] {
+        assert!(!typed.contains(prose), "words behind a command: {hint}");
     }
 }
 

@@ -106,7 +106,7 @@ impl From<failure::Failure> for Failure {
             what: "output".to_owned(),
             code: error.kind.code(),
             detail: error.message,
-            hint: error.hint.map(Hint::Words),
+            hint: error.hint.map(|hint| Hint::Words(hint.to_string())),
         }
     }
 }

@@ -65,7 +65,8 @@ fn report_parser(error: &clap::Error, words: &[OsString]) -> ExitCode {
         Some(refusal) => {
             let failure = Failure::usage("command line", refusal.message);
             let output = Output::new(usage::requested_format(words), Verbosity::Normal, ColorChoice::Auto);
-            report(&output, &failure, refusal.hint.as_deref()).into()
+            let hint = refusal.hint.map(|hint| hint.to_string());
+            report(&output, &failure, hint.as_deref()).into()
         }
         None => {
             // a reader who is gone has seen enough of the help

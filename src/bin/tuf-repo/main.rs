@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use tuf::cli::clock;
+use tuf::cli::failure::Failure;
 use tuf::cli::output::{ColorChoice, Format, Output, Verbosity};
 use tuf::cli::secret_variables::SecretVariables;
 use tuf::cli::usage;
@@ -21,7 +22,7 @@ use context::Context;
 fn main() -> ExitCode {
     let words: Vec<OsString> = env::args_os().collect();
     let code = match parse(&words) {
-        Ok((cli, secrets)) => run(cli, secrets),
+        Ok((cli, secrets)) => run(cli, secrets, &words),
         Err(error) => report_parser(&error, &words),
     };
     code.into()
@@ -34,12 +35,16 @@ fn parse(words: &[OsString]) -> Result<(Cli, SecretVariables), clap::Error> {
     Ok((cli, SecretVariables::typed_in(&matches)))
 }
 
-fn run(cli: Cli, secrets: SecretVariables) -> u8 {
+fn run(cli: Cli, secrets: SecretVariables, words: &[OsString]) -> u8 {
     let output = cli.global.output();
     let context = Context::new(&cli.global, secrets, clock::now(cli.global.time), output);
     match cli.command.run(&context) {
         Ok(()) => 0,
-        Err(failure) => context.output.failure(&failure),
+        Err(failure) => {
+            let hint = failure.hint.clone().map(|hint| failure::name_repository(hint, &context.repo));
+            let failure = Failure { hint, ..failure };
+            context.output.failure(&failure.over("tuf-repo", words.get(1..).unwrap_or_default()))
+        }
     }
 }
 

@@ -25,7 +25,7 @@ const MAX_DIGESTED: u64 = 16 << 20;
 pub(super) enum Place {
     /// The maintainer's own among them.
     Workshop,
-    /// Only those that `publish` has put, and whatever else people put there.
+    /// Those that `publish` has put, and those that people put there.
     Published,
     /// The same, where no lock keeps a publisher away.
     Bucket,

@@ -36,7 +36,7 @@ use snapshots::{Held, Part, Purpose, Side, hold_snapshots};
 /// What is retained beside the live and the staged snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// The last so many snapshots, the current one included.
+    /// This many snapshots, the newest ones.
     pub keep: u64,
     /// Snapshots that were replaced no longer ago than this, so that a client in the middle of an update finishes.
     pub keep_within: TimeDelta,

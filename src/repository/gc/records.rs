@@ -3,7 +3,7 @@
 //! The name of a file says nothing of whose it is, and whoever can put a file into a folder of metadata must not have target
 //! files deleted by it. So a role file goes only if the history knows it as one that was written here or taken over: a key
 //! that was taken away, or that of a delegate, still signs what it likes. It must also be the metadata that its name says,
-//! signed as a root of this repository, of whichever version, or a delegation in metadata that was accepted before it,
+//! signed as a root of this repository, of any version, or a delegation in metadata that was accepted before it,
 //! demands, and what it lists counts only under paths that such delegations trust it for. Any other file stays and is told.
 
 use std::collections::{BTreeSet, HashSet};
@@ -21,7 +21,7 @@ use crate::metadata::{
 };
 use crate::verify::{Authority, Delegator};
 
-/// A metadata file of which the name says that no retained snapshot needs it.
+/// A metadata file that no retained snapshot needs, by its name.
 #[derive(Clone)]
 pub(super) struct Dropped<'a> {
     pub(super) side: &'a Side<'a>,

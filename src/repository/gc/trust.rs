@@ -44,7 +44,7 @@ impl Known {
         self.0.len()
     }
 
-    /// Returns those that were not known yet when so many were; all of them without a number.
+    /// Returns the delegations after the first ones, as many as the number says; all of them without a number.
     pub(super) fn since(&self, number: Option<usize>) -> impl DoubleEndedIterator<Item = &Delegations> {
         self.0.iter().skip(number.unwrap_or(0)).map(|known| &known.to)
     }

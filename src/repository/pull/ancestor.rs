@@ -5,13 +5,32 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 
 use super::super::Repository;
-use super::super::error::{AtPath, Refusal, RepositoryError};
+use super::super::error::{AtPath, Refusal, RepositoryError, RootMark};
 use super::super::history::{Entry, History};
 use super::super::layout::{Layout, MAX_METADATA, METADATA, parse_versioned};
 use super::super::staged::AnyRole;
 use super::Live;
-use crate::metadata::{Metadata, RoleName, Root, Targets, Timestamp};
+use crate::metadata::{Metadata, RoleName, Root, Targets};
 use crate::storage::{ReadFiles, Storage};
+
+/// The work of this copy that would be lost.
+pub(super) struct InTheWay {
+    /// The roles with drafts.
+    pub(super) drafted: Vec<RoleName>,
+    /// The roles that are written here and not live, with their versions.
+    pub(super) unpublished: Vec<(RoleName, u64)>,
+}
+
+impl InTheWay {
+    pub(super) fn is_empty(&self) -> bool {
+        self.drafted.is_empty() && self.unpublished.is_empty()
+    }
+
+    /// Returns the failure that names the work.
+    pub(super) fn refused(self) -> RepositoryError {
+        RepositoryError::InTheWay { drafted: self.drafted, unpublished: self.unpublished }
+    }
+}
 
 /// How a role's written file stands to the live one.
 enum Standing {
@@ -44,7 +63,12 @@ impl Repository {
                 Err(RepositoryError::Refused { file: format!("{METADATA}/{name}"), reason: Refusal::Missing })
             }
             theirs if theirs == ours => Ok(common),
-            Some(_) => Err(RepositoryError::Forked { version: common, place: live.place("") }),
+            Some(theirs) => Err(RepositoryError::Forked {
+                version: common,
+                place: live.place(""),
+                ours: RootMark::of(&ours.unwrap_or_default()),
+                theirs: RootMark::of(&theirs),
+            }),
         }
     }
 
@@ -84,8 +108,11 @@ impl Repository {
     }
 
     /// Tells whether live is what this copy went on from: nothing there is newer than what is written here.
-    pub(super) fn is_past(&self, live: &Live) -> bool {
-        let Some(snapshot) = &live.checked.snapshot else { return false };
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`].
+    pub(super) fn is_past(&self, live: &Live) -> Result<bool, RepositoryError> {
+        let Some(snapshot) = &live.checked.snapshot else { return Ok(false) };
         let mut listed = snapshot
             .meta
             .into_iter()
@@ -96,47 +123,45 @@ impl Repository {
         // with the same snapshot only the timestamp may be newer
         let later =
             live.version(&RoleName::timestamp()) > self.staged.timestamp.written_version().unwrap_or(0);
-        root >= live.version(&RoleName::root())
-            && not_older
-            && (theirs < ours || (theirs == ours && !later && !self.same_number(live)))
+        let goes_on = root >= live.version(&RoleName::root()) && not_older;
+        Ok(match theirs == ours {
+            true => goes_on && !later && !self.same_number(live)?,
+            false => goes_on && theirs < ours,
+        })
     }
 
     /// Tells whether the timestamps have one version and other bytes.
-    fn same_number(&self, live: &Live) -> bool {
+    fn same_number(&self, live: &Live) -> Result<bool, RepositoryError> {
         let name = "timestamp.json";
         let staged = self.staged.folder();
-        let ours = staged.read(name, MAX_METADATA).ok().flatten();
-        self.staged.timestamp.written_version() == Some(live.version(&RoleName::timestamp()))
-            && ours.as_deref() != live.bytes(name)
+        let ours = staged.read(name, MAX_METADATA).at(staged.file(name))?;
+        let same_version =
+            self.staged.timestamp.written_version() == Some(live.version(&RoleName::timestamp()));
+        Ok(same_version && ours.as_deref() != live.bytes(name))
     }
 
     /// Returns the version that the timestamp needs to be published over the live one, where it does not have it.
     pub(super) fn timestamp_above(&self, live: &Live) -> Option<u64> {
-        let bytes = live.bytes("timestamp.json")?;
-        let theirs = Metadata::<Timestamp>::from_bytes(bytes).ok()?.signed().version;
+        let theirs = live.version(&RoleName::timestamp());
         let state = &self.staged.timestamp;
         let ours = state.draft_version().or(state.written_version()).unwrap_or(0);
         (ours <= theirs).then_some(theirs + 1)
     }
 
-    /// Refuses to take over what is live where this copy has work that would be lost: drafts of roles that are not only signed
+    /// Finds the work of this copy that would be lost by taking over what is live: drafts of roles that are not only signed
     /// again, and written files that are not live.
-    pub(super) fn refuse_in_the_way(
+    pub(super) fn in_the_way(
         &self,
         live: &Live,
         taken: &[(String, Vec<u8>)],
-    ) -> Result<(), RepositoryError> {
+    ) -> Result<InTheWay, RepositoryError> {
         let derived = |role: &RoleName| matches!(role.as_str(), "snapshot" | "timestamp");
         let brings_news = taken.iter().any(|(name, bytes)| {
             let entry = Entry::of(live.checked.layout, name, bytes, |role| Some(live.version(role)));
             entry.is_some_and(|entry| !derived(&entry.role))
         });
         let drafted = if brings_news { self.drafts_in_the_way() } else { Vec::new() };
-        let unpublished = self.unpublished(live)?;
-        if drafted.is_empty() && unpublished.is_empty() {
-            return Ok(());
-        }
-        Err(RepositoryError::InTheWay { drafted, unpublished })
+        Ok(InTheWay { drafted, unpublished: self.unpublished(live)? })
     }
 
     /// Returns the roles with drafts that a person made: what is derived from others is no work.

@@ -1,15 +1,20 @@
 //! What somebody else has published is taken over: verified from what this copy has, then put byte for byte beside what is
 //! written, so that the next change goes on from it.
 //!
-//! This is the plain case: nothing here is drafted, or written and not live, of what would be replaced. Work in the way is
-//! named, and nothing moves. A root that went apart is never taken: two histories of trust cannot be made one.
+//! Work in the way, drafts and what is written here and not live, is named, and nothing moves; where somebody asks for it, it is
+//! kept in a folder that no command reads, to be made again. A root that went apart is never taken: two histories of trust
+//! cannot be made one.
+//!
+//! All is planned before anything moves, the drafts that follow from what is taken over among it.
 
 mod ancestor;
+mod aside;
 mod changes;
 mod once;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rayon::prelude::*;
@@ -25,7 +30,7 @@ use super::history::{Entry, History};
 use super::layout::{MAX_METADATA, METADATA, STAGED, TARGETS};
 use super::place::Destination;
 use super::publish::{Place, refuse_errors};
-use super::staged::{AnyRole, Pins, Staged};
+use super::staged::{AnyRole, DraftPlan, Pins, Staged};
 use super::target_files::refuse_reserved;
 use super::write::put_metadata;
 use crate::metadata::{RoleName, TargetFile, TargetPath};
@@ -38,6 +43,26 @@ pub enum TargetFiles {
     Leave,
     /// The files that clients ask for are copied.
     Copy,
+}
+
+/// What becomes of work of this copy that is in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// It is named, and nothing is taken over.
+    Refuse,
+    /// It is kept in a folder that no command reads.
+    SetAside,
+}
+
+/// What is to be taken over.
+#[derive(Debug, Clone, Copy)]
+pub struct PullRequest {
+    /// Whether target files are copied.
+    pub targets: TargetFiles,
+    /// What becomes of work that is in the way.
+    pub work: Work,
+    /// How long to wait for another process at the place.
+    pub wait: Duration,
 }
 
 /// A planned `pull`.
@@ -57,17 +82,31 @@ pub struct PullPlan {
     pub timestamp: Option<u64>,
     /// Whether anything is published there.
     pub is_published: bool,
+    /// Where work of this copy is kept that gives way, relative to the repository.
+    pub aside: BTreeMap<String, Vec<u8>>,
+    /// The drafts that give way, by the names of their files.
+    given_up: BTreeSet<String>,
     metadata: Vec<(String, Vec<u8>)>,
     /// What this copy has written or taken over from then on; `None` where that stays as it is.
     history: Option<History>,
     targets: Vec<(String, TargetFile)>,
+    /// The state that this leads to, and what must happen to the drafts.
+    after: Option<After>,
+}
+
+/// The state that a `pull` leads to.
+#[derive(Debug)]
+struct After {
+    staged: Staged,
+    drafts: DraftPlan,
 }
 
 impl PullPlan {
     /// Returns the files that are put, relative to the repository.
     pub fn put(&self) -> Vec<String> {
         let targets = self.targets.iter().map(|(name, _)| format!("{TARGETS}/{name}"));
-        targets.chain(self.metadata.iter().map(|(name, _)| format!("{STAGED}/{name}"))).collect()
+        let metadata = self.metadata.iter().map(|(name, _)| format!("{STAGED}/{name}"));
+        targets.chain(self.aside.keys().cloned()).chain(metadata).collect()
     }
 
     /// Tells whether the metadata stays as it is.
@@ -154,6 +193,18 @@ impl Repository {
         targets: TargetFiles,
         wait: Duration,
     ) -> Result<PullPlan, RepositoryError> {
+        self.plan_pull_with(from, PullRequest { targets, work: Work::Refuse, wait })
+    }
+
+    /// Plans as [`Repository::plan_pull`] does; what becomes of work that is in the way is said.
+    ///
+    /// # Errors
+    /// As [`Repository::plan_pull`]. A written root that is not live is in the way always.
+    pub fn plan_pull_with(
+        &mut self,
+        from: &Destination,
+        PullRequest { targets, work, wait }: PullRequest,
+    ) -> Result<PullPlan, RepositoryError> {
         let Some(root) = self.staged.root.written_version() else {
             return Err(RepositoryError::NothingWritten { folder: self.staged.folder().path().to_owned() });
         };
@@ -165,13 +216,15 @@ impl Repository {
         }
         self.read_all()?;
         let start = self.common_root(metadata, root)?;
+        self.refuse_taken_away(metadata)?;
         let live = self.read_live(metadata, start)?;
         self.refuse_going_back(metadata, &live)?;
-        let mut plan = self.plan_taking(&live)?;
+        let mut plan = self.plan_taking(&live, work)?;
         if targets == TargetFiles::Copy && !matches!(from, Destination::Own) {
             plan.targets = self.missing_targets(&live.checked)?;
         }
         plan.is_published = true;
+        plan.after = Some(self.after(&plan)?);
         Ok(plan)
     }
 
@@ -197,7 +250,7 @@ impl Repository {
         Ok(live)
     }
 
-    fn plan_taking(&self, live: &Live) -> Result<PullPlan, RepositoryError> {
+    fn plan_taking(&self, live: &Live, work: Work) -> Result<PullPlan, RepositoryError> {
         let staged = self.staged.folder();
         let history = History::read(&self.dir, staged, self.staged.layout())?;
         let differs = |(name, bytes): &(String, Vec<u8>)| -> Result<bool, RepositoryError> {
@@ -216,7 +269,7 @@ impl Repository {
             plan.history = (!is_known).then(|| self.history_after(live, history));
             return Ok(plan);
         }
-        if is_known && self.is_past(live) {
+        if is_known && self.is_past(live)? {
             plan.timestamp = self.timestamp_above(live);
             if plan.timestamp.is_some() {
                 plan.jumps = self.jumps_to(live)?;
@@ -224,10 +277,14 @@ impl Repository {
             return Ok(plan);
         }
         plan.jumps = self.jumps_to(live)?;
-        self.refuse_in_the_way(live, &metadata)?;
+        let in_the_way = self.in_the_way(live, &metadata)?;
         plan.roles = self.roles_of(live, &metadata);
         (plan.changes, plan.gone) = self.changes_by(live, &plan.roles)?;
-        plan.history = Some(self.history_after(live, history));
+        let mut after = self.history_after(live, history);
+        if !in_the_way.is_empty() {
+            self.set_aside(&mut plan, &mut after, live, in_the_way, work)?;
+        }
+        plan.history = Some(after);
         plan.metadata = self.carried_along(live)?;
         plan.metadata.extend(metadata);
         Ok(plan)
@@ -257,6 +314,30 @@ impl Repository {
         history
     }
 
+    /// Finds out what the state will be once a plan's files are here, and what must happen to the drafts then.
+    fn after(&self, plan: &PullPlan) -> Result<After, RepositoryError> {
+        let files = plan.metadata.iter().cloned().collect();
+        let staged = Staged::read_planned(&self.dir, &self.policy, self.now, &plan.given_up, files)?;
+        let mut then = Self {
+            dir: self.dir.clone(),
+            policy: self.policy.clone(),
+            now: self.now,
+            staged,
+            unreadable: BTreeMap::new(),
+            keyring: OnceLock::new(),
+            lock: None,
+        };
+        if let Some(version) = plan.timestamp {
+            let (role, pins) = (RoleName::timestamp(), Pins { version: true, ..Pins::default() });
+            let expires = then.expiry(&role)?;
+            let bumped = then.staged.known_role(&role)?.bump(expires, Some(version), pins);
+            bumped.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+        }
+        let mut drafts = then.plan_edit()?;
+        drafts.remove.extend(plan.given_up.iter().cloned());
+        Ok(After { staged: then.staged, drafts })
+    }
+
     /// Finds the target files that clients of live ask for and that are not here.
     ///
     /// # Errors
@@ -276,7 +357,8 @@ impl Repository {
         Ok(asked.into_iter().zip(there).filter(|(_, is_there)| !is_there).map(|(file, _)| file).collect())
     }
 
-    /// Carries a planned `pull` out: target files, then the history, then versioned files, roots and the timestamp last.
+    /// Carries a planned `pull` out: target files, work that is set aside, the history, then versioned files, roots and the
+    /// timestamp last, and then the drafts.
     /// Returns the target files that are not there to be copied. `progress` is told the bytes of targets.
     ///
     /// # Errors
@@ -290,22 +372,17 @@ impl Repository {
     ) -> Result<Vec<String>, RepositoryError> {
         self.sweep()?;
         let absent = self.copy_from(plan, from, progress)?;
+        self.keep_aside(plan)?;
         if let Some(history) = &plan.history {
             history.save(&self.dir)?;
         }
         if !plan.metadata.is_empty() {
             let folder = self.staged.folder();
             put_metadata(folder, &plan.metadata, STAGED, &|bytes: &Vec<u8>| Ok(Cow::Borrowed(bytes)))?;
-            self.staged = Staged::read(&self.dir, &self.policy, self.now)?;
         }
-        if let Some(version) = plan.timestamp {
-            let (role, pins) = (RoleName::timestamp(), Pins { version: true, ..Pins::default() });
-            let expires = self.expiry(&role)?;
-            let bumped = self.staged.known_role(&role)?.bump(expires, Some(version), pins);
-            bumped.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
+        if let Some(After { staged, drafts }) = &plan.after {
+            staged.save(drafts)?;
         }
-        let drafts = self.plan_edit()?;
-        self.staged.save(&drafts)?;
         self.staged = Staged::read(&self.dir, &self.policy, self.now)?;
         Ok(absent)
     }

@@ -1,4 +1,4 @@
-//! Files of which each is read once: what is taken over are the bytes that were judged, not those of a second look.
+//! Reads each file once: what is taken over are the bytes that were judged, not those of a second look.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -15,7 +15,7 @@ pub(super) struct ReadOnce<'a> {
 }
 
 impl<'a> ReadOnce<'a> {
-    /// Looks at files, of which none has been read.
+    /// Looks at files; none has been read yet.
     pub(super) fn of(files: &'a dyn Storage) -> Self {
         Self { files, kept: Mutex::default() }
     }
@@ -60,5 +60,31 @@ impl Storage for ReadOnce<'_> {
 
     fn remove(&self, names: &[&str]) -> io::Result<()> {
         self.files.remove(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Folder;
+
+    #[test]
+    fn a_file_that_somebody_replaces_meanwhile_is_what_it_was_when_it_was_judged() {
+        let dir = tempfile::tempdir().unwrap();
+        let (there, missing) = (dir.path().join("there"), dir.path().join("missing"));
+        std::fs::write(&there, "judged").unwrap();
+        let folder = Folder::new(dir.path());
+        let once = ReadOnce::of(&folder);
+        assert_eq!(once.read("there", 100).unwrap().unwrap(), b"judged");
+        assert_eq!(once.read("missing", 100).unwrap(), None);
+        std::fs::write(&there, "exchanged").unwrap();
+        std::fs::write(&missing, "put since").unwrap();
+        assert_eq!(once.read("there", 100).unwrap().unwrap(), b"judged");
+        assert_eq!(once.read("missing", 100).unwrap(), None);
+        // a look that failed is no look
+        std::fs::write(dir.path().join("long"), "longer than it may be").unwrap();
+        assert!(once.read("long", 3).is_err());
+        std::fs::write(dir.path().join("long"), "new").unwrap();
+        assert_eq!(once.read("long", 3).unwrap().unwrap(), b"new");
     }
 }

@@ -57,7 +57,7 @@ fn repeats_but_dates<T: Signed>(draft: &T, written: &T) -> bool {
     repeats(&dated, written)
 }
 
-/// Up to so many drafts are read at the same time as what is written.
+/// Up to this many drafts are read at the same time as what is written.
 const FEW_DRAFTS: usize = 16;
 
 /// Reads the drafts of roles that list targets where they are few, by their names.
@@ -83,7 +83,7 @@ pub struct Staged {
     pub timestamp: RoleState<Timestamp>,
     /// The snapshot role.
     pub snapshot: RoleState<Snapshot>,
-    /// The roles that list targets and have been read, and new hash bins, of which there is nothing to read yet.
+    /// The roles that list targets and have been read, and new hash bins, which have no file yet.
     targets: BTreeMap<RoleName, Arc<RoleState<Targets>>>,
     /// The hash bins that what is written delegates to.
     written_bins: Vec<BinSet>,
@@ -120,7 +120,22 @@ impl Staged {
         now: DateTime<Utc>,
         besides: &BTreeSet<String>,
     ) -> Result<Self, RepositoryError> {
+        Self::read_planned(repository, policy, now, besides, BTreeMap::new())
+    }
+
+    /// Reads the state as [`Staged::read_besides`] does, as if some files, by name, had been written.
+    ///
+    /// # Errors
+    /// As [`Staged::read`].
+    pub(super) fn read_planned(
+        repository: &std::path::Path,
+        policy: &Policy,
+        now: DateTime<Utc>,
+        besides: &BTreeSet<String>,
+        planned: BTreeMap<String, Vec<u8>>,
+    ) -> Result<Self, RepositoryError> {
         let folder = Folder::new(repository.join(STAGED));
+        let folder = if planned.is_empty() { folder } else { folder.with_planned(planned) };
         if !folder.exists() {
             return Err(InputError::NotARepository(repository.to_owned()).into());
         }
@@ -232,7 +247,7 @@ impl Staged {
         Ok(state.effective().is_some().then_some(state))
     }
 
-    /// Reads hash bins, on all cores, those that have not been read yet and of which there is anything.
+    /// Reads hash bins, on all cores, those that have not been read yet and have a draft or a written file.
     pub(super) fn read_bins_named(&mut self, bins: Vec<RoleName>) -> Result<(), RepositoryError> {
         let unread = |role: &RoleName| !self.targets.contains_key(role);
         let read = |role: RoleName| {

@@ -1,4 +1,4 @@
-//! Roles that are named and of which there is nothing: a draft delegates to them, and their own drafts are not there.
+//! Roles that a draft delegates to and that have neither a draft nor written metadata.
 //!
 //! Metadata that was made elsewhere may name such roles, and so may the drafts that a killed edit has left. They are empty
 //! drafts then, as if somebody had just delegated to them: each command can go on from there, or back.
@@ -14,7 +14,7 @@ use super::Staged;
 use crate::metadata::RoleName;
 
 impl Staged {
-    /// Drafts the roles that only drafts name and of which there is nothing.
+    /// Drafts the roles that only drafts name and that have neither a draft nor written metadata.
     ///
     /// # Errors
     /// As [`Staged::read`].

@@ -32,7 +32,7 @@ impl Staged {
         Ok(())
     }
 
-    /// Returns the sets of hash bins that only drafts delegate to: bins of them of which there is nothing else are implied.
+    /// Returns the sets of hash bins that only drafts delegate to: bins without drafts and written files are implied.
     /// Sets that no `delegate` makes, in metadata from elsewhere, are left alone.
     pub(in crate::repository) fn new_bins(&self, graph: &Graph) -> Vec<BinSet> {
         let is_usual = |bins: &&BinSet| {
@@ -70,7 +70,7 @@ impl Staged {
         self.make_bins(bins, expires)
     }
 
-    /// Makes the hash bins of a set known of which there is nothing yet. Where what is written does not delegate to the set,
+    /// Makes those hash bins of a set known that have neither a draft nor a written file. Where what is written does not delegate to the set,
     /// their drafts follow from that and need no files.
     fn make_bins(&mut self, bins: &BinSet, expires: DateTime<Utc>) -> Result<(), RepositoryError> {
         let saved = if self.written_bins.contains(bins) { Saved::No } else { Saved::Implied };

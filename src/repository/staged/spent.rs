@@ -38,7 +38,7 @@ impl Clone for Asked {
     }
 }
 
-/// So often the files are gone through one by one.
+/// How many times the files are gone through one by one before an index is made.
 const FEW: usize = 16;
 
 impl Spent {

@@ -1,4 +1,4 @@
-//! One role: what is written of it, what is drafted, and what may be done with either whatever its kind.
+//! One role: what is written of it, what is drafted, and what may be done with either. All kinds of roles are alike here.
 
 use std::collections::BTreeSet;
 

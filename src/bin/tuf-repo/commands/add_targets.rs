@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::cli::output::Format;
 use tuf::cli::progress::Progress;
 use tuf::metadata::RoleName;
@@ -145,7 +146,7 @@ fn add_manifest(
     } else {
         let opened = File::open(file).map_err(|error| {
             Failure::usage(Failure::cannot("read", file, &error).message)
-                .with_hint("--from-manifest FILE, or -")
+                .with_hint(Hint::advice("give --from-manifest FILE, or - for standard input"))
         })?;
         let length = opened.metadata().map_or(0, |metadata| metadata.len());
         (Box::new(BufReader::with_capacity(1 << 16, opened)), progress_bytes(context, length, label))
@@ -161,8 +162,10 @@ fn paths_kept(context: &Context) -> Paths {
 }
 
 fn custom_object(text: &str) -> Result<Map<String, Value>, Failure> {
-    let refused =
-        |why: String| Failure::usage(format!("--custom: {why}")).with_hint("--custom '{\"key\": \"value\"}'");
+    let refused = |why: String| {
+        Failure::usage(format!("--custom: {why}"))
+            .with_hint(Hint::advice("give an object: --custom '{\"key\": \"value\"}'"))
+    };
     tuf::canonical::from_json(text.as_bytes()).map_err(|error| refused(error.to_string()))?;
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),

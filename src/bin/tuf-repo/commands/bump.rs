@@ -2,6 +2,7 @@
 
 use serde_json::{Map, json};
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 
 use super::common::DryRun;
 use super::edit::{finish, open_locked, some};
@@ -26,7 +27,7 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Outcome {
     if args.version.is_some() && args.roles.len() > 1 {
         return Err(Failure::usage("--version goes with one role only")
-            .with_hint("tuf-repo bump ROLE --version N for each"));
+            .with_hint(Hint::explained("for each role", "tuf-repo bump ROLE --version N")));
     }
     let mut repository = open_locked(context)?;
     let mut versions = Map::new();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64ct::{Base64, Encoding};
 use serde_json::{Map, json};
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::cli::output::Verbosity;
 use tuf::cli::text::{one_line, quoted, shell_word};
 use tuf::metadata::{KeyId, RoleName, Signature};
@@ -26,9 +27,8 @@ const LARGEST: u64 = 1 << 28;
 /// `sign --export FILE ROLE`.
 pub fn export(file: &Path, roles: &[String], dry_run: DryRun, context: &Context) -> Outcome {
     let [name] = roles else {
-        return Err(
-            Failure::usage("--export takes exactly one role").with_hint("tuf-repo sign --export FILE ROLE")
-        );
+        return Err(Failure::usage("--export takes exactly one role")
+            .with_hint(Hint::command("tuf-repo sign --export FILE ROLE")));
     };
     if file.symlink_metadata().is_ok() {
         return Err(in_the_way(file));
@@ -63,7 +63,7 @@ pub fn export(file: &Path, roles: &[String], dry_run: DryRun, context: &Context)
 /// `sign --bundle FILE --key KEY…`: there is no repository here.
 pub fn sign_bundle(file: &Path, keys: &KeyArgs, dry_run: DryRun, context: &Context) -> Outcome {
     if keys.keys.is_empty() {
-        return Err(Failure::usage("no key to sign with").with_hint("--key KEY"));
+        return Err(Failure::usage("no key to sign with").with_hint(Hint::again("name one", "--key KEY")));
     }
     let mut bundle = Bundle::from_bytes(&read(file)?).map_err(|error| about(file, error))?;
     // what is going to be signed is shown before anybody types a password
@@ -153,7 +153,7 @@ pub fn import(files: &[PathBuf], dry_run: DryRun, context: &Context) -> Outcome 
 pub fn import_raw(keyid: &str, file: &Path, roles: &[String], dry_run: DryRun, context: &Context) -> Outcome {
     let [name] = roles else {
         return Err(Failure::usage("--sig takes exactly one role")
-            .with_hint("tuf-repo sign ROLE --key-id ID --sig FILE"));
+            .with_hint(Hint::command("tuf-repo sign ROLE --key-id ID --sig FILE")));
     };
     let bytes = signature_bytes(&read(file)?);
     let mut repository = open_locked(context)?;
@@ -196,7 +196,7 @@ fn import_metadata(
             "{}: {no_bundle}, and it is not named after a role",
             quoted(file)
         ))
-        .with_hint("a delegated role's file is called ROLE.json"));
+        .with_hint(Hint::advice("a delegated role's file is called ROLE.json")));
     };
     repository.import_metadata(&role, bytes, imported).map_err(failure)
 }
@@ -204,7 +204,7 @@ fn import_metadata(
 fn finish(mut repository: Repository, imported: &Imported, dry_run: DryRun, context: &Context) -> Outcome {
     if imported.taken.is_empty() && !imported.refused.is_empty() {
         return Err(Failure::verification(imported.refused.join("; "))
-            .with_hint("tuf-repo sign --export FILE ROLE starts anew"));
+            .with_hint(Hint::explained("start anew", "tuf-repo sign --export FILE ROLE")));
     }
     imported.refused.iter().for_each(|reason| context.output.warn(&format!("not taken: {reason}")));
     let plan = repository.plan_edit().map_err(failure)?;
@@ -235,7 +235,8 @@ fn finish(mut repository: Repository, imported: &Imported, dry_run: DryRun, cont
 }
 
 fn in_the_way(file: &Path) -> Failure {
-    Failure::usage(format!("{} is there already", quoted(file))).with_hint("another FILE")
+    Failure::usage(format!("{} is there already", quoted(file)))
+        .with_hint(Hint::advice("choose another FILE"))
 }
 
 fn about(file: &Path, error: InputError) -> Failure {
@@ -252,7 +253,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Puts a new file: whatever has its name stays.
+/// Puts a new file: a file that has its name stays.
 fn put_new(file: &Path, bytes: &[u8]) -> Outcome {
     let (folder, name) = split(file)?;
     match folder.put_new(name, bytes) {

@@ -9,7 +9,7 @@ use tuf::cli::progress::Progress;
 use tuf::crypto::{Occasion, SignError, Signer};
 use tuf::metadata::Key;
 
-/// From so many signatures on they are shown; before that nobody waits.
+/// From this many signatures on they are shown; before that nobody waits.
 const MANY: u64 = 32;
 
 /// Has all signatures of some keys counted together. The number is shown until the keys are dropped.

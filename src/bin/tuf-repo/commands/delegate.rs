@@ -2,6 +2,7 @@
 
 use serde_json::{Map, json};
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::cli::keys::{KeyArgument, load_all_public};
 use tuf::metadata::RoleName;
 use tuf::repository::{BinKind, Delegation, InputError, Trust};
@@ -76,7 +77,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
             keys.len(),
             args.threshold
         ))
-        .with_hint("--key KEY.pub once more, or a smaller --threshold"));
+        .with_hint(Hint::again("name more keys, or a smaller --threshold", "--key KEY.pub")));
     }
     let threshold = threshold(&name, args.threshold)?;
     let mut repository = open_locked(context)?;

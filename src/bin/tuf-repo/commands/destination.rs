@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use tuf::cli::failure::Failure;
-use tuf::cli::text::{one_line, quoted};
+use tuf::cli::hint::Hint;
+use tuf::cli::text::{one_line, quoted, shell_word};
 use tuf::repository::{BucketPlace, Destination, Policy, Repository};
 use tuf::storage::{Bucket, BucketUrl};
 
@@ -75,6 +76,29 @@ impl DestinationArgs {
         }
     }
 
+    /// Returns the options that name the place for another command: as they were typed, else those of the policy's place.
+    pub fn or_policy_typed(&self, policy: &Policy, repository: &Path) -> String {
+        let typed = (self.to.as_deref(), self.metadata_to.as_deref().zip(self.targets_to.as_deref()));
+        let (to, apart) = match self.is_typed() {
+            true => (typed.0.map(str::to_owned), typed.1),
+            false => {
+                let in_folder = |to: &str| match BucketUrl::is_meant(to) {
+                    true => to.to_owned(),
+                    false => repository.join(to).display().to_string(),
+                };
+                (policy.publish_to().map(in_folder), policy.publish_apart())
+            }
+        };
+        let mut options: Vec<(&str, &str)> = to.as_deref().map(|to| ("--to", to)).into_iter().collect();
+        options.extend(
+            apart
+                .into_iter()
+                .flat_map(|(metadata, targets)| [("--metadata-to", metadata), ("--targets-to", targets)]),
+        );
+        options.extend(self.endpoint.as_deref().map(|endpoint| ("--endpoint", endpoint)));
+        options.iter().map(|(option, value)| format!(" {option} {}", shell_word(value))).collect()
+    }
+
     /// Returns the server that was typed, else the policy's.
     pub fn endpoint<'a>(&'a self, policy: &'a Policy) -> Option<&'a str> {
         self.endpoint.as_deref().or_else(|| policy.publish_endpoint())
@@ -102,11 +126,12 @@ fn apart(metadata: &str, targets: &str, endpoint: Option<&str>) -> Result<Destin
 /// Connects to a bucket.
 pub fn bucket(text: &str, endpoint: Option<&str>) -> Result<Bucket, Failure> {
     let url = BucketUrl::parse(text, endpoint).map_err(|error| {
-        Failure::usage(error.to_string()).with_hint("a folder, or s3://, gs:// or az://, then bucket/prefix")
+        Failure::usage(error.to_string())
+            .with_hint(Hint::advice("name a folder, or s3://, gs:// or az://, then bucket/prefix"))
     })?;
     Bucket::connect(&url).map_err(|error| {
         Failure::usage(format!("{url}: {}", one_line(&error.to_string())))
-            .with_hint("docs/buckets.md lists the environment variables that are read")
+            .with_hint(Hint::advice("docs/buckets.md lists the environment variables that are read"))
     })
 }
 

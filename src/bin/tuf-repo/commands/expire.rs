@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, json};
 use tuf::cli::clock::{after, format_duration, parse_duration, parse_time};
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::metadata::time;
 use tuf::repository::{Haste, InputError, Spelling};
 
@@ -68,8 +69,10 @@ fn moment(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Failure> {
     if let Ok(duration) = parse_duration(text) {
         return after(now, duration).map_err(|refusal| {
             Failure::usage(format!("'{}': {refusal}", text.escape_debug()))
-                .with_hint("a shorter duration, such as 90d")
+                .with_hint(Hint::advice("give a shorter duration, such as 90d"))
         });
     }
-    parse_time(text).map_err(|refusal| Failure::usage(refusal).with_hint("or a duration such as 90d"))
+    parse_time(text).map_err(|refusal| {
+        Failure::usage(refusal).with_hint(Hint::advice("give a duration such as 90d, or such a time"))
+    })
 }

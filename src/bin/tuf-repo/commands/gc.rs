@@ -128,8 +128,8 @@ fn tell(plan: &GcPlan, args: &Args, context: &Context) {
     let files = |number| count(number, "target file");
     let Left { unlisted, changed, shared, unsaid, young } = &plan.left;
     for (named, why) in [
-        (unlisted, "no metadata lists that was read here"),
-        (changed, "have other bytes than dropped metadata lists"),
+        (unlisted, "no metadata that gc read lists them"),
+        (changed, "they have other bytes than dropped metadata lists"),
     ] {
         tell_files(named, why, context);
     }
@@ -161,7 +161,7 @@ fn tell_strangers(names: &[String], context: &Context) {
     let hint = if is_verbose { "" } else { " (-v names them)" };
     let files = count(names.len(), "metadata file");
     output.talk(&format!(
-        "Left {files} alone that {HISTORY} does not know, or that this repository's keys did not sign{hint}."
+        "Left {files} alone: {HISTORY} does not know them, or this repository's keys did not sign them{hint}."
     ));
     if is_verbose {
         names.iter().for_each(|name| output.talk(&format!("  {}", one_line(name))));
@@ -176,7 +176,7 @@ fn tell_files(named: &Named, why: &str, context: &Context) {
     let output = &context.output;
     let is_verbose = output.verbosity() >= Verbosity::Verbose;
     let hint = if is_verbose { "" } else { " (-v names them)" };
-    output.talk(&format!("Left {} alone that {why}{hint}.", count(named.number, "target file")));
+    output.talk(&format!("Left {} alone: {why}{hint}.", count(named.number, "target file")));
     if is_verbose {
         named.names.iter().for_each(|name| output.talk(&format!("  {TARGETS}/{}", one_line(name))));
         if named.number > named.names.len() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::cli::progress::Progress;
 use tuf::cli::text::{one_line, quoted};
 use tuf::client::{Fetched, Fetcher, HttpFetcher, HttpOptions, SchemeFetcher, Sink};
@@ -104,7 +105,9 @@ fn take_over(
         adopt(dir, &FolderSource::new(Path::new(from)), &root, context.now, execution, wait, &progress)
     } else {
         let refusal = format!("{} is neither a folder nor a URL", quoted(Path::new(from)));
-        return Err(Failure::usage(refusal).with_hint("--from DIR or --from https://…"));
+        return Err(
+            Failure::usage(refusal).with_hint(Hint::advice("give --from DIR or --from https://HOST/PATH"))
+        );
     };
     drop(bar);
     tell(dir, from, &adopted.map_err(failure)?, execution, context)
@@ -174,7 +177,7 @@ impl UrlSource {
     fn new(from: &str) -> Result<Self, Failure> {
         let refused = |reason: String| {
             Failure::usage(format!("--from is not a URL that can be read: {reason}"))
-                .with_hint("--from https://host/path")
+                .with_hint(Hint::advice("give --from https://HOST/PATH"))
         };
         let base = Url::parse(&format!("{}/", from.trim_end_matches('/')))
             .map_err(|error| refused(error.to_string()))?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::cli::key_files::{Overwrite, check_place, public_path, write_pair};
 use tuf::cli::keys::KeyArgument;
 use tuf::cli::passwords::{Passwords, noun};
@@ -88,17 +89,17 @@ impl Args {
         match (self.kind, self.bits) {
             (Kind::Ed25519, None) => Ok(KeyType::Ed25519),
             (Kind::Ed25519, Some(_)) => Err(Failure::usage("an ed25519 key has one length only")
-                .with_hint("leave --bits out, or add --type rsa")),
+                .with_hint(Hint::advice("leave --bits out, or add --type rsa"))),
             (Kind::Rsa, bits) => match bits.unwrap_or(RSA_BITS) {
                 bits if (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) => Ok(KeyType::Rsa { bits }),
                 bits => Err(Failure::usage(KeyError::RsaBits { bits }.to_string())
-                    .with_hint(format!("--bits {RSA_BITS}"))),
+                    .with_hint(Hint::advice(format!("give --bits {RSA_BITS}")))),
             },
             (Kind::Ecdsa, None | Some(256)) => Ok(KeyType::EcdsaP256),
             (Kind::Ecdsa, Some(384)) => Ok(KeyType::EcdsaP384),
             (Kind::Ecdsa, Some(bits)) => {
                 Err(Failure::usage(format!("an ecdsa key of {bits} bits is not supported"))
-                    .with_hint("--bits 256 or --bits 384"))
+                    .with_hint(Hint::advice("give --bits 256 or --bits 384")))
             }
         }
     }

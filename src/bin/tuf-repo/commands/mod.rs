@@ -21,7 +21,7 @@ mod key;
 mod keygen;
 mod list;
 mod man;
-mod next;
+pub mod next;
 mod publish;
 mod pull;
 mod refresh;

@@ -50,6 +50,7 @@ fn command(step: &Step, program: &str, context: &Context) -> String {
         Step::Write(all) => format!("{program} write{}", keys(all)),
         Step::Refresh(all) => format!("{program} refresh{}", keys(all)),
         Step::Pull => format!("{program} pull"),
+        Step::Recover(all) => format!("{program} publish --recover{}", roles(all)),
         Step::Publish => format!("{program} publish"),
     }
 }
@@ -71,7 +72,7 @@ fn keys(all: &[KeyToUse]) -> String {
     all.iter().map(|key| format!(" --key {}", spelled(key))).collect()
 }
 
-/// A path that looks like an option is written so that it is none.
+/// A path that looks like an option is written with `./` before it.
 fn path(path: &Path) -> String {
     let text = path.to_string_lossy();
     shell_word(&if text.starts_with('-') { format!("./{text}") } else { text.into_owned() })

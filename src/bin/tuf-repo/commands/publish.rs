@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::cli::terminal::{Interaction, confirm};
 use tuf::cli::text::one_line;
 use tuf::metadata::RoleName;
 use tuf::repository::{
     DamagedRoots, Destination, Expiry, InputError, PublishRequest, Recovered, Recovery, Repository,
+    RepositoryError,
 };
 
 use super::common::{DryRun, progress_bytes, warn_of};
@@ -16,7 +18,7 @@ use super::destination::{DestinationArgs, shown};
 use super::edit::some;
 use super::verify::finding_json;
 use crate::context::Context;
-use crate::failure::{failure, failure_over};
+use crate::failure::{GIVES_WAY, failure, failure_over, taken_away_hint};
 
 /// Publish what is written: checked as a new client and as one that stands on what is live, target files first, the
 /// timestamp last. Nothing is ever deleted. What is live must be of this copy of the repository, or taken over by `pull`.
@@ -68,7 +70,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let from = args.destination.to.clone().filter(|_| !args.destination.is_policys(unread.policy()));
     let (repository, plan) = unread
         .plan_publish(&destination, &args.request(wait)?)
-        .map_err(|error| failure_over(error, &program, from.as_deref()))?;
+        .map_err(|error| refused(error, &args, from.as_deref(), context))?;
     warn_of(&plan.warnings, context);
     show_recovery(&plan.recovery, context);
     // with everything live too: what a killed command left behind goes
@@ -97,11 +99,23 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         (false, false) => format!("Published {} to {place}.", some(&names)),
     };
     let next = match &destination {
-        Destination::Own => "serve",
-        Destination::Folder(_) | Destination::Bucket(_) => "status --expires-within 7d",
+        Destination::Own => "serve".to_owned(),
+        Destination::Folder(_) | Destination::Bucket(_) => {
+            format!(
+                "verify --live{}",
+                args.destination.or_policy_typed(repository.policy(), repository.dir())
+            )
+        }
     };
     let next = format!("{program} {next}");
     context.output.talk(&format!("{line} Next: {next}"));
+    if !args.dry_run.dry_run && !args.destination.is_policys(repository.policy()) {
+        let other = repository.policy().publish_to().unwrap_or("the repository's own metadata/");
+        context.output.talk(&format!(
+            "status and pull look at {}, the place of tuf-repo.toml; [publish] to = … there names another one.",
+            one_line(other)
+        ));
+    }
     if repository.policy().shared_targets().is_none() && destination.keeps_targets_apart(repository.dir()) {
         context.output.talk(
             "The targets lie apart from the metadata: where other repositories put files there too, say \
@@ -128,6 +142,17 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     context.output.result(human, json)
 }
 
+/// Turns a failure of the plan: where what is live is not of this copy, says what leads on.
+fn refused(error: RepositoryError, args: &Args, to: Option<&str>, context: &Context) -> Failure {
+    let live = Repository::open(&context.repo, context.now).ok().and_then(|repository| {
+        let destination = args.destination.or_policy(repository.policy(), repository.dir()).ok()?;
+        repository.taken_away(&destination, Duration::ZERO).ok()
+    });
+    let taken = live.unwrap_or_default();
+    let again = |roles: &str| Hint::again(GIVES_WAY, format!("--recover {roles}"));
+    failure_over(error, to, taken_away_hint(&taken, again))
+}
+
 /// Says which roles give way and what is no longer listed then.
 fn show_recovery(recovery: &Recovery, context: &Context) {
     for Recovered { role, from, to } in &recovery.roles {
@@ -149,15 +174,15 @@ fn agree(recovery: &Recovery, args: &Args, context: &Context) -> Result<(), Fail
         Interaction::Forbidden => {
             let roles: Vec<String> = recovery.roles.iter().map(|found| found.role.to_string()).collect();
             let message = format!("what is live of {} gives way only when somebody agrees", some(&roles));
-            return Err(
-                Failure::attention(message).with_hint("--yes, once the lines above are what you want")
-            );
+            return Err(Failure::attention(message)
+                .with_hint(Hint::again("once the lines above are what you want", "--yes")));
         }
     };
     match answer {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::attention("nothing was published")),
-        Err(error) => Err(Failure::attention(format!("nobody answered: {error}")).with_hint("--yes")),
+        Err(error) => Err(Failure::attention(format!("nobody answered: {error}"))
+            .with_hint(Hint::again("agree beforehand", "--yes"))),
     }
 }
 

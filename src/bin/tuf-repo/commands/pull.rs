@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::cli::output::Format;
 use tuf::cli::terminal::{Interaction, confirm};
-use tuf::cli::text::{one_line, shell_word};
-use tuf::repository::{InputError, PullPlan, Repository, RepositoryError, RoleDiff, STAGED, TargetFiles};
+use tuf::cli::text::one_line;
+use tuf::repository::{
+    InputError, PullPlan, PullRequest, Refusal, Repository, RepositoryError, RoleDiff, TargetFiles, Work,
+};
 
 use super::common::{DryRun, progress_bytes, warn_of};
 use super::destination::{DestinationArgs, shown};
@@ -15,11 +18,11 @@ use super::edit::some;
 use super::next;
 use super::verify::finding_json;
 use crate::context::Context;
-use crate::failure::failure;
+use crate::failure::{failure, recover_hint, taken_away_hint};
 
 /// Take over what is live where somebody else has published since: verified from what this copy has, shown, then put beside
 /// what is written here. Nothing of this copy's work is given up: drafts and written metadata in the way are named, and
-/// nothing moves.
+/// nothing moves, or they are kept aside, to be made again.
 ///
 /// After the theft of a key that signs online nobody should pull: see SECURITY.md.
 #[derive(Debug, clap::Args)]
@@ -37,6 +40,12 @@ pub struct Args {
     #[arg(long)]
     targets: bool,
 
+    /// Where drafts of this copy, or metadata that is written and not live, are in the way: keep them in
+    /// metadata.staged/.drafts/.aside, which no command reads, and take over what is live. Exit code 3 tells that something
+    /// is kept there.
+    #[arg(long)]
+    set_aside: bool,
+
     /// Go on without a question, also where targets or roles vanish or versions jump.
     #[arg(long)]
     yes: bool,
@@ -52,8 +61,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let from = destination.or_policy(repository.policy(), repository.dir())?;
     let place = shown(&from, &repository);
     let targets = if args.targets { TargetFiles::Copy } else { TargetFiles::Leave };
-    let plan = repository.plan_pull(&from, targets, wait);
-    let plan = plan.map_err(|error| refused(error, &args, &repository, context))?;
+    let work = if args.set_aside { Work::SetAside } else { Work::Refuse };
+    let plan = repository.plan_pull_with(&from, PullRequest { targets, work, wait });
+    let plan = plan.map_err(|error| refused(error, &args))?;
     if !plan.is_published && destination.is_typed() {
         let reason = "no repository has been published there";
         return Err(failure(
@@ -62,7 +72,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     }
     warn_of(&plan.warnings, context);
     if context.output.format() != Format::Json {
-        show(&plan, context);
+        show(&plan, &args, context);
     }
     let mut absent = Vec::new();
     if !args.dry_run.dry_run {
@@ -88,10 +98,22 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         "jumps": plan.jumps,
         "timestamp": plan.timestamp,
         "missing": absent,
+        "aside": plan.aside.keys().collect::<Vec<_>>(),
         "warnings": plan.warnings.iter().map(finding_json).collect::<Vec<_>>(),
         "next": next,
     });
-    context.output.result(String::new, json)
+    context.output.result(String::new, json)?;
+    match plan.aside.is_empty() || args.dry_run.dry_run {
+        true => Ok(()),
+        false => {
+            let kept: Vec<String> = plan.aside.keys().cloned().collect();
+            Err(Failure::attention(format!("work of this copy is kept aside: {}", some(&kept))).with_hint(
+                Hint::advice(
+                    "make these changes again on top of what is live; the files show what they were",
+                ),
+            ))
+        }
+    }
 }
 
 fn summary(plan: &PullPlan, args: &Args, place: &str) -> String {
@@ -114,7 +136,7 @@ fn summary(plan: &PullPlan, args: &Args, place: &str) -> String {
 /// How many differences of one role are shown.
 const MOST_DIFFERENCES: usize = 40;
 
-fn show(plan: &PullPlan, context: &Context) {
+fn show(plan: &PullPlan, args: &Args, context: &Context) {
     for change in &plan.changes {
         context.output.talk(&format!("{}: {} against {}", change.role, change.new, change.old));
         for difference in change.differences.iter().take(MOST_DIFFERENCES) {
@@ -124,6 +146,26 @@ fn show(plan: &PullPlan, context: &Context) {
             context.output.talk(&format!("  and {more} more"));
         }
     }
+    // elsewhere the question says it, or the refusal
+    if args.dry_run.dry_run || args.yes {
+        doubts(plan).iter().for_each(|doubt| context.output.talk(&one_line(doubt)));
+    }
+    if !plan.aside.is_empty() {
+        let kept: Vec<String> = plan.aside.keys().cloned().collect();
+        context.output.talk(&one_line(&format!("kept aside: {}", some(&kept))));
+    }
+}
+
+/// Says what a person should know before live is taken over: what would vanish, and which versions jump.
+fn doubts(plan: &PullPlan) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if !plan.gone.is_empty() {
+        doubts.push(format!("{} would vanish", some(&plan.gone)));
+    }
+    if !plan.jumps.is_empty() {
+        doubts.push(format!("versions would jump: {}", some(&plan.jumps)));
+    }
+    doubts
 }
 
 /// Asks the person at the terminal; without one goes on where nothing vanishes and nothing jumps.
@@ -131,14 +173,8 @@ fn agree(plan: &PullPlan, args: &Args, context: &Context) -> Result<(), Failure>
     if args.yes || (plan.metadata_is_same() && plan.timestamp.is_none()) {
         return Ok(());
     }
-    let mut doubts: Vec<String> = Vec::new();
-    if !plan.gone.is_empty() {
-        doubts.push(format!("gone: {}", some(&plan.gone)));
-    }
-    if !plan.jumps.is_empty() {
-        doubts.push(format!("versions that jump: {}", some(&plan.jumps)));
-    }
-    let doubts = one_line(&doubts.join("; "));
+    let doubts = one_line(&doubts(plan).join("; "));
+    let beforehand = || Hint::again("agree beforehand", "--yes");
     match context.interaction {
         Interaction::Allowed => {
             let question = match doubts.is_empty() {
@@ -147,50 +183,39 @@ fn agree(plan: &PullPlan, args: &Args, context: &Context) -> Result<(), Failure>
             };
             match confirm(&question) {
                 Ok(true) => Ok(()),
-                Ok(false) => {
-                    Err(Failure::attention("nothing was taken over").with_hint("tuf-repo pull --yes"))
-                }
+                Ok(false) => Err(Failure::attention("nothing was taken over")),
                 Err(error) => {
-                    Err(Failure::attention(format!("nobody answered: {error}"))
-                        .with_hint("tuf-repo pull --yes"))
+                    Err(Failure::attention(format!("nobody answered: {error}")).with_hint(beforehand()))
                 }
             }
         }
         Interaction::Forbidden if plan.is_doubtful() => {
-            let again = format!("{} pull --yes", next::program(&context.repo));
-            Err(Failure::attention(format!("live is not taken over without a word: {doubts}"))
-                .with_hint(again))
+            Err(Failure::attention(format!("`pull` needs `--yes`: {doubts}"))
+                .with_hint(Hint::again("where that is what you want", "--yes")))
         }
         Interaction::Forbidden => Ok(()),
     }
 }
 
-/// Says what leads on where work here is in the way.
-fn refused(error: RepositoryError, args: &Args, repository: &Repository, context: &Context) -> Failure {
-    let program = next::program(&context.repo);
-    let policy = repository.policy();
-    let in_folder = |folder: &std::path::Path| shell_word(&folder.display().to_string());
-    let from = match (&args.from, policy.publish_to()) {
-        (Some(from), _) => shell_word(from),
-        (None, Some(to)) if to.contains("://") => shell_word(to),
-        (None, Some(to)) => in_folder(&context.repo.join(to)),
-        (None, None) => in_folder(&context.repo),
-    };
-    let root = context.repo.join(STAGED).join(format!("{}.root.json", policy.first_root()));
-    let start_over = format!(
-        "tuf-repo init NEW --from {from} --trusted-root {} takes live into the folder NEW; make the change again there",
-        in_folder(&root)
-    );
+/// Says what leads on where work here is in the way, or what is live was signed with keys that this copy takes away.
+fn refused(error: RepositoryError, args: &Args) -> Failure {
     match &error {
-        RepositoryError::InTheWay { drafted, unpublished } if unpublished.is_empty() => {
-            let roles: Vec<String> =
-                drafted.iter().map(|role| format!(" {}", shell_word(role.as_str()))).collect();
-            let hint =
-                format!("{program} discard{}, then {program} pull, then make the edit again", roles.concat());
+        RepositoryError::InTheWay { unpublished, .. } => {
+            let is_root = unpublished.iter().any(|(role, _)| role.as_str() == "root");
+            let hint = match is_root {
+                true => Hint::advice(
+                    "the new root here is not live: ask the others which root is right before anything is taken over",
+                ),
+                false => Hint::again(
+                    "keep this work in metadata.staged/.drafts/.aside, to be made again, and take over what is live",
+                    "--set-aside",
+                ),
+            };
             failure(error).with_hint(hint)
         }
-        RepositoryError::InTheWay { .. } | RepositoryError::Forked { .. } => {
-            failure(error).with_hint(start_over)
+        RepositoryError::Refused { reason: Refusal::TakenAway { taken, .. }, .. } => {
+            let hint = taken_away_hint(taken, |roles| recover_hint(roles, args.from.as_deref()));
+            Failure { hint, ..failure(error) }
         }
         _ => failure(error),
     }

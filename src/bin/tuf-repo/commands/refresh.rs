@@ -3,12 +3,13 @@
 use chrono::TimeDelta;
 use tuf::cli::clock::parse_duration;
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::cli::text::shell_word;
 use tuf::metadata::RoleName;
-use tuf::repository::SigningKey;
+use tuf::repository::{Lacking, Repository, RepositoryError, SigningKey};
 
 use super::common::{DryRun, KeyArgs};
-use super::edit::open_locked;
+use super::edit::{open_locked, some};
 use super::write::{execute, over_own_live};
 use crate::context::Context;
 use crate::failure::failure;
@@ -42,22 +43,41 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
     let keys: Vec<SigningKey<'_>> =
         loaded.iter().map(|key| SigningKey { name: &key.name, signer: key.signer.as_ref() }).collect();
     let edited = repository.due_with_edits(args.within);
-    let written = repository
-        .plan_refresh(args.within, &keys)
-        .map_err(|error| over_own_live(error, &repository, context))?;
+    let written =
+        repository.plan_refresh(args.within, &keys).map_err(|error| refused(error, &repository, context))?;
     drop(loaded);
     let told = |role: &RoleName| written.warnings.iter().any(|warning| warning.role.as_ref() == Some(role));
     let is_left =
         |role: &&RoleName| !written.roles.contains_key(*role) && !edited.contains(role) && !told(role);
-    for role in due.iter().filter(is_left) {
+    let left: Vec<&RoleName> = due.iter().filter(is_left).collect();
+    for role in &left {
         context
             .output
-            .warn(&format!("'{role}' has expired and is left: its keys are not at hand, or it has a draft"));
+            .warn(&format!("'{role}' is due and is left: its keys are not at hand, or it has a draft"));
     }
-    let nothing =
-        if edited.is_empty() { "no role is about to expire" } else { "only roles with edits are due" };
+    let nothing = match (edited.is_empty(), left.is_empty()) {
+        (false, _) => "only roles with edits are due",
+        (true, false) => "no key at hand signs a role that is due",
+        (true, true) => "no role is about to expire",
+    };
     execute(context, repository, &written, args.dry_run, nothing)?;
     refuse_edited(&edited)
+}
+
+/// Turns a failure of a plan: where signatures are missing, the same refresh with another key makes them.
+fn refused(error: RepositoryError, repository: &Repository, context: &Context) -> Failure {
+    let roles = match &error {
+        RepositoryError::Incomplete(lacking) => Lacking::together(lacking),
+        _ => Vec::new(),
+    };
+    let first = |some: &&[Lacking]| some.first().map(|lacking| lacking.role.to_string());
+    let names: Vec<String> = roles.iter().filter_map(first).collect();
+    match names.is_empty() {
+        true => over_own_live(error, repository, context),
+        false => {
+            failure(error).with_hint(Hint::again(format!("with a key of {}", some(&names)), "--key KEY"))
+        }
+    }
 }
 
 /// Tells of roles that are due and have drafts that somebody must write or discard.
@@ -66,5 +86,8 @@ fn refuse_edited(edited: &[RoleName]) -> Outcome {
     let names: Vec<String> = edited.iter().map(|role| format!("'{role}'")).collect();
     let verbs = if edited.len() == 1 { "is due and has a draft" } else { "are due and have drafts" };
     Err(Failure::attention(format!("{} {verbs} with more than new dates: left as it is", names.join(", ")))
-        .with_hint(format!("tuf-repo write, or tuf-repo discard {}", shell_word(first.as_str()))))
+        .with_hint(Hint::explained(
+            "write what is drafted, or give it up",
+            format!("tuf-repo discard {}", shell_word(first.as_str())),
+        )))
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::cli::static_server::serve;
 use tuf::cli::text::{io_cause, quoted};
 
@@ -37,6 +38,6 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     };
     serve(repository.dir(), args.bind, ready, log).map_err(|error| {
         Failure::io(format!("cannot serve at {}: {}", args.bind, io_cause(&error)))
-            .with_hint("--bind 127.0.0.1:0 takes a free port")
+            .with_hint(Hint::explained("take a free port", "tuf-repo serve --bind 127.0.0.1:0"))
     })
 }

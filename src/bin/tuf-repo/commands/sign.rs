@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, json};
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::cli::text::quoted;
 use tuf::repository::SigningKey;
 
@@ -67,6 +68,11 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     sign_drafts(args, context)
 }
 
+fn no_key() -> Failure {
+    Failure::usage("no key to sign with")
+        .with_hint(Hint::again("write keys = […] for the roles in tuf-repo.toml, or name one", "--key KEY"))
+}
+
 fn sign_drafts(mut args: Args, context: &Context) -> Outcome {
     let mut repository = open_locked(context)?;
     let roles = repository.find_roles(&args.roles).map_err(failure)?;
@@ -74,16 +80,14 @@ fn sign_drafts(mut args: Args, context: &Context) -> Outcome {
         let found = key_dir(dir, &repository, &roles, context)?;
         if found.is_empty() && args.keys.keys.is_empty() {
             return Err(Failure::key(format!("no key in {} may sign here", quoted(dir)))
-                .with_hint("tuf-repo status -v"));
+                .with_hint(Hint::explained("see which keys may sign", "tuf-repo status -v")));
         }
         args.keys.keys.extend(found);
     }
     args.keys.add_policy_keys(&repository, &roles, context)?;
     let is_dirty = !repository.status().map_err(failure)?.dirty().is_empty();
     if args.keys.keys.is_empty() && is_dirty {
-        return Err(
-            Failure::usage("no key to sign with").with_hint("--key KEY, or keys = […] in tuf-repo.toml")
-        );
+        return Err(no_key());
     }
     show_trust(&repository, &roles, &args.keys, context);
     let loaded = args.keys.load(context)?;

@@ -1,9 +1,10 @@
 //! `status`: the repository at a glance.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, json};
 use tuf::cli::clock::{after, parse_duration};
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::cli::output::Verbosity;
 use tuf::cli::text::one_line;
 use tuf::metadata::{RoleName, time};
@@ -35,8 +36,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let mut repository = open_damaged(context)?;
     repository.read_all().map_err(failure)?;
     let status = repository.status().map_err(failure)?;
-    let soon = after(context.now, args.expires_within.unwrap_or_default())
-        .map_err(|refusal| Failure::usage(refusal).with_hint("a shorter duration, such as 7d"))?;
+    let soon = after(context.now, args.expires_within.unwrap_or_default()).map_err(|refusal| {
+        Failure::usage(refusal).with_hint(Hint::advice("give a shorter duration, such as 7d"))
+    })?;
     let expiring: Vec<&RoleName> = status.expiring(soon).into_iter().map(|role| &role.role).collect();
     let roles: Map<String, _> =
         status.roles.iter().map(|role| (role.role.to_string(), role_json(role))).collect();
@@ -49,9 +51,10 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         "expiring": expiring,
         "roles": roles,
     });
+    let expiry = Expiries { now: context.now, soon, within: args.expires_within };
     let human = || match args.markdown {
-        true => markdown(&status, context),
-        false => plain(&status, context),
+        true => markdown(&status, &expiry, context),
+        false => plain(&status, &expiry, context),
     };
     context.output.result(human, json)?;
     let dirty = status.dirty().len();
@@ -71,7 +74,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         }
         let refresh = || format!("{} refresh --within {}", next::program(&context.repo), within(&args));
         let next = next::commands(&status.steps, context).into_iter().next().unwrap_or_else(refresh);
-        return Err(Failure::attention(words.join("; ")).with_hint(next));
+        return Err(Failure::attention(words.join("; ")).with_hint(Hint::command(next)));
     }
     Ok(())
 }
@@ -102,7 +105,29 @@ fn role_json(role: &RoleStatus) -> serde_json::Value {
 
 const HEAD: [&str; 7] = ["role", "written", "live", "draft", "signatures", "expires", "why dirty"];
 
-fn rows(status: &Status, context: &Context) -> Vec<[String; 7]> {
+/// How expiries are shown.
+struct Expiries {
+    now: DateTime<Utc>,
+    /// The moment up to which an expiry is pointed out.
+    soon: DateTime<Utc>,
+    /// How far that is from now, where it was asked for.
+    within: Option<TimeDelta>,
+}
+
+impl Expiries {
+    fn words(&self, expires: Option<DateTime<Utc>>) -> String {
+        match (expires, self.within) {
+            (None, _) => "-".to_owned(),
+            (Some(expires), _) if expires <= self.now => format!("{} EXPIRED", time::format(&expires)),
+            (Some(expires), Some(within)) if expires <= self.soon => {
+                format!("{} WITHIN {}", time::format(&expires), duration::format(within))
+            }
+            (Some(expires), _) => time::format(&expires),
+        }
+    }
+}
+
+fn rows(status: &Status, expiry: &Expiries) -> Vec<[String; 7]> {
     let version =
         |version: Option<u64>| version.map_or_else(|| "-".to_owned(), |version| format!("v{version}"));
     let row = |role: &RoleStatus| {
@@ -113,11 +138,7 @@ fn rows(status: &Status, context: &Context) -> Vec<[String; 7]> {
         if role.missing > 0 && !missing.is_empty() {
             signatures.push_str(&format!(" (missing {})", missing.join(", ")));
         }
-        let expires = match role.expires {
-            Some(expires) if expires <= context.now => format!("{} EXPIRED", time::format(&expires)),
-            Some(expires) => time::format(&expires),
-            None => "-".to_owned(),
-        };
+        let expires = expiry.words(role.expires);
         let reasons: Vec<String> = role.reasons.iter().map(ToString::to_string).collect();
         [
             one_line(role.role.as_str()),
@@ -143,7 +164,7 @@ fn rows(status: &Status, context: &Context) -> Vec<[String; 7]> {
                 told.push(set);
                 let bins: Vec<&RoleStatus> =
                     status.roles.iter().filter(in_set).filter(|role| set.contains(&role.role)).collect();
-                rows.push(bins_row(set, &bins, context));
+                rows.push(bins_row(set, &bins, expiry));
             }
         }
     }
@@ -151,7 +172,7 @@ fn rows(status: &Status, context: &Context) -> Vec<[String; 7]> {
 }
 
 /// All bins of a set in one row.
-fn bins_row(set: &BinSet, bins: &[&RoleStatus], context: &Context) -> [String; 7] {
+fn bins_row(set: &BinSet, bins: &[&RoleStatus], expiry: &Expiries) -> [String; 7] {
     let versions = |version: fn(&RoleStatus) -> Option<u64>| {
         let all: Vec<u64> = bins.iter().filter_map(|bin| version(bin)).collect();
         match (all.iter().min(), all.iter().max()) {
@@ -162,12 +183,7 @@ fn bins_row(set: &BinSet, bins: &[&RoleStatus], context: &Context) -> [String; 7
     };
     let drafts = bins.iter().filter(|bin| bin.draft.is_some()).count();
     let complete = bins.iter().filter(|bin| bin.missing == 0).count();
-    let expires = bins.iter().filter_map(|bin| bin.expires).min();
-    let expires = match expires {
-        Some(first) if first <= context.now => format!("{} EXPIRED", time::format(&first)),
-        Some(first) => time::format(&first),
-        None => "-".to_owned(),
-    };
+    let expires = expiry.words(bins.iter().filter_map(|bin| bin.expires).min());
     let dirty = bins.iter().filter(|bin| !bin.reasons.is_empty()).count();
     [
         format!("{} ({} hash bins)", one_line(set.prefix()), set.number()),
@@ -189,11 +205,11 @@ fn dirty_line(status: &Status) -> String {
     }
 }
 
-fn plain(status: &Status, context: &Context) -> String {
+fn plain(status: &Status, expiry: &Expiries, context: &Context) -> String {
     let mut text = dirty_line(status) + "\n";
     status.missing_words().iter().for_each(|line| text.push_str(&format!("{line}\n")));
     status.root_change().iter().for_each(|line| text.push_str(&format!("{line}\n")));
-    let rows = rows(status, context);
+    let rows = rows(status, expiry);
     let width = |column: usize| {
         rows.iter().map(|row| row[column].chars().count()).chain([HEAD[column].len()]).max().unwrap_or(0)
     };
@@ -231,12 +247,12 @@ fn plain(status: &Status, context: &Context) -> String {
     text
 }
 
-fn markdown(status: &Status, context: &Context) -> String {
+fn markdown(status: &Status, expiry: &Expiries, context: &Context) -> String {
     let mut text = format!("**{}**\n\n", dirty_line(status));
     status.missing_words().iter().for_each(|line| text.push_str(&format!("- {line}\n")));
     text.push_str(&format!("\n| {} |\n|{}\n", HEAD.join(" | "), " --- |".repeat(HEAD.len())));
     let escaped = |cell: &String| cell.replace('|', "\\|");
-    for row in rows(status, context) {
+    for row in rows(status, expiry) {
         text.push_str(&format!("| {} |\n", row.iter().map(escaped).collect::<Vec<_>>().join(" | ")));
     }
     next::commands(&status.steps, context)

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
+use tuf::cli::hint::Hint;
 use tuf::cli::text::one_line;
 use tuf::repository::{
     CheckOptions, Destination, Expiry, Finding, InputError, Policy, Report, STAGED, Severity, Side, TARGETS,
@@ -34,7 +35,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         false => written(&args, targets, context)?,
         true if !args.live => {
             let refusal = "what is published at another place is live";
-            return Err(Failure::usage(refusal).with_hint("verify --live --to DEST"));
+            return Err(
+                Failure::usage(refusal).with_hint(Hint::again("look at what is live there", "--live"))
+            );
         }
         true => {
             let repository = open(context)?;
@@ -92,7 +95,7 @@ fn written(args: &Args, targets: TargetBytes, context: &Context) -> Result<(Stri
     if !context.repo.join(side.folder()).join("root.json").exists() {
         let nothing = format!("there is no metadata in {} yet", side.folder());
         let next = if args.live { "tuf-repo publish" } else { "tuf-repo write --key KEY" };
-        return Err(Failure::attention(nothing).with_hint(next));
+        return Err(Failure::attention(nothing).with_hint(Hint::command(next)));
     }
     let mut report = check(&context.repo, options, context.now).map_err(failure)?;
     let is_absent = |finding: &Finding| finding.file.as_ref().is_some_and(|file| file.starts_with(TARGETS));

@@ -1,17 +1,18 @@
 //! `write`: turns drafts into written metadata.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
-use tuf::repository::{Lacking, Repository, RepositoryError, Selection, SigningKey, Written};
+use tuf::repository::{Destination, Lacking, Repository, RepositoryError, Selection, SigningKey, Written};
 
 use super::common::{DryRun, KeyArgs, key_dir, progress_bytes, show_trust, warn_of};
 use super::edit::{open, open_locked, some};
 use super::next;
 use super::verify::finding_json;
 use crate::context::Context;
-use crate::failure::{failure, failure_over};
+use crate::failure::{failure, failure_over, recover_hint, taken_away_hint};
 
 /// Write drafts: sign what the keys may sign, derive snapshot and timestamp, check the outcome as a client would, and
 /// put it in place. If a signature is missing nothing moves.
@@ -61,7 +62,9 @@ pub fn over_own_live(error: RepositoryError, repository: &Repository, context: &
     let elsewhere = policy.publish_to().is_some() || policy.publish_apart().is_some();
     // `pull` takes from where it is published, unless it is told
     let own = context.repo.display().to_string();
-    failure_over(error, &next::program(&context.repo), Some(own.as_str()).filter(|_| elsewhere))
+    let taken = repository.taken_away(&Destination::Own, Duration::ZERO).unwrap_or_default();
+    let from = Some(own.as_str()).filter(|_| elsewhere);
+    failure_over(error, from, taken_away_hint(&taken, |roles| recover_hint(roles, from)))
 }
 
 /// Carries a planned `write` out unless it is a dry run, and tells; `nothing` says why there is nothing to do.
