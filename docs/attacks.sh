@@ -134,16 +134,15 @@ honest
 
 heading "6. Compromised keys below the threshold"
 say "the attacker has stolen the timestamp key and one of the two snapshot keys"
-cp -r repository/metadata honest-metadata
 run "$ATTACKER_BIN" forge repository/metadata keystore/snapshot keystore/timestamp
 refused BadSignatureError tuf-fetch --repo "$REPO_URL" refresh
-say "the maintainer revokes the stolen keys; the forged timestamp is forgotten with its key"
-rm -r repository/metadata
-mv honest-metadata repository/metadata
-"$TUF_REPO_BIN" -q keygen --no-password keystore/timestamp2 >keyid
-tuf-repo -q add-key timestamp keystore/timestamp2.pub
-tuf-repo -q remove-key timestamp keystore/timestamp.pub
-release root snapshot snapshot2 timestamp2
+say "the maintainer replaces the stolen keys; what was signed with the timestamp key alone gives way to the new root"
+for key in snapshot3 timestamp2; do "$TUF_REPO_BIN" -q keygen --no-password keystore/$key >keyid; done
+run tuf-repo rotate-key timestamp --old keystore/timestamp.pub --new keystore/timestamp2.pub
+run tuf-repo rotate-key snapshot --old keystore/snapshot.pub --new keystore/snapshot3.pub
+# shellcheck disable=SC2046
+run tuf-repo write $(keys root snapshot2 snapshot3 timestamp2)
+run tuf-repo publish --recover timestamp --yes
 honest
 
 heading "7. Slow retrieval"
