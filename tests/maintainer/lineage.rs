@@ -36,7 +36,8 @@ fn take_files(team: &Team) {
     }
 }
 
-const PULL: &str = "where no key was stolen (SECURITY.md), take over what is live: tuf-repo -r B pull --from www";
+const PULL: &str =
+    "where no key was stolen (SECURITY.md), take over what is live: tuf-repo -r B pull --from www";
 
 #[test]
 fn a_colleagues_files_beside_the_own_ones_are_no_ancestors_and_a_merge_is_called_a_merge() {
