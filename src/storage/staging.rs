@@ -4,6 +4,8 @@
 //! gone, and may clear the folder; nobody else does. So two processes never have a staging folder in common, and files
 //! are moved out of it by the open folder, never by a name that another process could have taken meanwhile.
 //!
+//! On a file system without locks a staging folder in which nothing has changed for a week is a left-over.
+//!
 //! Staging folders are called `.tuf-tmp-0`, `.tuf-tmp-1` and so on. What stands in the way of one (a file, a link, the
 //! folder of another user) is left alone, and the next number is taken.
 
@@ -29,6 +31,9 @@ const TREE: &str = ".tuf-new";
 const SWEPT: u32 = 8;
 /// So many staging folders may be in use, or in the way, in one folder.
 const MOST: u32 = 1 << 12;
+/// So many seconds after the last change in it a staging folder is taken for a left-over, on a file system without locks: a
+/// week, longer than any command works at one file.
+const FORGOTTEN: i64 = 7 * 24 * 60 * 60;
 
 /// A staging folder of our own. Dropped, it is gone with all that is still in it.
 #[derive(Debug)]
@@ -51,7 +56,10 @@ impl Staging {
         let above = open_folder(CWD, path)?;
         for number in 0..MOST {
             let name = format!("{FOLDER}{number}");
-            if let Some(folder) = claim(&above, &name)? {
+            if let Some(Claimed { folder, owner }) = claim(&above, &name)? {
+                if owner == Owner::Untold {
+                    clear_forgotten(&above, number, &folder);
+                }
                 let path = path.join(&name);
                 return Ok(Self { above, name, folder, path, next: AtomicUsize::new(0) });
             }
@@ -125,8 +133,23 @@ pub(super) fn sweep(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A staging folder that was just made.
+struct Claimed {
+    folder: OwnedFd,
+    owner: Owner,
+}
+
+/// Whether others can tell that a staging folder has an owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// By its lock.
+    Locked,
+    /// Not at all: the file system has no locks.
+    Untold,
+}
+
 /// Makes a staging folder and locks it; `None` where somebody else has the name.
-fn claim(above: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
+fn claim(above: &OwnedFd, name: &str) -> io::Result<Option<Claimed>> {
     clear(above, name);
     match mkdirat(above, name, Mode::from_raw_mode(0o700)) {
         Ok(()) => {}
@@ -135,19 +158,49 @@ fn claim(above: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
     }
     // before it is locked somebody may take it for a left-over, and remove it or be about to
     let Ok(folder) = open_folder(above, Path::new(name)) else { return Ok(None) };
-    // any other error is that of a file system without locks: nobody sweeps there
-    if let Err(Errno::WOULDBLOCK) = lock(&folder) {
-        return Ok(None);
+    let owner = match lock(&folder) {
+        Ok(()) => Owner::Locked,
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        // a file system without locks: there only age tells that an owner is gone
+        Err(_) => Owner::Untold,
+    };
+    Ok(is_named(above, name, &folder).then_some(Claimed { folder, owner }))
+}
+
+/// Removes the staging folders before one that was just made, on a file system without locks, in which nothing has changed for
+/// [`FORGOTTEN`] seconds. Both times are the file system's own.
+fn clear_forgotten(above: &OwnedFd, number: u32, new: &OwnedFd) {
+    let Ok(now) = rustix::fs::fstat(new).map(|new| new.st_mtime) else { return };
+    for name in (0..number).map(|number| format!("{FOLDER}{number}")) {
+        let Ok(folder) = open_folder(above, Path::new(&name)) else { continue };
+        if last_change(&folder).is_some_and(|changed| now.saturating_sub(changed) > FORGOTTEN) {
+            remove(above, &name, &folder);
+        }
     }
-    Ok(is_named(above, name, &folder).then_some(folder))
+}
+
+/// Returns when a staging folder or a file in it was changed last; `None` where that cannot be told.
+fn last_change(folder: &OwnedFd) -> Option<i64> {
+    let inside = entries(folder).ok()?;
+    let changed = |(name, _): &(String, FileType)| {
+        statat(folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok().map(|file| file.st_mtime)
+    };
+    let own = rustix::fs::fstat(folder).ok()?.st_mtime;
+    inside.iter().map(changed).try_fold(own, |last, changed| Some(last.max(changed?)))
 }
 
 /// Removes a staging folder whose owner is gone, as far as what is in it was made here.
 fn clear(above: &OwnedFd, name: &str) {
     let Ok(folder) = open_folder(above, Path::new(name)) else { return };
-    if lock(&folder).is_ok() && is_named(above, name, &folder) {
-        let _ = empty(&folder);
-        // where something else is in it, the folder stays
+    if lock(&folder).is_ok() {
+        remove(above, name, &folder);
+    }
+}
+
+/// Removes what was made in a staging folder, and the folder if nothing else is in it.
+fn remove(above: &OwnedFd, name: &str, folder: &OwnedFd) {
+    if is_named(above, name, folder) {
+        let _ = empty(folder);
         let _ = unlinkat(above, name, AtFlags::REMOVEDIR);
     }
 }

@@ -179,3 +179,30 @@ fn walks_see_no_staging_folder_and_any_other_hidden_one() {
     super::super::Storage::walk(&Folder::new(dir.path()), visit).unwrap();
     assert_eq!(seen, [".tuf-tmp-mine/a"]);
 }
+
+#[test]
+fn without_locks_what_killed_processes_left_goes_after_a_week_and_no_living_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    let now = std::time::SystemTime::now();
+    let date = |path: &Path, days: u32| {
+        fs::File::open(path).unwrap().set_modified(now - day * days).unwrap();
+    };
+    // the second one's file still grows, the third is young, the fourth has things of its owner
+    for (number, file, folder) in [(0, 9, 9), (1, 1, 9), (2, 6, 6), (3, 9, 9)] {
+        let left = left_behind(dir.path(), number);
+        if number == 3 {
+            fs::write(left.join("thesis.tex"), "years of work").unwrap();
+            date(&left.join("thesis.tex"), 9);
+        }
+        date(&left.join(".tuf-0"), file);
+        date(&left.join(".tuf-new"), folder);
+        date(&left, folder);
+    }
+    let above = open_folder(CWD, dir.path()).unwrap();
+    let new = claim(&above, ".tuf-tmp-7").unwrap().unwrap();
+    assert_eq!(new.owner, Owner::Locked);
+    clear_forgotten(&above, 7, &new.folder);
+    assert_eq!(names(dir.path()), [1, 2, 3, 7].map(|number| format!(".tuf-tmp-{number}")));
+    assert_eq!(names(&dir.path().join(".tuf-tmp-3")), ["thesis.tex"]);
+}
