@@ -113,6 +113,8 @@ pub(super) fn set_aside_elsewhere(
 }
 
 fn walk(folder: &Path, below: &str, names: &mut HashSet<Box<str>>) -> Result<(), RepositoryError> {
+    // a folder is closed before those in it are opened, however deep they lie
+    let mut folders = Vec::new();
     for entry in fs::read_dir(folder).at(folder)? {
         let entry = entry.at(folder)?;
         let name = entry.file_name();
@@ -121,10 +123,10 @@ fn walk(folder: &Path, below: &str, names: &mut HashSet<Box<str>>) -> Result<(),
         let kind = entry.file_type().at(entry.path())?;
         // a link may lead to a folder
         if kind.is_dir() || (kind.is_symlink() && entry.path().is_dir()) {
-            walk(&entry.path(), &format!("{name}/"), names)?;
+            folders.push((entry.path(), format!("{name}/")));
         } else {
             names.insert(name.into());
         }
     }
-    Ok(())
+    folders.into_iter().try_for_each(|(folder, below)| walk(&folder, &below, names))
 }
