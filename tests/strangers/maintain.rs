@@ -377,6 +377,8 @@ impl World {
         let in_place = format!("targets/{name}");
         let from_dist = format!("../dist/{name}");
         let mut args = vec!["add-targets"];
+        // what is copied in is listed only if the command succeeds
+        let mut noted = None;
         match how {
             How::InPlace | How::Everything | How::Recursive => {
                 self.put_foreign(&format!("repo/{in_place}"), &bytes);
@@ -393,7 +395,9 @@ impl World {
                 let there = self.path("repo").join(&in_place);
                 if fs::read(&place).ok() == fs::read(&there).ok() || !there.exists() {
                     let digest = hex::encode(Sha256::digest(fs::read(&place).unwrap()));
-                    self.ever.entry(name.clone()).or_default().insert(digest);
+                    if self.ever.entry(name.clone()).or_default().insert(digest.clone()) {
+                        noted = Some(digest);
+                    }
                 }
                 args.extend(["--base", "../dist", "--", &from_dist]);
             }
@@ -408,6 +412,13 @@ impl World {
         if self.run(&args).status.success() {
             for path in named {
                 self.note_listed(&path);
+            }
+        } else if let Some(digest) = noted
+            && let Some(digests) = self.ever.get_mut(&name)
+        {
+            digests.remove(&digest);
+            if digests.is_empty() {
+                self.ever.remove(&name);
             }
         }
     }
