@@ -17,8 +17,8 @@ pub(super) const FAILURES: usize = 3;
 /// So many of the roles that fail below one delegator are named one by one; the others are counted.
 const NAMED: usize = 3;
 
-/// A target lies at most so deep, its name counted: each folder on the way costs an open file, and a part of the record.
-pub(super) const MOST_PARTS: usize = 64;
+/// A target lies at most so deep.
+pub(super) const MOST_PARTS: usize = TargetPath::MOST_PARTS;
 
 /// A target and the role that answers for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -189,7 +189,7 @@ pub fn storable(path: &str) -> Result<TargetPath, ClientError> {
     if parsed.is_reserved() {
         return Err(ClientError::ReservedPath { path: path.to_owned() });
     }
-    if path.split('/').count() > MOST_PARTS {
+    if TargetPath::is_deep_name(path) {
         return Err(ClientError::DeepPath { path: path.to_owned() });
     }
     Ok(parsed)

@@ -31,6 +31,10 @@ pub struct TargetPathError {
 }
 
 impl TargetPath {
+    /// A target lies at most so many names deep, its own counted: each folder on the way costs a client an open file, and a part
+    /// of its record.
+    pub const MOST_PARTS: usize = 64;
+
     /// Reads a target path.
     ///
     /// # Errors
@@ -83,6 +87,11 @@ impl TargetPath {
         let begins =
             |part: &[u8]| part.get(..OURS.len()).is_some_and(|start| start.eq_ignore_ascii_case(OURS));
         path.as_bytes().split(|byte| *byte == b'/').any(begins)
+    }
+
+    /// Tells whether a path has more than [`TargetPath::MOST_PARTS`] parts: clients refuse the target.
+    pub fn is_deep_name(path: &str) -> bool {
+        path.bytes().filter(|byte| *byte == b'/').count() >= Self::MOST_PARTS
     }
 
     /// Returns the path as text.
@@ -321,6 +330,13 @@ mod tests {
         for path in [".tuf", "tuf-tmp", "a.tuf-x", "x/.tufo", ".tu/f-x", " .tuf-x", "..tuf-x", "é/.tüf-"] {
             assert!(!TargetPath::parse(path).unwrap().is_reserved(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_path_is_deep_from_one_part_more_than_clients_take() {
+        let parts = |number: usize| vec!["a"; number].join("/");
+        assert!(!TargetPath::is_deep_name(&parts(TargetPath::MOST_PARTS)));
+        assert!(TargetPath::is_deep_name(&parts(TargetPath::MOST_PARTS + 1)));
     }
 
     #[test]

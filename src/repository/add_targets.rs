@@ -16,7 +16,8 @@ use super::listing::{Custom, Entry, Lister, NewFile};
 use super::own_copies::OwnCopies;
 use super::scan::{Told, copy_digested, digest_file};
 use super::staged::DraftPlan;
-use crate::metadata::{Algorithm, Extra, RoleName, TargetFile, TargetPath, write_plain_entry};
+use super::unfit::Unfit;
+use crate::metadata::{Algorithm, Extra, RoleName, TargetFile, write_plain_entry};
 
 /// What happens to a target that is listed with other bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,8 +120,8 @@ impl Repository {
     /// clash.
     pub fn add_targets(&mut self, request: &AddTargets<'_>) -> Result<Added, RepositoryError> {
         let lister = self.lister(request.role)?;
-        check_places(request.found, self.policy.hashes())?;
         let own = self.find_own_copies(request.found, request.progress)?;
+        check_places(request.found, self.policy.hashes(), &own)?;
         self.check_trust(request, &lister, &own)?;
         let (mut new, digests) = self.digest(request, &lister, &own)?;
         let custom = request.custom.clone().map(Value::Object);
@@ -322,16 +323,18 @@ pub(super) fn same_file(place: &std::path::Path, file: &TargetFile) -> bool {
         .is_ok_and(|(length, hashes)| length == file.length && file.hashes.compare(&hashes).is_ok())
 }
 
-fn check_places(found: &FoundTargets, algorithms: &[Algorithm]) -> Result<(), InputError> {
-    let check = |target: &FoundTarget| check_place_of(target.path.as_str(), algorithms).err();
-    found.targets.par_iter().find_map_first(check).map_or(Ok(()), Err)
+/// Refuses files that cannot be targets. A copy that `write` made is no target, and its name may be as long as names can be.
+fn check_places(found: &FoundTargets, algorithms: &[Algorithm], own: &OwnCopies) -> Result<(), InputError> {
+    let check = |(place, target): (usize, &FoundTarget)| {
+        check_place_of(target.path.as_str(), algorithms).err().filter(|_| !own.contains(place))
+    };
+    found.targets.par_iter().enumerate().find_map_first(check).map_or(Ok(()), Err)
 }
 
-/// A target must not lie under a name that is kept for files of our own, and a hash-named copy must fit the file system's
-/// names as well.
+/// A target must have a path that clients take, and a hash-named copy must fit the file system's names as well.
 pub(super) fn check_place_of(path: &str, algorithms: &[Algorithm]) -> Result<(), InputError> {
-    if TargetPath::is_reserved_name(path) {
-        return Err(InputError::ReservedPath { path: path.to_owned(), role: None });
+    if let Some(why) = Unfit::of_path(path) {
+        return Err(InputError::Unfit { path: path.to_owned(), role: None, why });
     }
     let digest = if algorithms.contains(&Algorithm::Sha512) { 128 } else { 64 };
     let name = path.rsplit('/').next().unwrap_or(path);

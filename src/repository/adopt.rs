@@ -18,7 +18,7 @@ use super::layout::{Layout, METADATA, POLICY, STAGED, TARGETS};
 use super::lock;
 use super::policy::{ADOPTED, TEMPLATE};
 use super::scan::copy_digested;
-use super::target_files::refuse_reserved;
+use super::unfit::refuse_unfit_paths;
 use crate::metadata::{Algorithm, Metadata, RoleName, Root, TargetFile, TargetPath, Targets};
 use crate::storage::{Batch, Folder, NewFolder, ReadFiles};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
@@ -239,7 +239,7 @@ impl Taken {
             let bytes = required(source, &name, limit)?;
             let targets = self.set.update_targets(&bytes, &role, &delegator);
             let targets = targets.map_err(|error| refused(&name, error))?;
-            refuse_reserved(&role, targets)?;
+            refuse_unfit_paths(&role, targets)?;
             pending.extend(children(targets, &all).into_iter().rev().map(|child| (child, role.clone())));
             files.push((name, bytes));
             self.roles.push(role);

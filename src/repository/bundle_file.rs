@@ -39,7 +39,7 @@ impl Bundle {
         let folder = Folder::new(above);
         let bytes = folder.read(name, LONGEST).at(file)?.ok_or_else(replaced)?;
         let mut bundle = Self::from_bytes(&bytes).map_err(|_| replaced())?;
-        if !bundle.take_signatures(self) {
+        if !bundle.take_signatures(self)? {
             return Err(replaced());
         }
         let bytes = bundle.to_bytes()?;

@@ -13,7 +13,7 @@ use super::follow::{Extent, follow};
 use super::keyring::KeyNames;
 use super::sign::{SigningKey, Verified};
 use super::staged::{AnyRole, DraftPlan, Pins};
-use super::target_files::refuse_reserved;
+use super::unfit::refuse_unfit;
 use crate::canonical;
 use crate::crypto::{fingerprint, verify_signature};
 use crate::metadata::{
@@ -165,11 +165,14 @@ impl Bundle {
 
     /// Takes over the signatures of another copy of this bundle, where there is no valid one by the same key. Tells whether
     /// it is a copy: of the same bytes for the same role.
-    pub(super) fn take_signatures(&mut self, other: &Self) -> bool {
+    ///
+    /// # Errors
+    /// [`InputError::Bundle`] where the payload cannot be read: no signature could be judged.
+    pub(super) fn take_signatures(&mut self, other: &Self) -> Result<bool, InputError> {
         if other.payload_b64 != self.payload_b64 || other.role != self.role {
-            return false;
+            return Ok(false);
         }
-        let payload = self.payload().unwrap_or_default();
+        let payload = self.payload()?;
         let key = |id: &KeyId| self.keys.iter().find(|listed| listed.keyid == *id).map(|listed| &listed.key);
         let valid = |mine: &Signature| key(&mine.keyid).is_some_and(|key| is_valid(key, &payload, mine));
         let is_new = |theirs: &&Signature| {
@@ -179,7 +182,7 @@ impl Bundle {
         self.signatures.retain(|mine| !new.iter().any(|theirs| theirs.keyid == mine.keyid));
         self.signatures.extend(new);
         self.signatures.sort_by(|a, b| a.keyid.cmp(&b.keyid));
-        true
+        Ok(true)
     }
 
     /// Returns how many of a threshold's keys have signed validly.
@@ -472,7 +475,7 @@ impl Repository {
                 return Err(refused(Refusal::Finding(words)));
             }
         }
-        refuse_reserved(role, metadata.signed())?;
+        refuse_unfit(role, metadata.signed())?;
         self.refuse_shared_names(role, metadata.signed())?;
         let version = metadata.signed().version;
         let state = self.staged.targets_mut(role).ok_or_else(|| InputError::UnknownRole(role.to_string()))?;

@@ -18,8 +18,9 @@ use super::policy::Policy;
 use super::presence::set_aside_elsewhere;
 use super::publish::{at_places, listed_anew};
 use super::staged::Staged;
-use super::target_files::{all_listed, check_target_files, reserved_words};
-use crate::metadata::{MetaFile, Metadata, RoleName, Root, Signed, Snapshot, TargetPath, Targets, time};
+use super::target_files::{ListedAt, all_listed, check_target_files};
+use super::unfit::unfit_targets;
+use crate::metadata::{MetaFile, Metadata, RoleName, Root, Signed, Snapshot, Targets, time};
 use crate::storage::{Folder, Storage};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 use crate::verify::{Delegator, Verified};
@@ -165,7 +166,7 @@ pub fn check(
 }
 
 /// Checks as [`check`] does what is written; a target that is live with the same bytes where the repository is published need not
-/// be here as well.
+/// be here as well, and if it is here it must be what is listed.
 ///
 /// # Errors
 /// As [`check`].
@@ -200,19 +201,50 @@ pub fn check_beside(
     let listed = all_listed(&written.targets);
     let new = listed_anew(&written.targets, &live.targets);
     let is_new: BTreeSet<usize> = new.iter().copied().collect();
-    let absent = |place: &usize| {
-        let one =
-            check_target_files(&targets, written.layout, &at_places(&listed, &[*place]), options.targets);
-        !is_new.contains(place) && one.is_ok_and(|found| !found.is_empty())
+    let old: Vec<usize> = (0..listed.len()).filter(|place| !is_new.contains(place)).collect();
+    let look = |place: &usize| {
+        OldTarget::look(&targets, written.layout, &at_places(&listed, &[*place]), options.targets)
     };
-    let there: Vec<usize> = (0..listed.len()).into_par_iter().filter(absent).collect();
+    let looked: Vec<OldTarget> = old.par_iter().map(look).collect::<Result<_, _>>()?;
+    let there: Vec<usize> =
+        old.iter().zip(&looked).filter(|(_, looked)| looked.is_absent).map(|(place, _)| *place).collect();
     let mut report =
         Report { findings: here.findings.into_iter().filter(|it| !is_target(it)).collect(), ..here };
+    report.findings.extend(looked.into_iter().flat_map(|looked| looked.wrong));
     for (folder, places) in [(&targets as &dyn Storage, &new), (&*files, &there)] {
         let found = check_target_files(folder, written.layout, &at_places(&listed, places), options.targets);
         report.findings.extend(found?);
     }
     Ok(report)
+}
+
+/// A target that is live with the bytes that are written.
+struct OldTarget {
+    /// What is wrong with its files here.
+    wrong: Vec<Finding>,
+    /// Whether one of its files is not here.
+    is_absent: bool,
+}
+
+impl OldTarget {
+    fn look(
+        targets: &Folder,
+        layout: Layout,
+        listed: &[ListedAt<'_>],
+        how: TargetBytes,
+    ) -> Result<Self, RepositoryError> {
+        let mut looked = Self { wrong: Vec::new(), is_absent: false };
+        for finding in check_target_files(targets, layout, listed, how)? {
+            let name = finding.file.as_deref().and_then(|file| file.strip_prefix(TARGETS)?.strip_prefix('/'));
+            match name {
+                Some(name) if targets.length(name).at(targets.file(name))?.is_none() => {
+                    looked.is_absent = true
+                }
+                _ => looked.wrong.push(finding),
+            }
+        }
+        Ok(looked)
+    }
 }
 
 /// What a check of metadata found, with the metadata for further checks.
@@ -752,14 +784,19 @@ fn misplaced_targets(
     let delegators = |role: &RoleName| delegators.get(role).map(Vec::as_slice).unwrap_or_default();
     let delegations = |role: &RoleName| set.targets(role).and_then(|targets| targets.delegations.as_ref());
     let is_found = |path: &str| is_covered(role, path, &delegators, &delegations);
-    targets.targets.keys().filter_map(|path| misplaced(&path, is_found)).collect()
+    misplaced(targets, is_found)
 }
 
-/// Says what is wrong with the path of a target: it leads to a name of our own, or no chain of delegations from the top
-/// trusts its role for it, so that no client finds it.
-pub(super) fn misplaced(path: &str, is_found: impl FnOnce(&str) -> bool) -> Option<Refusal> {
-    if TargetPath::is_reserved_name(path) {
-        return Some(Refusal::Finding(reserved_words(path)));
-    }
-    (!is_found(path)).then(|| stray(path))
+/// Says what is wrong with targets that a role lists: no client takes them, or no chain of delegations from the top trusts the
+/// role for them, so that no client finds them.
+pub(super) fn misplaced(targets: &Targets, is_found: impl Fn(&str) -> bool) -> Vec<Refusal> {
+    let unfit: BTreeMap<String, Refusal> = unfit_targets(targets)
+        .map(|unfit| {
+            let words = unfit.words();
+            (unfit.path, Refusal::Finding(words))
+        })
+        .collect();
+    let strays = targets.targets.keys().filter(|path| !unfit.contains_key(&**path) && !is_found(path));
+    let strays: Vec<Refusal> = strays.map(|path| stray(&path)).collect();
+    unfit.into_values().chain(strays).collect()
 }

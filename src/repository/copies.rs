@@ -10,6 +10,7 @@ use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::layout::{Layout, TARGETS};
 use super::presence::Presence;
 use super::scan::{Told, copy_digested, digest_file};
+use super::unfit::Unfit;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetMap, TargetPath};
 
 /// Copies of targets to make; in the plain layout, targets whose bytes are to be checked. There may be a great many: of each
@@ -188,7 +189,7 @@ fn look(
 ) -> Result<Option<(Place, u64)>, RepositoryError> {
     let Some((path, file)) = listed.at(index) else { return Ok(None) };
     let path = TargetPath::parse(&path).map_err(InputError::from)?;
-    if path.is_reserved() {
+    if Unfit::of_path(path.as_str()).is_some() {
         return Ok(None);
     }
     let mut missing = 0;

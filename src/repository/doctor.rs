@@ -8,10 +8,10 @@ use super::error::{AtPath, InputError, RepositoryError};
 use super::history::{HISTORY, History};
 use super::layout::{Layout, STAGED, parse_plain, parse_versioned};
 use super::sign::signing_order_of;
-use super::target_files::reserved_words;
+use super::unfit::unfit_targets;
 use super::view::View;
 use crate::crypto::{Fingerprint, fingerprint, rsa_bits};
-use crate::metadata::{Key, KeyId, RoleName, TargetPath, Targets, pattern_matches};
+use crate::metadata::{Key, KeyId, RoleName, Targets, pattern_matches, time};
 use crate::verify::Authority;
 
 /// RSA keys below this many bits are pointed out: NIST SP 800-57 rates 3072 bits at 128 bits of security.
@@ -28,6 +28,7 @@ impl Repository {
         doctor.damaged();
         doctor.history()?;
         doctor.keys();
+        doctor.expired();
         doctor.expiry_order();
         doctor.delegations();
         doctor.stale_files()?;
@@ -137,6 +138,23 @@ impl<'a> Doctor<'a> {
         }
     }
 
+    /// Points out what has expired, a role of another team too: clients get nothing from it.
+    fn expired(&mut self) {
+        let staged = self.repository.staged();
+        let top = [RoleName::root(), RoleName::snapshot(), RoleName::timestamp()];
+        for role in top.into_iter().chain(self.view.graph().order) {
+            let Some(state) = staged.role(&role) else { continue };
+            let Some(expires) = state.expires().filter(|expires| *expires <= self.repository.now) else {
+                continue;
+            };
+            let version = state.draft_version().or_else(|| state.written_version());
+            let version = version.map(|version| format!(" v{version}")).unwrap_or_default();
+            let message =
+                format!("{role}{version} expired on {}: clients get nothing from it", time::format(&expires));
+            self.advise(Some(&role), None, message);
+        }
+    }
+
     /// What is signed most often should expire first: a timestamp that outlives the snapshot serves nobody.
     fn expiry_order(&mut self) {
         let staged = self.repository.staged();
@@ -155,7 +173,7 @@ impl<'a> Doctor<'a> {
         for role in &graph.order {
             let Some(targets) = self.view.targets(role) else { continue };
             self.slashes(role, targets);
-            self.reserved_names(role, targets);
+            self.unfit_targets(role, targets);
             let Some(delegations) = &targets.delegations else { continue };
             for delegated in delegations.roles() {
                 let below: Vec<&'a Targets> =
@@ -194,10 +212,8 @@ impl<'a> Doctor<'a> {
         }
     }
 
-    fn reserved_names(&mut self, role: &RoleName, targets: &Targets) {
-        for path in targets.targets.keys().filter(|path| TargetPath::is_reserved_name(path)) {
-            self.advise(Some(role), None, reserved_words(&path));
-        }
+    fn unfit_targets(&mut self, role: &RoleName, targets: &Targets) {
+        unfit_targets(targets).for_each(|unfit| self.advise(Some(role), None, unfit.words()));
     }
 
     /// Returns a role and all that it delegates to in the end.

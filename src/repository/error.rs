@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::history::sha256;
 use super::taken_away::TakenAway;
+use super::unfit::Unfit;
 use crate::canonical::CanonicalError;
 use crate::crypto::SignError;
 use crate::metadata::{
@@ -624,9 +625,9 @@ pub enum InputError {
         /// Why.
         reason: String,
     },
-    /// A path of a target that leads to a name of our own.
-    #[error("{}'{path}' cannot be a target: names that begin with .tuf- are kept for files of tuf-repo and tuf-fetch", .role.as_ref().map(|role| format!("'{role}' lists it: ")).unwrap_or_default())]
-    ReservedPath {
+    /// A target that no client takes.
+    #[error("{}'{path}' cannot be a target: {why}", .role.as_ref().map(|role| format!("'{role}' lists it: ")).unwrap_or_default())]
+    Unfit {
         /// The path.
         path: String,
         /// The role that lists it, where it is listed already.
@@ -634,6 +635,8 @@ pub enum InputError {
     },
     /// The role is not trusted for the path, so that no client would find it.
     #[error("'{role}' is not trusted for '{path}' by its delegation")]
+        /// Why no client takes it.
+        why: Unfit,
     NotTrusted {
         /// The role.
         role: RoleName,

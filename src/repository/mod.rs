@@ -67,6 +67,7 @@ mod targets;
 #[cfg(test)]
 mod testing;
 mod view;
+mod unfit;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,6 +110,7 @@ pub use staged::{AnyRole, DraftPlan, Staged, draft_of};
 pub use status::{KeyStatus, RoleStatus, Status, ThresholdStatus};
 pub use taken_away::TakenAway;
 pub use targets::Listed;
+pub use unfit::Unfit;
 pub use view::{DelegatedBins, Graph, View};
 pub use write::{Selection, Written};
 

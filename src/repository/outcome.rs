@@ -301,8 +301,7 @@ impl<'a> Outcome<'a> {
                 let ground = Ground::Chain(self.graph.delegators(role).to_vec());
                 self.fault(role, ground, name.clone(), reason)
             };
-            let reasons = targets.targets.keys().filter_map(|path| misplaced(&path, is_found));
-            reasons.map(fault).collect::<Vec<Fault>>()
+            misplaced(targets, is_found).into_iter().map(fault).collect::<Vec<Fault>>()
         };
         self.graph.order.par_iter().filter(concerned).flat_map_iter(strays).collect()
     }

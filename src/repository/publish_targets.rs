@@ -14,6 +14,7 @@ use super::layout::{Layout, TARGETS};
 use super::publish::{Place, PublishPlan};
 use super::scan::{Told, copy_digested, digest_stored};
 use super::target_files::ListedAt;
+use super::unfit::Unfit;
 use crate::metadata::{Algorithm, Hashes, RoleName, TargetFile, TargetPath};
 use crate::storage::{Folder, NewFolder, Storage};
 
@@ -64,7 +65,7 @@ pub(super) fn plan_targets(
         let Some((path, file)) = map.at(*index) else { return Ok(Vec::new()) };
         let path = TargetPath::parse(&path).map_err(InputError::from)?;
         // a role that lists one is found fault with; its file has no place
-        if path.is_reserved() {
+        if Unfit::of_path(path.as_str()).is_some() {
             return Ok(Vec::new());
         }
         let mut wanted = Vec::with_capacity(1);

@@ -4,39 +4,13 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::bins::{Delegatee, delegatees};
 use super::check::{Finding, Severity, TargetBytes};
-use super::error::{AtPath, InputError, RepositoryError};
+use super::error::{AtPath, RepositoryError};
 use super::layout::{Layout, TARGETS};
 use super::scan::digest_stored;
+use super::unfit::Unfit;
 use crate::metadata::{Algorithm, PlainFile, RoleName, TargetFile, TargetMap, TargetPath, Targets};
 use crate::storage::Storage;
-
-/// Says that a role lists a target where [`TargetPath::is_reserved`] says that none can lie.
-pub(super) fn reserved_words(path: &str) -> String {
-    let path = path.escape_debug();
-    format!(
-        "lists '{path}', which cannot be a target: names that begin with .tuf- are kept for files of tuf-repo and tuf-fetch"
-    )
-}
-
-/// Refuses metadata made elsewhere that leads to names of our own, or to names of roles that would not do here either.
-///
-/// # Errors
-/// [`InputError::ReservedPath`], [`InputError::RoleName`].
-pub(super) fn refuse_reserved(role: &RoleName, targets: &Targets) -> Result<(), InputError> {
-    if let Some(path) = targets.targets.keys().find(|path| TargetPath::is_reserved_name(path)) {
-        let path = path.escape_debug().to_string();
-        return Err(InputError::ReservedPath { path, role: Some(role.clone()) });
-    }
-    for delegatee in targets.delegations.as_ref().map(delegatees).unwrap_or_default() {
-        match delegatee {
-            Delegatee::Role(role) => drop(RoleName::parse(role.as_str())?),
-            Delegatee::Bins(set) => drop(RoleName::parse(&set.name(0))?),
-        }
-    }
-    Ok(())
-}
 
 /// A target that a role lists, by its place among the role's.
 pub(super) type ListedAt<'a> = (&'a RoleName, &'a TargetMap, usize);
@@ -66,7 +40,7 @@ pub(super) fn check_target_files(
     // nearly all are listed plainly and are there
     let is_there = |name: &mut String, (_, map, index): &ListedAt<'_>| {
         let may_be = |file: &PlainFile<'_>| {
-            TargetPath::check(file.path).is_ok() && !TargetPath::is_reserved_name(file.path)
+            TargetPath::check(file.path).is_ok() && Unfit::of_path(file.path).is_none()
         };
         let Some(file) = map.plain_at(*index).filter(may_be) else { return false };
         name.clear();
@@ -121,7 +95,7 @@ fn look_at_all(
             Err(error) => return Ok(vec![finding(None, error.to_string())]),
         };
         // the metadata itself is found fault with
-        if target.is_reserved() {
+        if Unfit::of_path(target.as_str()).is_some() {
             return Ok(Vec::new());
         }
         let names = layout.target_names(&target, &file);

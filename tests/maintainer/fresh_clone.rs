@@ -137,3 +137,63 @@ fn a_targets_link_that_leads_nowhere_is_no_empty_folder() {
     assert_eq!(contents(&site.repository()), before);
     assert!(!site.path("nowhere").exists());
 }
+
+#[test]
+fn verify_tells_a_file_that_is_here_with_wrong_bytes_although_live_has_the_right_ones() {
+    for flags in [&[][..], &["--no-consistent-snapshot"]] {
+        let site = Site::written_with(flags);
+        fs::write(site.path("tuf-repo.toml"), "[publish]\nto = \"../www\"\n").unwrap();
+        for name in ["a", "dir/b"] {
+            site.put(name, "three");
+        }
+        site.run(&["add-targets", "-R", "targets"]).exits(0);
+        site.write_all().exits(0);
+        site.run(&["publish"]).exits(0);
+        let copies: Vec<String> = contents(&site.path("targets"))
+            .into_keys()
+            .filter(|name| name.ends_with(if flags.is_empty() { ".a" } else { "a" }))
+            .collect();
+        let [copy] = copies.as_slice() else { panic!("{copies:?}") };
+        // a copy need not have what is live; what it has must be right, whatever else is missing
+        fs::remove_dir_all(site.path("targets/dir")).unwrap();
+        site.run(&["verify", "--targets"]).exits(0);
+        for (bytes, plain_verify) in [("eerht", 0), ("longer than three", 5)] {
+            fs::write(site.path("targets").join(copy), bytes).unwrap();
+            site.run(&["verify"]).exits(plain_verify);
+            let json = site.json(&["verify", "--targets"], 5);
+            let findings = json["findings"].as_array().unwrap();
+            assert_eq!(findings.len(), 1, "{json}");
+            assert_eq!(findings[0]["file"], format!("targets/{copy}"), "{json}");
+        }
+        fs::remove_file(site.path("targets").join(copy)).unwrap();
+        site.run(&["verify", "--targets"]).exits(0);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_deep_tree_of_targets_needs_no_more_open_files_than_a_flat_one() {
+    let deep = "d/".repeat(tuf::metadata::TargetPath::MOST_PARTS - 1);
+    let site = Site::written();
+    site.put(&format!("{deep}x"), "x");
+    // so many that their folder is listed instead of asked
+    (0..1100).for_each(|number| fs::write(site.path(&format!("targets/{number}")), "x").unwrap());
+    let keys = ["--key=../key-0", "--key=../key-1", "--key=../key-2", "--key=../key-3"];
+    for args in [
+        &["add-targets", "-R", "targets"][..],
+        &[&["write"], &keys[..]].concat(),
+        &["verify", "--targets"],
+        &["publish"],
+        &["publish", "--to", "../www"],
+        &["gc", "--keep", "1", "--keep-within", "0s"],
+    ] {
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", "ulimit -n 40; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_tuf-repo")]);
+        limited.args(args).args(["--time", crate::cli::NOW]).env("RAYON_NUM_THREADS", "2");
+        crate::support::finish({
+            limited.current_dir(site.repository()).stdin(std::process::Stdio::null());
+            limited
+        })
+        .exits(0);
+    }
+}

@@ -452,7 +452,7 @@ fn names_that_init_from_and_sign_import_refuse_come_in_by_no_pull() {
             });
             let before = tree(&team.two.dir());
             match team.pull(&team.two) {
-                Err(RepositoryError::Input(InputError::ReservedPath { path, .. })) => assert_eq!(path, name),
+                Err(RepositoryError::Input(InputError::Unfit { path, .. })) => assert_eq!(path, name),
                 other => panic!("{other:?}"),
             }
             assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());

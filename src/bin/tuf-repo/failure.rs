@@ -6,7 +6,7 @@ use tuf::cli::failure::{Failure, FailureKind};
 use tuf::cli::hint::Hint;
 use tuf::cli::text::shell_word;
 use tuf::metadata::{KeyId, ParseError, RoleName};
-use tuf::repository::{InputError, Lacking, Refusal, RepositoryError, TakenAway, draft_of};
+use tuf::repository::{InputError, Lacking, Refusal, RepositoryError, TakenAway, Unfit, draft_of};
 use tuf::trusted_set::TrustError;
 
 use crate::commands::next::program;
@@ -208,7 +208,7 @@ fn refusal_hint(reason: &Refusal) -> Hint {
                 "tuf-repo remove-targets PATH --role ROLE",
             )
         }
-        Refusal::Finding(message) if message.contains("names that begin with .tuf- are kept") => {
+        Refusal::Finding(message) if message.contains("which cannot be a target") => {
             Hint::command("tuf-repo remove-targets PATH --role ROLE")
         }
         _ => Hint::explained("list all that is wrong", "tuf-repo verify"),
@@ -241,8 +241,11 @@ fn input_hint(error: &InputError) -> Hint {
         InputError::Destination { .. } => {
             Hint::advice("name another folder with --to, or none for the repository's own metadata/")
         }
-        InputError::ReservedPath { role: None, .. } => Hint::advice("choose another name, or add --prefix P"),
-        InputError::ReservedPath { role: Some(_), .. } => {
+        InputError::Unfit { role: None, .. } => Hint::advice("choose another name, or add --prefix P"),
+        InputError::Unfit { role: Some(_), why: Unfit::Digest(_), .. } => {
+            Hint::advice("whoever maintains that role must list the target with its digest")
+        }
+        InputError::Unfit { role: Some(_), .. } => {
             Hint::advice("whoever maintains that role must list the target under another name")
         }
         InputError::ArchiveInside { .. } => {

@@ -31,7 +31,7 @@ use super::layout::{MAX_METADATA, METADATA, STAGED, TARGETS};
 use super::place::Destination;
 use super::publish::{Place, refuse_errors};
 use super::staged::{AnyRole, DraftPlan, Pins, Staged};
-use super::target_files::refuse_reserved;
+use super::unfit::refuse_unfit_paths;
 use super::write::put_metadata;
 use crate::metadata::{RoleName, TargetFile, TargetPath};
 use crate::storage::{ReadFiles, Storage};
@@ -245,7 +245,7 @@ impl Repository {
         let (unjudged, judged) = (read(&checked.unjudged())?, read(&checked.files)?);
         let live = Live::of(checked, unjudged, judged);
         for (role, targets) in &live.checked.targets {
-            refuse_reserved(role, targets)?;
+            refuse_unfit_paths(role, targets)?;
         }
         Ok(live)
     }
