@@ -395,7 +395,7 @@ fn a_live_state_without_its_roots_is_refused_and_one_of_them_is_enough() {
     let error = publish(dir.path(), &at(&memory)).unwrap_err();
     assert!(matches!(error, RepositoryError::Refused { reason: Refusal::NoRoot(_), .. }), "{error}");
     let retention = Retention { keep: 1, keep_within: TimeDelta::zero() };
-    assert!(open(dir.path(), start()).plan_gc_of(&at(&memory), retention).is_err());
+    assert!(open(dir.path(), start()).plan_gc_of(&at(&memory), retention, Duration::ZERO).is_err());
 }
 
 #[test]
@@ -491,11 +491,11 @@ fn long_after() -> DateTime<Utc> {
 
 const ONE: Retention = Retention { keep: 1, keep_within: TimeDelta::zero() };
 
-fn collect(dir: &Path, memory: &Memory, archive: Option<&Archive>) -> Result<GcPlan, RepositoryError> {
+fn collect(dir: &Path, memory: &Memory, archive: Option<&Archive>) -> Result<Collection, RepositoryError> {
     let repository = open(dir, long_after());
-    let plan = repository.plan_gc_of(&at(memory), ONE)?;
+    let plan = repository.plan_gc_of(&at(memory), ONE, Duration::ZERO)?;
     repository.execute_gc(&plan, archive)?;
-    Ok(plan)
+    Ok(plan.into_collection())
 }
 
 #[test]
@@ -541,7 +541,7 @@ fn an_object_that_a_publisher_may_have_just_put_stays() {
     // the age of an object is the real clock's
     let bucket = memory.bucket();
     let now = bucket.modified("metadata/timestamp.json").unwrap().unwrap().into();
-    let plan = open(dir.path(), now).plan_gc_of(&at(&memory), young).unwrap();
+    let plan = open(dir.path(), now).plan_gc_of(&at(&memory), young, Duration::ZERO).unwrap();
     assert_eq!(plan.deleted().next(), None);
 }
 
@@ -549,15 +549,17 @@ fn an_object_that_a_publisher_may_have_just_put_stays() {
 fn a_collection_steps_back_where_somebody_has_published_since() {
     let (dir, keys, memory) = worn(Layout::Consistent);
     let repository = open(dir.path(), long_after());
-    let plan = repository.plan_gc_of(&at(&memory), ONE).unwrap();
-    drop(repository);
-    let mut other = open(dir.path(), start());
+    let plan = repository.plan_gc_of(&at(&memory), ONE, Duration::ZERO).unwrap();
+    // a bucket has no lock that another copy of the repository would meet
+    let copied = scratch();
+    super::testing::copy(dir.path(), copied.path());
+    let mut other = open(copied.path(), start());
     bump(&mut other, &["targets"]);
     write(&mut other, &keys);
     drop(other);
-    publish(dir.path(), &at(&memory)).unwrap();
+    publish(copied.path(), &at(&memory)).unwrap();
     let before = memory.contents();
-    let error = open(dir.path(), long_after()).execute_gc(&plan, None).unwrap_err();
+    let error = repository.execute_gc(&plan, None).unwrap_err();
     assert!(matches!(error, RepositoryError::Overtaken { .. }), "{error}");
     assert_eq!(memory.contents(), before);
 }
@@ -567,7 +569,8 @@ fn what_goes_is_in_the_archive_first() {
     let (dir, _, memory) = worn(Layout::Consistent);
     let (before, kept) = (memory.contents(), Memory::named("s3://archive"));
     let folder = scratch();
-    let plan = open(dir.path(), long_after()).plan_gc_of(&at(&memory), ONE).unwrap();
+    let plan = open(dir.path(), long_after()).plan_gc_of(&at(&memory), ONE, Duration::ZERO).unwrap();
+    let plan = plan.into_collection();
     for archive in [Archive::Bucket(kept.bucket()), Archive::Folder(folder.path().to_owned())] {
         let memory = Memory::new();
         before.iter().for_each(|(name, bytes)| memory.plant(name, bytes));
@@ -590,7 +593,8 @@ fn what_goes_is_in_the_archive_first() {
 #[test]
 fn an_archive_with_other_bytes_is_refused_and_nothing_goes() {
     let (dir, _, memory) = worn(Layout::Consistent);
-    let plan = open(dir.path(), long_after()).plan_gc_of(&at(&memory), ONE).unwrap();
+    let plan = open(dir.path(), long_after()).plan_gc_of(&at(&memory), ONE, Duration::ZERO).unwrap();
+    let plan = plan.into_collection();
     let (before, archive) = (memory.contents(), Memory::named("s3://archive"));
     archive.plant(plan.deleted().next_back().unwrap(), b"something else");
     let error = collect(dir.path(), &memory, Some(&Archive::Bucket(archive.bucket()))).unwrap_err();
@@ -730,8 +734,9 @@ fn the_record_of_an_object_that_is_too_young_to_go_stays_until_it_goes() {
     let last = memory.bucket().modified("metadata/4.snapshot.json").unwrap().unwrap();
     let keep_within = now - DateTime::<Utc>::from(last) - TimeDelta::nanoseconds(1);
     let young = Retention { keep: 1, keep_within };
-    let plan = repository.plan_gc_of(&at(&memory), young).unwrap();
+    let plan = repository.plan_gc_of(&at(&memory), young, Duration::ZERO).unwrap();
     repository.execute_gc(&plan, None).unwrap();
+    let plan = plan.into_collection();
     drop(repository);
     let left = memory.contents();
     assert_eq!(plan.left.young, 1);
@@ -770,9 +775,9 @@ fn objects_that_two_repositories_keep_together_stay_until_the_policy_says_whose_
     let before = targets_of(&memory);
     let gc = |dir: &Path| {
         let repository = open(dir, long_after());
-        let plan = repository.plan_gc_of(&fresh("one"), ONE).unwrap();
+        let plan = repository.plan_gc_of(&fresh("one"), ONE, Duration::ZERO).unwrap();
         repository.execute_gc(&plan, None).unwrap();
-        plan
+        plan.into_collection()
     };
     let plan = gc(dir.path());
     assert_eq!((plan.left.unsaid, targets_of(&memory)), (1, before.clone()));
@@ -782,7 +787,7 @@ fn objects_that_two_repositories_keep_together_stay_until_the_policy_says_whose_
         |word: &str| fs::write(&policy, format!("{template}\n[publish]\nshared-targets = {word}\n")).unwrap();
     say("true");
     let repository = open(dir.path(), long_after());
-    assert_eq!(repository.plan_gc_of(&fresh("one"), ONE).unwrap().left.shared, 1);
+    assert_eq!(repository.plan_gc_of(&fresh("one"), ONE, Duration::ZERO).unwrap().left.shared, 1);
     drop(repository);
     let report = open(places[1].path(), start()).check_published(&fresh("two"), TargetBytes::Digest).unwrap();
     assert!(report.ok(), "{:?}", report.findings);

@@ -311,6 +311,9 @@ pub enum Refusal {
     /// The roots at a place are not those of this repository.
     #[error("is not the first root of this repository: another one is published there")]
     OtherRepository,
+    /// A folder of written metadata that is to be read is not a copy of this repository's.
+    #[error("is not the first root of this repository: another one is worked on there")]
+    OtherWorkshop,
     /// No root at a place can be read, and clients trust one.
     #[error("{0}, and no other root there can be read: nobody can tell what its clients trust")]
     NoRoot(String),
@@ -632,11 +635,11 @@ pub enum InputError {
         path: String,
         /// The role that lists it, where it is listed already.
         role: Option<RoleName>,
+        /// Why no client takes it.
+        why: Unfit,
     },
     /// The role is not trusted for the path, so that no client would find it.
     #[error("'{role}' is not trusted for '{path}' by its delegation")]
-        /// Why no client takes it.
-        why: Unfit,
     NotTrusted {
         /// The role.
         role: RoleName,

@@ -1,19 +1,24 @@
 //! Who may write where: whoever writes into a repository, or into a folder that one was published to, holds its lock.
 //!
-//! The order is fixed: the own repository, then the repository in the destination, then the metadata that is live there.
+//! Locks are waited for in a fixed order, so that no two processes wait for each other: first the repositories, the own one
+//! and the one in the destination, by device and inode, then the metadata that is live there. A process that has its own
+//! repository and wants one that comes before it only tries; as long as it has read nothing it gives its own lock back and
+//! begins anew.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::Repository;
 use super::error::{InputError, RepositoryError};
 use super::layout::{METADATA, STAGED};
 use super::place::Destination;
+use super::policy::Policy;
+use super::{Repository, Unread};
 use crate::storage::{Folder, Lock, LockError};
 
 /// The locks of a folder that is published to or collected in, beside that of the own repository.
 #[derive(Debug, Default)]
-pub struct DestinationLocks {
+pub(super) struct DestinationLocks {
     /// Of the repository that is in the folder, where that is not the own one: its commands write into `targets/` too.
     _staged: Option<Lock>,
     /// Of the metadata that is live there. `None` where none is.
@@ -25,45 +30,143 @@ impl DestinationLocks {
     pub(super) fn holds_live(&self) -> bool {
         self.live.is_some()
     }
-}
 
-impl Repository {
-    /// Takes the locks of a place that is going to be collected, for as long as the value lives. A bucket has none.
-    ///
-    /// # Errors
-    /// [`InputError::NoFile`] where nothing was published there, [`RepositoryError::Locked`].
-    pub fn lock_destination(
-        &self,
-        at: &Destination,
-        wait: Duration,
-    ) -> Result<DestinationLocks, RepositoryError> {
-        match at {
-            Destination::Own => lock_written(&self.dir, &self.dir, wait),
-            Destination::Bucket(_) => Ok(DestinationLocks::default()),
-            Destination::Folder(folder) => {
-                let locks = lock_written(&self.dir, folder, wait)?;
-                if !locks.holds_live() {
-                    let reason = "no repository has been published there";
-                    return Err(InputError::NoFile { path: folder.clone(), reason }.into());
-                }
-                Ok(locks)
-            }
+    /// Returns the locks where something is live in the folder that is locked.
+    fn of_live(self, folder: &Path) -> Result<Self, RepositoryError> {
+        if self.holds_live() {
+            return Ok(self);
         }
+        let reason = "no repository has been published there";
+        Err(InputError::NoFile { path: folder.to_owned(), reason }.into())
     }
 }
 
-/// Takes the locks of a folder that a repository writes into, whose own lock is held already.
+/// All locks that a collection needs.
+#[derive(Debug)]
+pub(super) struct CollectionLocks {
+    _own: Arc<Lock>,
+    _destination: DestinationLocks,
+}
+
+impl Repository {
+    /// Takes the locks of a place that is going to be collected. A bucket has none.
+    ///
+    /// # Errors
+    /// [`InputError::NoFile`] where nothing was published there, [`RepositoryError::Locked`].
+    pub(super) fn lock_collection(
+        &self,
+        at: &Destination,
+        wait: Duration,
+    ) -> Result<CollectionLocks, RepositoryError> {
+        let own = match &self.lock {
+            Some(held) => held.clone(),
+            None => Arc::new(lock_staged(&self.dir, wait)?),
+        };
+        let destination = match at {
+            Destination::Own => lock_written(&self.dir, &self.dir, wait)?,
+            Destination::Bucket(_) => DestinationLocks::default(),
+            Destination::Folder(folder) => lock_written(&self.dir, folder, wait)?.of_live(folder)?,
+        };
+        Ok(CollectionLocks { _own: own, _destination: destination })
+    }
+}
+
+impl Unread {
+    /// Takes the locks of a place that is going to be collected, then reads the repository. A bucket has none.
+    ///
+    /// # Errors
+    /// As [`Repository::lock_collection`] and [`Repository::open_locked`].
+    pub(super) fn read_to_collect(
+        self,
+        at: &Destination,
+        wait: Duration,
+    ) -> Result<(Repository, CollectionLocks), RepositoryError> {
+        let (unread, destination) = self.lock_destination(at, wait)?;
+        let destination = match at {
+            Destination::Folder(folder) => destination.of_live(folder)?,
+            Destination::Own | Destination::Bucket(_) => destination,
+        };
+        let repository = unread.read()?;
+        let own = repository.lock.clone();
+        let own = own.map_or_else(|| lock_staged(&repository.dir, wait).map(Arc::new), Ok)?;
+        Ok((repository, CollectionLocks { _own: own, _destination: destination }))
+    }
+
+    /// Takes the locks of a place that is written into. Gives the own lock back for a moment where somebody has the lock of
+    /// a repository there that comes before the own one. A bucket has no locks.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Locked`]; as [`Policy::read`], since the policy is read again then.
+    pub(super) fn lock_destination(
+        self,
+        at: &Destination,
+        wait: Duration,
+    ) -> Result<(Self, DestinationLocks), RepositoryError> {
+        let base = match at {
+            Destination::Bucket(_) => return Ok((self, DestinationLocks::default())),
+            Destination::Own => self.dir.clone(),
+            Destination::Folder(folder) => folder.clone(),
+        };
+        let deadline = Instant::now() + wait;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let staged = Folder::new(base.join(STAGED));
+        let must_give_way = other_repository(&self.dir, &base).is_some_and(|order| order == Order::Before);
+        let (unread, staged) = match must_give_way {
+            false => return lock_written(&self.dir, &base, wait).map(|locks| (self, locks)),
+            true => match lock(&staged, Duration::ZERO) {
+                Err(RepositoryError::Locked { .. }) if !wait.is_zero() => {
+                    let Self { dir, policy: _, now, lock: own } = self;
+                    drop(own);
+                    let staged = lock(&staged, left())?;
+                    let own = lock_staged(&dir, left())?;
+                    // somebody may have changed it meanwhile
+                    (Self { policy: Policy::read(&dir)?, dir, now, lock: own }, staged)
+                }
+                staged => (self, staged?),
+            },
+        };
+        Ok((unread, DestinationLocks { _staged: Some(staged), live: lock_live(&base, left())? }))
+    }
+}
+
+/// Where another repository stands beside the own one in the order of locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Before,
+    After,
+}
+
+/// Looks for another repository than the own one in a folder.
+fn other_repository(own: &Path, base: &Path) -> Option<Order> {
+    let place = |dir: &Path| Folder::new(dir.join(STAGED)).identity();
+    let (own, other) = (place(own), place(base)?);
+    match own.cmp(&Some(other)) {
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Less => Some(Order::After),
+        std::cmp::Ordering::Greater => Some(Order::Before),
+    }
+}
+
+/// Takes the locks of a folder that a repository writes into, whose own lock is held already and stays so: it waits for no
+/// repository that comes before the own one.
 pub(super) fn lock_written(
     repository: &Path,
     base: &Path,
     wait: Duration,
 ) -> Result<DestinationLocks, RepositoryError> {
-    let (own, staged) = (Folder::new(repository.join(STAGED)), Folder::new(base.join(STAGED)));
-    let other = staged.exists() && !staged.is_same(&own);
-    let staged = if other { Some(lock(&staged, wait)?) } else { None };
+    let staged = Folder::new(base.join(STAGED));
+    let staged = match other_repository(repository, base) {
+        None => None,
+        Some(Order::After) => Some(lock(&staged, wait)?),
+        Some(Order::Before) => Some(lock(&staged, Duration::ZERO)?),
+    };
+    Ok(DestinationLocks { _staged: staged, live: lock_live(base, wait)? })
+}
+
+/// Takes the lock of the metadata that is live in a folder; it is the last one.
+fn lock_live(base: &Path, wait: Duration) -> Result<Option<Lock>, RepositoryError> {
     let live = Folder::new(base.join(METADATA));
-    let live = if live.exists() { Some(lock(&live, wait)?) } else { None };
-    Ok(DestinationLocks { _staged: staged, live })
+    if live.exists() { lock(&live, wait).map(Some) } else { Ok(None) }
 }
 
 /// Takes the lock of a repository.
@@ -85,5 +188,103 @@ pub(super) fn not_locked(path: &Path, error: LockError) -> RepositoryError {
     match error {
         LockError::Held { holder } => RepositoryError::Locked { folder: path.to_owned(), holder },
         LockError::Io(source) => RepositoryError::Io { path: path.to_owned(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::super::testing::{keys, repository, scratch, start};
+    use super::*;
+
+    /// So long nobody waits in a test that passes.
+    const LONG: Duration = Duration::from_secs(300);
+
+    /// Two repositories, the one that comes first in the order of locks before the other.
+    fn two(dir: &Path) -> [PathBuf; 2] {
+        let mut both = ["a", "b"].map(|name| dir.join(name));
+        for dir in &both {
+            std::fs::create_dir(dir).unwrap();
+            repository(dir, &keys());
+        }
+        both.sort_by_key(|dir| Folder::new(dir.join(STAGED)).identity());
+        both
+    }
+
+    #[test]
+    fn who_waits_for_a_repository_that_comes_first_has_given_its_own_lock_back() {
+        let dir = scratch();
+        let [first, second] = two(dir.path());
+        let held = lock_staged(&first, Duration::ZERO).unwrap();
+        let unread = Repository::lock(&second, start(), Duration::ZERO).unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let (unread, locks) = unread.lock_destination(&Destination::Folder(first.clone()), LONG)?;
+                assert!(locks.holds_live());
+                drop(unread.read()?);
+                Ok::<_, RepositoryError>(())
+            });
+            // the other one wants what the waiting one had
+            drop(lock_staged(&second, LONG).unwrap());
+            drop(held);
+            waiting.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn who_waits_for_a_repository_that_comes_later_keeps_its_own_lock() {
+        let dir = scratch();
+        let [first, second] = two(dir.path());
+        let held = lock_staged(&second, Duration::ZERO).unwrap();
+        let unread = Repository::lock(&first, start(), Duration::ZERO).unwrap();
+        let (begun, has_begun) = mpsc::channel();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                begun.send(()).unwrap();
+                unread.lock_destination(&Destination::Folder(second.clone()), LONG)
+            });
+            has_begun.recv().unwrap();
+            assert!(lock_staged(&first, Duration::ZERO).is_err());
+            drop(held);
+            drop(waiting.join().unwrap().unwrap());
+        });
+    }
+
+    #[test]
+    fn who_has_read_its_repository_waits_for_none_that_comes_first() {
+        let dir = scratch();
+        let [first, second] = two(dir.path());
+        let held = lock_staged(&first, Duration::ZERO).unwrap();
+        let error = lock_written(&second, &first, LONG).unwrap_err();
+        assert!(matches!(error, RepositoryError::Locked { .. }), "{error}");
+        drop(held);
+        assert!(lock_written(&second, &first, LONG).unwrap().holds_live());
+    }
+
+    #[test]
+    fn nobody_plans_a_collection_beside_a_command_that_writes() {
+        let dir = scratch();
+        let [first, second] = two(dir.path());
+        let retention = super::super::Retention { keep: 1, keep_within: chrono::TimeDelta::zero() };
+        let reader = Repository::open(&first, start()).unwrap();
+        for (held, at) in [
+            (first.join(STAGED), Destination::Own),
+            (first.join(METADATA), Destination::Own),
+            (second.join(STAGED), Destination::Folder(second.clone())),
+            (second.join(METADATA), Destination::Folder(second.clone())),
+        ] {
+            let held = lock(&Folder::new(held), Duration::ZERO).unwrap();
+            let error = reader.plan_gc_of(&at, retention, Duration::ZERO).unwrap_err();
+            assert!(matches!(error, RepositoryError::Locked { .. }), "{error}");
+            drop(held);
+        }
+        let plan = reader.plan_gc(retention, Duration::ZERO).unwrap();
+        assert!(lock_staged(&first, Duration::ZERO).is_err());
+        reader.execute_gc(&plan, None).unwrap();
+        drop(plan);
+        drop(lock_staged(&first, Duration::ZERO).unwrap());
     }
 }

@@ -30,6 +30,7 @@ mod gate;
 mod gc;
 mod graph;
 mod history;
+mod identity;
 mod init;
 mod keyring;
 mod keys;
@@ -66,13 +67,13 @@ mod target_files;
 mod targets;
 #[cfg(test)]
 mod testing;
-mod view;
 mod unfit;
+mod view;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -89,7 +90,7 @@ pub use diff::{Difference, RoleDiff};
 pub use error::{InputError, Lacking, Refusal, RepositoryError, RootMark};
 pub use find::{FoundTarget, FoundTargets, Symlinks, TargetSource, Walk, find_targets};
 pub use follow::Reason;
-pub use gc::{Deletions, Explanation, GcPlan, Left, Named, Retention};
+pub use gc::{Collection, Deletions, Explanation, GcPlan, Left, Named, Retention};
 pub use graph::Picture;
 pub use history::HISTORY;
 pub use init::{Execution, init};
@@ -97,7 +98,6 @@ pub use keyring::{KeyNames, Keyring, KnownKey, policy_path, short_words};
 pub use keys::{DeadEnd, KeyChoice};
 pub use layout::{ASIDE, DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS};
 pub use lifetime::{Haste, Spelling};
-pub use locks::DestinationLocks;
 pub use manifest::Manifest;
 pub use next::{KeyToUse, Step};
 pub use place::{BucketPlace, Destination};
@@ -132,7 +132,8 @@ pub struct Repository {
     /// Drafts that cannot be used, with the reason; they are looked away from.
     unreadable: BTreeMap<RoleName, String>,
     keyring: OnceLock<Keyring>,
-    lock: Option<Lock>,
+    /// A plan to collect keeps it too.
+    lock: Option<Arc<Lock>>,
 }
 
 impl Repository {
@@ -196,7 +197,7 @@ impl Repository {
         wait: Duration,
     ) -> Result<Self, RepositoryError> {
         let lock = lock_staged(dir, wait)?;
-        Ok(Self { lock: Some(lock), ..Self::open_damaged(dir, now)? })
+        Ok(Self { lock: Some(Arc::new(lock)), ..Self::open_damaged(dir, now)? })
     }
 
     /// Reads a repository to change it: holds its lock for as long as the value lives. Waits up to `wait` for another
@@ -439,7 +440,7 @@ impl Unread {
             now: self.now,
             unreadable: BTreeMap::new(),
             keyring: OnceLock::new(),
-            lock: Some(self.lock),
+            lock: Some(Arc::new(self.lock)),
         })
     }
 }

@@ -95,6 +95,21 @@ impl Place {
         destination: &Destination,
         wait: Duration,
     ) -> Result<Self, RepositoryError> {
+        // another repository may publish here as well, or be here
+        let locks = match destination {
+            Destination::Own => lock_written(repository, repository, wait)?,
+            Destination::Folder(folder) => lock_written(repository, folder, wait)?,
+            Destination::Bucket(_) => DestinationLocks::default(),
+        };
+        Self::look_at_locked(repository, destination, locks)
+    }
+
+    /// Looks at a destination whose locks are held.
+    fn look_at_locked(
+        repository: &Path,
+        destination: &Destination,
+        locks: DestinationLocks,
+    ) -> Result<Self, RepositoryError> {
         let base = match destination {
             Destination::Own => repository,
             Destination::Folder(folder) => folder,
@@ -107,8 +122,6 @@ impl Place {
                 return Ok(Self::Bucket(place));
             }
         };
-        // another repository may publish here as well, or be here
-        let locks = lock_written(repository, base, wait)?;
         let (live, targets) = (Folder::new(base.join(METADATA)), Folder::new(base.join(TARGETS)));
         Ok(Self::Folder { live, targets, locks })
     }
@@ -157,14 +170,15 @@ impl Unread {
         destination: &Destination,
         request: &PublishRequest,
     ) -> Result<(Repository, PublishPlan), RepositoryError> {
-        let (dir, first_root) = (self.dir.clone(), self.policy.first_root());
+        let (unread, locks) = self.lock_destination(destination, request.wait)?;
+        let (dir, first_root) = (unread.dir.clone(), unread.policy.first_root());
         let read_and_check = || {
-            let repository = self.read()?;
+            let repository = unread.read()?;
             let checked = repository.check_staged(request.expiry)?;
             Ok::<_, RepositoryError>((repository, checked))
         };
-        let (staged, live) =
-            rayon::join(read_and_check, || Live::look(&dir, first_root, destination, request.wait));
+        let look = || Live::look(&dir, first_root, Place::look_at_locked(&dir, destination, locks)?);
+        let (staged, live) = rayon::join(read_and_check, look);
         let (repository, checked) = staged?;
         let plan = repository.plan_over(checked, live?, destination, request)?;
         Ok((repository, plan))
@@ -179,14 +193,8 @@ struct Live {
 }
 
 impl Live {
-    /// Looks at a destination: takes the lock of a folder, lists a bucket, and follows the metadata.
-    fn look(
-        repository: &Path,
-        first_root: u64,
-        destination: &Destination,
-        wait: Duration,
-    ) -> Result<Self, RepositoryError> {
-        let place = Place::look_at(repository, destination, wait)?;
+    /// Follows the metadata.
+    fn look(repository: &Path, first_root: u64, place: Place) -> Result<Self, RepositoryError> {
         let written = Folder::new(repository.join(STAGED));
         let accepted = Accepted::read(place.metadata(), &written, first_root, Extent::Whole);
         Ok(Self { place, accepted })
@@ -221,7 +229,7 @@ impl Repository {
         // a client's whole work, on what is staged and on what is live: one core each where one role lists nearly all
         let (staged, live) = rayon::join(
             || self.check_staged(request.expiry),
-            || Live::look(&self.dir, first_root, destination, request.wait),
+            || Live::look(&self.dir, first_root, Place::look_at(&self.dir, destination, request.wait)?),
         );
         self.plan_over(staged?, live?, destination, request)
     }
@@ -694,6 +702,6 @@ mod tests {
         let error = repository.plan_publish(&Destination::Own, Expiry::Enforce, Duration::ZERO).unwrap_err();
         assert!(matches!(error, RepositoryError::Refused { reason: Refusal::NoRoot(_), .. }), "{error}");
         let retention = super::super::Retention { keep: 1, keep_within: chrono::TimeDelta::zero() };
-        assert!(repository.plan_gc(retention).is_err());
+        assert!(repository.plan_gc(retention, Duration::ZERO).is_err());
     }
 }

@@ -13,8 +13,8 @@ impl Repository {
     /// Checks what is published at a place as a client would that starts from the first root.
     ///
     /// # Errors
-    /// [`InputError::NoFile`] where nothing is published there; [`RepositoryError::Io`]. What a client would not accept is
-    /// in the report.
+    /// [`InputError::NoFile`] where nothing is published there; [`RepositoryError::Refused`] where another repository is;
+    /// [`RepositoryError::Io`]. What a client would not accept is in the report.
     pub fn check_published(&self, at: &Destination, how: TargetBytes) -> Result<Report, RepositoryError> {
         match at {
             Destination::Own => self.check_storage(&self.live_folder(), &self.targets_folder().held(), how),
@@ -42,6 +42,7 @@ impl Repository {
             let reason = "no repository has been published there";
             return Err(InputError::NoFile { path: place, reason }.into());
         }
+        self.refuse_others(metadata)?;
         let first_root = self.policy.first_root();
         let mut checked = check_metadata(metadata, METADATA, first_root, Expiry::Enforce, self.now, None)?;
         let mut report = checked.whole_report();

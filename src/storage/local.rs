@@ -214,6 +214,12 @@ impl Folder {
         lock_open(File::open(&self.path)?, wait)
     }
 
+    /// Returns which folder it is, by the numbers of its device and of itself there; `None` where there is none.
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(&self.path).ok().filter(fs::Metadata::is_dir).map(|found| (found.dev(), found.ino()))
+    }
+
     /// Tells whether two folders are one, however they are named.
     pub fn is_same(&self, other: &Self) -> bool {
         let found = fs::metadata(&self.path).ok().zip(fs::metadata(&other.path).ok());

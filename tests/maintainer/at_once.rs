@@ -72,7 +72,7 @@ fn a_client_in_a_loop_sees_no_error_through_200_publications_and_collections() {
             // what was replaced this little ago is still being fetched
             let retention = Retention { keep: 1, keep_within: TimeDelta::seconds(4) };
             let repository = world.lock().unwrap();
-            let plan = repository.plan_gc(retention).unwrap();
+            let plan = repository.plan_gc(retention, PATIENCE).unwrap();
             repository.execute_gc(&plan, None).unwrap();
             deleted += plan.delete.len();
         }

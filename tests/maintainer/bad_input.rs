@@ -365,7 +365,9 @@ fn a_written_file_that_is_gone_or_forged_is_no_base_for_anything() {
     let told = site.run(&["status"]).exits(0);
     assert!(told.stdout.contains("cannot be read: metadata.staged/1.django.json: missing"), "{told:?}");
     refused(&site, &["publish"], 5, "verification", "metadata.staged/1.django.json: missing");
-    refused(&site, &["gc", "--keep", "1"], 5, "verification", "metadata.staged/1.django.json: missing");
+    // a collection goes on without what that role may list
+    let ran = site.run(&["gc", "--keep", "1"]).exits(0);
+    assert!(ran.stderr.contains("warning: metadata.staged/1.django.json: missing"), "{ran:?}");
 }
 
 #[test]

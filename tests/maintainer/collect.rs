@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tuf::repository::{Destination, Expiry, HISTORY, Layout, METADATA, Replace, Retention, STAGED, TARGETS};
 
 use crate::client::{Standing, served};
-use crate::world::{World, contents, difference, role};
+use crate::world::{PATIENCE, World, contents, difference, role};
 
 /// How many publications a history has.
 const PUBLICATIONS: usize = 150;
@@ -291,7 +291,7 @@ fn unsigned_listing(version: u64, path: &str, bytes: &[u8]) -> Vec<u8> {
 
 fn collect(world: &World, retention: Retention) -> BTreeSet<String> {
     let repository = world.lock().unwrap();
-    let plan = repository.plan_gc(retention).unwrap();
+    let plan = repository.plan_gc(retention, PATIENCE).unwrap();
     repository.execute_gc(&plan, None).unwrap();
     plan.deleted().map(str::to_owned).collect()
 }
@@ -389,7 +389,7 @@ fn of_plain_names_no_target_file_goes_since_its_record_is_overwritten() {
         let before = contents(&editor.world.dir());
         let repository = editor.world.lock().unwrap();
         for to in [Destination::Own, Destination::Folder(www.clone())] {
-            let plan = repository.plan_gc_of(&to, retention).unwrap();
+            let plan = repository.plan_gc_of(&to, retention, PATIENCE).unwrap();
             repository.execute_gc(&plan, None).unwrap();
             let left = plan.left.unlisted.number;
             assert!(matches!(to, Destination::Own) || left > publication, "{publication}: {left}");

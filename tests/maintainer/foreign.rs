@@ -15,7 +15,7 @@ use tuf::metadata::{
 
 use crate::cli::Site;
 use crate::support::Ran;
-use crate::world::{contents, difference, keys, start};
+use crate::world::{contents, copy_folder, difference, keys, start};
 
 pub(crate) const COLLECT: [&str; 5] = ["gc", "--keep", "1", "--keep-within", "0s"];
 /// Layouts, as flags of `init`.
@@ -235,6 +235,81 @@ fn gc_of_a_folder_where_another_repository_is_published_is_refused() {
     assert_eq!(difference(&before, &contents(&www)), Vec::<String>::new());
 }
 
+/// A repository with another first root, published once.
+fn strange(flags: &[&str]) -> Site {
+    let strange = Site::trusted(flags);
+    strange.run(&["expire", "root", "2040-01-01"]).exits(0);
+    strange.write_all().exits(0);
+    strange.run(&["publish"]).exits(0);
+    strange
+}
+
+#[test]
+fn gc_of_a_folder_that_another_repository_works_in_is_refused() {
+    for flags in LAYOUTS {
+        let strange = strange(flags);
+        let drafted = Site::trusted(flags);
+        for other in [strange.path("metadata.staged"), drafted.path("metadata.staged")] {
+            let site = Site::worn(flags);
+            let www = site.folder.path("www");
+            copy_folder(&other, &www.join("metadata.staged"));
+            let before = contents(&www);
+            let ran = site.run(&[&COLLECT[..], &["--to", "../www"]].concat()).exits(5);
+            assert!(ran.stderr.contains("1.root.json: is not the first root of this repository"), "{ran:?}");
+            assert!(ran.stderr.contains("another one is worked on there"), "{ran:?}");
+            assert_eq!(difference(&before, &contents(&www)), Vec::<String>::new());
+            // a copy of this repository may work there, and one that has nothing yet is nobody
+            for copy in [Some(site.path("metadata.staged")), None] {
+                fs::remove_dir_all(www.join("metadata.staged")).unwrap();
+                match copy {
+                    Some(copy) => copy_folder(&copy, &www.join("metadata.staged")),
+                    None => fs::create_dir(www.join("metadata.staged")).unwrap(),
+                }
+                site.collect(&["--to", "../www"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn verify_never_passes_a_place_where_another_repository_is_published() {
+    for flags in LAYOUTS {
+        let (site, strange) = (Site::worn(flags), strange(flags));
+        let theirs = strange.repository();
+        symlink(&theirs, site.folder.path("link")).unwrap();
+        let refused = |args: &[&str]| {
+            let ran = site.run(args).exits(5);
+            assert!(ran.stderr.contains("another one is published there"), "{ran:?}");
+            assert!(ran.stderr.contains("another folder or bucket"), "{ran:?}");
+        };
+        for to in [theirs.to_str().unwrap(), "../link", "../link/./"] {
+            refused(&["verify", "--live", "--to", to]);
+            refused(&["verify", "--live", "--targets", "--to", to]);
+        }
+        site.policy("to = \"../link\"");
+        refused(&["verify", "--live"]);
+        site.run(&["verify", "--live", "--to", "../www"]).exits(0);
+    }
+}
+
+#[test]
+fn verify_and_gc_know_where_the_policy_publishes() {
+    let site = Site::worn(&[]);
+    site.policy("to = \"../www\"");
+    let www = site.folder.path("www");
+    let told = site.run(&["verify", "--live"]).exits(0).stdout;
+    assert!(told.contains("../www' verifies"), "{told}");
+    // what is live in the repository's own folder is not what clients get
+    fs::remove_file(www.join("metadata/timestamp.json")).unwrap();
+    site.run(&["verify", "--live"]).exits(5);
+    site.run(&["verify", "--live", "--to", "."]).exits(0);
+    let told = site.run(&["gc", "--dry-run"]).exits(0).stderr;
+    assert!(told.contains("gc --to ./../www"), "{told}");
+    site.run(&["publish"]).exits(0);
+    let told = site.run(&["gc", "--dry-run", "--to", "../www"]).exits(0).stderr;
+    assert!(!told.contains("gc --to"), "{told}");
+}
+
 /// Two repositories that keep their target files in one folder: the second one's roles have other keys.
 fn two_with_one_folder(site: &Site, other: &Site) {
     let shared = site.folder.path("files");
@@ -357,8 +432,9 @@ fn metadata_that_somebody_planted_leads_no_collection_to_a_file() {
                 }
             }
         }
-        let before = contents(site.folder.path(".").as_path());
-        for more in [&[][..], &["--to", "../www"]] {
+        let before = contents(&site.folder.path(""));
+        let mut gone: Vec<String> = Vec::new();
+        for (more, base) in [(&[][..], "repository"), (&["--to", "../www"], "www")] {
             let json = site.collect(more);
             let deleted: Vec<&str> =
                 json["deleted"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
@@ -367,11 +443,14 @@ fn metadata_that_somebody_planted_leads_no_collection_to_a_file() {
                 "{deleted:?}"
             );
             assert!(!deleted.iter().any(|name| names.iter().any(|mine| name.ends_with(mine))), "{deleted:?}");
+            gone.extend(deleted.iter().map(|name| format!("- {base}/{name}")));
         }
         for path in planted {
             assert!(path.exists(), "{}: nobody vouched for it", path.display());
         }
-        let _ = before;
+        // nothing else happened than what was told
+        gone.sort();
+        assert_eq!(difference(&before, &contents(&site.folder.path(""))), gone);
         for targets in [site.path("targets"), site.folder.path("www/targets")] {
             names.iter().for_each(|name| assert!(targets.join(name).exists(), "{name}"));
         }
@@ -727,5 +806,187 @@ fn write_puts_no_copy_over_a_file_that_has_its_name() {
         site.write_all().exits(0);
         assert_eq!(fs::read_to_string(site.path(&format!("targets/{name}"))).unwrap(), "four");
         assert_eq!(fs::read_to_string(site.path("moved")).unwrap(), "the only one");
+    }
+}
+
+#[test]
+fn add_targets_of_everything_passes_over_copies_whose_names_are_as_long_as_names_can_be() {
+    let site = Site::written();
+    let long = "n".repeat(190);
+    for name in [long.clone(), format!("dir/{long}")] {
+        site.put(&name, "x");
+        site.add(&[&name]).exits(0);
+    }
+    site.write_all().exits(0);
+    let copy = format!("targets/{}.{long}", digest("x"));
+    assert_eq!(copy.len(), "targets/".len() + 255);
+    for (args, copies) in [
+        (&["add-targets", &format!("targets/{long}"), &copy][..], 1),
+        (&["add-targets", "-R", "targets"], 2),
+        (&["add-targets", &copy], 1),
+        (&["add-targets", "-R", "targets", "--base", "targets"], 2),
+    ] {
+        let json = site.json(args, 0);
+        assert_eq!((&json["copies"], &json["changed"]), (&json!(copies), &json!(false)), "{args:?}");
+    }
+    // another file of such a name is refused as before
+    site.put(&format!("{}.{long}", digest("y")), "z");
+    let ran = site.run(&["add-targets", "-R", "targets"]).exits(2);
+    assert!(ran.stderr.contains("its name is too long beside a digest"), "{ran:?}");
+}
+
+/// A path of so many parts.
+fn deep(parts: usize) -> String {
+    vec!["d"; parts].join("/")
+}
+
+#[test]
+fn a_target_deeper_than_clients_go_is_refused_by_every_way_to_list_it() {
+    for flags in LAYOUTS {
+        let site = Site::written_with(flags);
+        let (most, more) = (deep(64), deep(65));
+        let outside = site.folder.path("dist").join(&more);
+        fs::create_dir_all(outside.parent().unwrap()).unwrap();
+        fs::write(outside, "x").unwrap();
+        fs::write(site.folder.path("plain"), "x").unwrap();
+        site.put(&format!("in/{more}"), "x");
+        let line = |path: &str, custom: &str| {
+            let hash = digest("x");
+            format!("{{\"path\":\"{path}\",\"length\":1,\"hashes\":{{\"sha256\":\"{hash}\"}}{custom}}}\n")
+        };
+        site.folder.write("manifest", &line(&more, ""));
+        site.folder.write("other", &line(&more, ",\"custom\":{}"));
+        site.folder.write("fine", &line(&most, ""));
+        let before = contents(&site.repository());
+        for args in [
+            &["add-targets", &format!("targets/in/{more}")][..],
+            &["add-targets", "-R", "targets"],
+            &["add-targets", "-R", "../dist", "--base", "../dist"],
+            &["add-targets", "../plain", "--prefix", &most],
+            &["add-targets", "--from-manifest", "../manifest"],
+            &["add-targets", "--from-manifest", "../other"],
+        ] {
+            let ran = site.run(args).exits(2);
+            assert!(ran.stderr.contains("clients take at most 64 parts"), "{args:?} {ran:?}");
+        }
+        assert_eq!(difference(&before, &contents(&site.repository())), Vec::<String>::new());
+        site.run(&["add-targets", "--from-manifest", "../fine"]).exits(0);
+        assert_eq!(site.listed(), [most]);
+    }
+}
+
+/// A target whose digest is a text.
+fn undigested(path: &str, algorithm: &str, text: &str) -> Targets {
+    let mut targets = listing(5, &["fine", path]);
+    let mut hashes = Hashes::default();
+    hashes.insert(Algorithm::Sha256.name(), &digest("x"));
+    hashes.insert(algorithm, text);
+    let file = TargetFile { length: 1, hashes, custom: None, extra: Extra::new() };
+    targets.targets = TargetMap::of([(path, file)]).unwrap();
+    targets
+}
+
+fn of_version(targets: &Targets, version: u64) -> Targets {
+    let mut other = targets.clone();
+    other.version = version;
+    other
+}
+
+#[test]
+fn deep_paths_and_digests_that_are_none_come_in_by_no_import_and_are_found_where_they_are() {
+    for flags in LAYOUTS {
+        let site = Site::written_with(flags);
+        let anything = ["--paths", "*", "*/*", "*/*/*", &["*"; 65].join("/")];
+        site.run(&[&["delegate", "team", "--key", "../key-4.pub"], &anything[..]].concat()).exits(0);
+        let write = ["write", "--key=../key-0", "--key=../key-1", "--key=../key-2", "--key=../key-3"];
+        site.run(&[&write[..], &["--key=../key-4"]].concat()).exits(0);
+        site.run(&["publish"]).exits(0);
+        for (name, text) in [("fine", "mine"), ("b", "x"), ("dir/b", "x")] {
+            site.put(name, text);
+        }
+        let long = deep(65);
+        let cases = [
+            (listing(5, &["fine", &long]), "clients take at most 64 parts"),
+            (undigested("b", "sha256", "../../root"), "its sha256 is no digest in hexadecimal"),
+            (undigested("b", "sha256", &digest("x")[1..]), "its sha256 is no digest in hexadecimal"),
+            (undigested("dir/b", "sha512", &digest("x")), "its sha512 is no digest in hexadecimal"),
+        ];
+        for (targets, words) in cases {
+            let before = contents(&site.repository());
+            fs::write(site.folder.path("team.json"), signed(targets.clone(), &[4])).unwrap();
+            let ran = site.run(&["sign", "--import", "../team.json"]).exits(2);
+            assert!(ran.stderr.contains(words) && ran.stderr.contains("'team' lists it: "), "{ran:?}");
+            assert_eq!(difference(&before, &contents(&site.repository())), Vec::<String>::new());
+            // as another program wrote it
+            let name = if flags.is_empty() { "1.team.json" } else { "team.json" };
+            let good = fs::read(site.path("metadata").join(name)).unwrap();
+            let planted = signed(of_version(&targets, 1), &[4]);
+            for folder in ["metadata", "metadata.staged"] {
+                fs::write(site.path(folder).join(name), &planted).unwrap();
+            }
+            for args in [&["verify"][..], &["verify", "--live"], &["verify", "--live", "--targets"]] {
+                let ran = site.run(args).exits(5);
+                assert!(ran.words().contains(words), "{args:?} {ran:?}");
+            }
+            let told = site.run(&["doctor"]).words();
+            assert!(told.contains(words), "{told}");
+            let ran = site.run(&["publish", "--to", "../www"]).exits(5);
+            assert!(ran.stderr.contains(words), "{ran:?}");
+            for folder in ["metadata", "metadata.staged"] {
+                fs::write(site.path(folder).join(name), &good).unwrap();
+            }
+            // a draft that somebody has edited by hand
+            let drafts = site.path("metadata.staged/.drafts");
+            fs::create_dir_all(&drafts).unwrap();
+            fs::write(drafts.join("team.json"), signed(of_version(&targets, 2), &[4])).unwrap();
+            let ran = site.run(&[&write[..], &["--key=../key-4"]].concat()).exits(5);
+            assert!(ran.stderr.contains(words), "{ran:?}");
+            fs::remove_file(drafts.join("team.json")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn gc_explains_no_file_that_is_not_there() {
+    let site = Site::worn(&[]);
+    for name in
+        ["targets/nope", "metadata/9.targets.json", "nope", "../key-0", "metadata.staged", "tuf-repo.toml"]
+    {
+        for more in [&[][..], &["--to", "../www"]] {
+            let ran = site.run(&[&["gc", "--explain", name], more].concat()).exits(2);
+            assert!(ran.stderr.contains("no such file in what is collected"), "{ran:?}");
+            assert!(ran.stderr.contains("hint: name targets/NAME, metadata/NAME"), "{ran:?}");
+        }
+    }
+    // a name that something holds is explained, although a clone need not have the file
+    fs::remove_file(site.path("targets/a")).unwrap();
+    let json = site.json(&["gc", "--explain", "targets/a"], 0);
+    assert_eq!((&json["exists"], &json["would_delete"]), (&json!(false), &json!(false)), "{json}");
+    let told = site.run(&["gc", "--explain", "targets/a"]).exits(0).stdout;
+    assert!(told.contains("there is no such file: only its name is held"), "{told}");
+    let copy = format!("targets/{}.a", digest("three"));
+    assert_eq!(site.json(&["gc", "--explain", &copy], 0)["exists"], true);
+}
+
+#[test]
+fn a_retention_beyond_the_calendar_keeps_everything() {
+    for flags in LAYOUTS {
+        let site = Site::worn(flags);
+        let before = contents(&site.folder.path(""));
+        for within in ["999999y", "9999999999d", "292000000y"] {
+            for to in [&[][..], &["--to", "../www"]] {
+                let json = site.json(&[&["gc", "--keep", "1", "--keep-within", within], to].concat(), 0);
+                assert_eq!(json["deleted"], json!([]), "{within}");
+            }
+        }
+        fs::write(site.path("tuf-repo.toml"), "[gc]\nkeep = 1\nkeep-within = \"999999y\"\n").unwrap();
+        assert_eq!(site.json(&["gc"], 0)["deleted"], json!([]));
+        fs::remove_file(site.path("tuf-repo.toml")).unwrap();
+        let mut after = contents(&site.folder.path(""));
+        let mut before = before;
+        for files in [&mut before, &mut after] {
+            files.remove("repository/tuf-repo.toml");
+        }
+        assert_eq!(difference(&before, &after), Vec::<String>::new());
     }
 }

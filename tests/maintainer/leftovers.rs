@@ -2,10 +2,12 @@
 
 use std::fs;
 
-use tuf::repository::{Destination, Layout, METADATA, Refusal, Replace, RepositoryError, Retention, STAGED};
+use tuf::repository::{
+    Destination, InputError, Layout, METADATA, Refusal, Replace, RepositoryError, Retention, STAGED,
+};
 
 use crate::cli::Site;
-use crate::world::{World, contents, difference, role};
+use crate::world::{PATIENCE, World, contents, difference, role};
 
 const NONE: chrono::TimeDelta = chrono::TimeDelta::zero();
 
@@ -33,8 +35,8 @@ fn junk_in_place_of_a_revoked_roles_file_stays_and_is_told() {
             fs::write(world.path(file), "junk").unwrap();
         }
         let repository = world.lock().unwrap();
-        let plan = repository.plan_gc(Retention { keep: 1, keep_within: NONE }).unwrap();
-        assert_eq!((plan.unreadable, plan.unknown), (files.to_vec(), Vec::new()), "{layout:?}");
+        let plan = repository.plan_gc(Retention { keep: 1, keep_within: NONE }, PATIENCE).unwrap();
+        assert_eq!((&plan.unreadable, &plan.unknown), (&files.to_vec(), &Vec::new()), "{layout:?}");
         assert!(!plan.delete.names().any(|name| files.iter().any(|file| file == name)), "{layout:?}");
     }
 }
@@ -48,8 +50,8 @@ fn a_revoked_roles_file_that_is_gone_or_sound_is_nothing_to_tell() {
             if gone {
                 fs::remove_file(world.path(METADATA).join(&name)).unwrap();
             }
-            let plan = world.lock().unwrap().plan_gc(retention).unwrap();
-            assert_eq!((plan.unreadable, plan.unknown), (Vec::new(), Vec::new()), "{layout:?}");
+            let plan = world.lock().unwrap().plan_gc(retention, PATIENCE).unwrap();
+            assert_eq!((&plan.unreadable, &plan.unknown), (&Vec::new(), &Vec::new()), "{layout:?}");
             assert!(!plan.delete.names().any(|file| file.ends_with(&name)), "{layout:?}");
         }
     }
@@ -65,7 +67,7 @@ fn a_role_that_clients_of_a_retained_snapshot_reach_may_not_be_lost_though_it_is
         }
         let before = contents(&world.dir());
         let repository = world.lock().unwrap();
-        let error = repository.plan_gc(Retention { keep: 2, keep_within: NONE }).unwrap_err();
+        let error = repository.plan_gc(Retention { keep: 2, keep_within: NONE }, PATIENCE).unwrap_err();
         let RepositoryError::Refused { file, reason } = error else { panic!("{error}") };
         assert_eq!(file, format!("{METADATA}/{name}"));
         match bytes {
@@ -74,7 +76,7 @@ fn a_role_that_clients_of_a_retained_snapshot_reach_may_not_be_lost_though_it_is
         }
         assert_eq!(difference(&before, &contents(&world.dir())), Vec::<String>::new());
         // the snapshot that is current does not lead there
-        repository.plan_gc(Retention { keep: 1, keep_within: NONE }).unwrap();
+        repository.plan_gc(Retention { keep: 1, keep_within: NONE }, PATIENCE).unwrap();
     }
 }
 
@@ -142,6 +144,9 @@ fn an_explanation_names_every_holder_with_its_snapshots() {
     let why = |text: &str| (Vec::new(), Some(text.to_owned()));
     assert_eq!(held(1, "metadata.staged/1.targets.json"), why("no retained snapshot lists targets v1"));
     assert_eq!(held(1, "metadata.staged/3.snapshot.json"), why("snapshot v3 is not retained"));
-    assert_eq!(held(1, "targets/nothing"), (Vec::new(), None));
+    // nothing can be said of a name that nothing has and nothing holds
+    let retention = Retention { keep: 1, keep_within: NONE };
+    let error = repository.explain_gc(&Destination::Own, retention, "targets/nothing").unwrap_err();
+    assert!(matches!(error, RepositoryError::Input(InputError::NoFile { .. })), "{error}");
     assert_eq!(held(1, "metadata/1.root.json").0, ["every client that starts from an older root"]);
 }

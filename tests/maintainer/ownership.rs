@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tuf::repository::{Destination, Expiry, Layout, METADATA, Replace, Retention, STAGED, TARGETS};
 
-use crate::world::{World, contents};
+use crate::world::{PATIENCE, World, contents};
 
 /// What files hold; some of their digests are names of files, too.
 const BYTES: [&str; 4] = ["one", "two", "three", "four"];
@@ -233,7 +233,8 @@ impl Model {
         }
         let before = files(&base);
         let repository = self.world.lock().unwrap();
-        let plan = repository.plan_gc_of(&at, Retention { keep, keep_within: TimeDelta::zero() }).unwrap();
+        let plan =
+            repository.plan_gc_of(&at, Retention { keep, keep_within: TimeDelta::zero() }, PATIENCE).unwrap();
         repository.execute_gc(&plan, None).unwrap();
         drop(repository);
         let after = files(&base);

@@ -16,6 +16,9 @@ use tuf::repository::{
     find_targets,
 };
 
+/// How long a lock is waited for: between fork and exec the child of another test holds every lock of this process.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How many fixed keys there are.
 pub const KEYS: usize = 8;
 
@@ -252,7 +255,8 @@ impl World {
 
     pub fn gc(&self, keep: u64) -> Edited<Vec<String>> {
         let repository = self.lock()?;
-        let plan = repository.plan_gc(Retention { keep, keep_within: chrono::TimeDelta::zero() })?;
+        let plan =
+            repository.plan_gc(Retention { keep, keep_within: chrono::TimeDelta::zero() }, PATIENCE)?;
         repository.execute_gc(&plan, None)?;
         Ok(plan.deleted().map(str::to_owned).collect())
     }

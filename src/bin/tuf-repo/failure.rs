@@ -176,6 +176,7 @@ fn refusal_hint(reason: &Refusal) -> Hint {
             "let the copy that has begun it publish once more, then pull here; where that copy is lost, take the next version, write and publish",
             "tuf-repo bump ROLE",
         ),
+        Refusal::OtherWorkshop => Hint::advice("name another folder or bucket with --to"),
         Refusal::OtherRepository => {
             Hint::explained("publish to another folder or bucket", "tuf-repo publish --to DEST")
         }
@@ -284,6 +285,9 @@ fn input_hint(error: &InputError) -> Hint {
         }
         InputError::NoFile { reason: "no repository has been published there", .. } => {
             Hint::command("tuf-repo publish --to DEST")
+        }
+        InputError::NoFile { reason: "no such file in what is collected", .. } => {
+            Hint::advice("name targets/NAME, metadata/NAME or metadata.staged/NAME")
         }
         InputError::NoFile { reason: "no such file", .. } => {
             Hint::advice("paths are relative to the current folder, such as targets/NAME")

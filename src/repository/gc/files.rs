@@ -13,6 +13,7 @@ use super::Sharing;
 use super::counts::{Counts, looks_like_copy};
 use super::plan::{Deletions, Left};
 use super::records::{Listed, file_mark, stated_digest};
+use super::undecided::Undecided;
 use crate::metadata::Algorithm;
 use crate::storage::Storage;
 
@@ -39,6 +40,8 @@ pub(super) struct TargetFiles<'a> {
     pub(super) sharing: Sharing,
     pub(super) counts: &'a Counts,
     pub(super) listed: &'a Listed,
+    /// Delegated roles at fault: what they may list stays.
+    pub(super) undecided: &'a Undecided,
     /// Published files that are younger may belong to a publication under way: those of the plain layout, and all in a
     /// bucket.
     pub(super) oldest: DateTime<Utc>,
@@ -62,6 +65,7 @@ enum Reason {
 }
 
 enum Later {
+    Undecided,
     Unsaid,
     Young,
 }
@@ -90,6 +94,7 @@ impl TargetFiles<'_> {
                 Fate::Left(Reason::Later(why)) => {
                     later.insert(file_mark(path, length.unwrap_or_default()));
                     match why {
+                        Later::Undecided => left.undecided += 1,
                         Later::Unsaid => left.unsaid += 1,
                         Later::Young => left.young += 1,
                     }
@@ -133,6 +138,9 @@ impl TargetFiles<'_> {
         }
         if !length.is_some_and(|length| self.listed.has(path, length)) {
             return Ok(Fate::Left(Reason::Unlisted));
+        }
+        if self.undecided.may_list(path, self.layout) {
+            return Ok(Fate::Left(Reason::Later(Later::Undecided)));
         }
         Ok(match self.sharing {
             Sharing::Others => Fate::Left(Reason::Shared),

@@ -11,27 +11,31 @@ mod plan;
 mod records;
 mod snapshots;
 mod trust;
+mod undecided;
 
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Repository;
 use super::archive::Archive;
-use super::error::{AtPath, Refusal, RepositoryError};
+use super::error::{AtPath, InputError, RepositoryError};
 use super::history::History;
 use super::layout::{DRAFTS, Layout, MAX_METADATA, METADATA, STAGED, TARGETS, parse_versioned};
+use super::locks::CollectionLocks;
 use super::place::Destination;
 use super::policy::Policy;
+use super::{Repository, Unread};
 use crate::metadata::{Metadata, RoleName, Targets};
 use crate::storage::{Folder, ReadFiles, Storage};
 use counts::{Counts, Holder};
 use fate::{Fate, fate};
 use files::{Place, TargetFiles};
 pub(super) use plan::Base;
-pub use plan::{Deletions, Explanation, GcPlan, Left, Named};
+pub use plan::{Collection, Deletions, Explanation, GcPlan, Left, Named};
 use records::{Dropped, Records};
 use snapshots::{Held, Part, Purpose, Side, hold_snapshots};
+use undecided::Undecided;
 
 /// What is retained beside the live and the staged snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,29 +68,72 @@ impl Sharing {
     }
 }
 
+impl Unread {
+    /// Reads the repository and plans what [`Repository::plan_gc_of`] does. Waits up to `wait` for each lock.
+    ///
+    /// # Errors
+    /// As [`Repository::open_locked`] and [`Repository::plan_gc_of`].
+    pub fn plan_gc(
+        self,
+        at: &Destination,
+        retention: Retention,
+        wait: Duration,
+    ) -> Result<(Repository, GcPlan), RepositoryError> {
+        let (repository, locks) = self.read_to_collect(at, wait)?;
+        let plan = repository.count(at, retention, None)?.plan(locks);
+        Ok((repository, plan))
+    }
+
+    /// Reads the repository and tells what [`Repository::explain_gc`] does, under the locks of the place.
+    ///
+    /// # Errors
+    /// As [`Unread::plan_gc`].
+    pub fn explain_gc(
+        self,
+        at: &Destination,
+        retention: Retention,
+        file: &str,
+        wait: Duration,
+    ) -> Result<Explanation, RepositoryError> {
+        let (repository, _locks) = self.read_to_collect(at, wait)?;
+        repository.explain_gc(at, retention, file)
+    }
+}
+
 impl Repository {
     /// Plans which files of the repository no retained snapshot refers to. Retained are the live and the staged snapshot,
     /// and in each folder what the retention says; drafts keep what they refer to.
     ///
     /// # Errors
-    /// [`RepositoryError::Refused`] where retained metadata is missing or no client would accept it: nothing may go then.
-    pub fn plan_gc(&self, retention: Retention) -> Result<GcPlan, RepositoryError> {
-        self.plan_gc_of(&Destination::Own, retention)
+    /// [`RepositoryError::Refused`] where retained metadata is missing or no client would accept it: nothing may go then. What
+    /// is wrong with delegated roles in what is current is a warning, and nothing goes that they may list.
+    pub fn plan_gc(&self, retention: Retention, wait: Duration) -> Result<GcPlan, RepositoryError> {
+        self.plan_gc_of(&Destination::Own, retention, wait)
     }
 
     /// Plans the same for a place that was published to, with `metadata/` and `targets/` in it. What is written or drafted
-    /// here keeps its target files there as well.
+    /// here keeps its target files there as well. The plan holds the locks of the place, so that nothing of it changes before
+    /// the plan is carried out; waits up to `wait` for each, but for none that comes before a lock that is held.
     ///
     /// # Errors
-    /// As [`Repository::plan_gc`]; [`RepositoryError::Refused`] where another repository is published there.
-    pub fn plan_gc_of(&self, at: &Destination, retention: Retention) -> Result<GcPlan, RepositoryError> {
-        Ok(self.count(at, retention, None)?.plan)
+    /// [`RepositoryError::Locked`], [`InputError::NoFile`] where nothing was published there;
+    /// As [`Repository::plan_gc`]; [`RepositoryError::Refused`] where another repository is published or worked on there.
+    pub fn plan_gc_of(
+        &self,
+        at: &Destination,
+        retention: Retention,
+        wait: Duration,
+    ) -> Result<GcPlan, RepositoryError> {
+        let locks = self.lock_collection(at, wait)?;
+        Ok(self.count(at, retention, None)?.plan(locks))
     }
 
-    /// Tells who holds a file, named relative to the repository, and whether it would go.
+    /// Tells who holds a file, named relative to the repository, and whether it would go; also of one that is not there, where
+    /// something holds its name. Takes no lock: while somebody writes
+    /// there the answer may be that of no state at all.
     ///
     /// # Errors
-    /// As [`Repository::plan_gc`].
+    /// As [`Repository::plan_gc`]; [`InputError::NoFile`] for a name that nothing has and nothing holds.
     pub fn explain_gc(
         &self,
         at: &Destination,
@@ -95,7 +142,7 @@ impl Repository {
     ) -> Result<Explanation, RepositoryError> {
         let name = file.trim_start_matches("./");
         let target = name.strip_prefix(TARGETS).and_then(|rest| rest.strip_prefix('/'));
-        Ok(self.count(at, retention, target)?.explain(name))
+        self.count(at, retention, target)?.explain(name)
     }
 
     fn count(
@@ -133,6 +180,7 @@ impl Repository {
                 let (metadata, targets, neighbour) = (part(METADATA), part(TARGETS), part(STAGED));
                 self.refuse_others(&metadata)?;
                 // another copy of this repository may work in the folder itself
+                self.refuse_other_workshop(&neighbour)?;
                 hold_drafts_of(&neighbour, &mut counts)?;
                 let is_own_targets = targets.is_same(&self.targets_folder());
                 let is_own = is_own_targets || metadata.is_same(&live);
@@ -170,23 +218,7 @@ impl Repository {
         }
     }
 
-    /// Refuses a place where another repository is published: of its files nothing is known here.
-    fn refuse_others(&self, published: &dyn Storage) -> Result<(), RepositoryError> {
-        let name = format!("{}.root.json", self.policy.first_root());
-        let read = |folder: &dyn Storage| folder.read(&name, MAX_METADATA).at(folder.place(&name));
-        let Some(theirs) = read(published)? else { return Ok(()) };
-        let Some(ours) = read(self.staged.folder())? else {
-            return Err(RepositoryError::NothingWritten { folder: self.staged.folder().path().to_owned() });
-        };
-        if ours == theirs {
-            return Ok(());
-        }
-        let reason =
-            Refusal::Finding("is not the one of this repository: another one is published there".to_owned());
-        Err(RepositoryError::Refused { file: published.place(&name).display().to_string(), reason })
-    }
-
-    /// Carries a planned collection out. With an archive, each file is copied there and made durable before any goes.
+    /// Carries a planned collection out, under the locks that the plan holds. With an archive, each file is copied there and made durable before any goes.
     ///
     /// # Errors
     /// [`RepositoryError::Io`] at the first file that cannot be kept or removed; [`RepositoryError::Overtaken`] where
@@ -206,6 +238,9 @@ impl Repository {
         plan.delete.layers().try_for_each(|layer| plan.base.remove(&layer))
     }
 }
+
+/// Why nothing can be said of a file.
+const NOT_COLLECTED: &str = "no such file in what is collected";
 
 /// Of what is written here only the current state keeps files elsewhere.
 const ONLY_CURRENT: Retention = Retention { keep: 1, keep_within: TimeDelta::zero() };
@@ -240,9 +275,9 @@ struct Rules<'a> {
     history: &'a History,
 }
 
-/// A plan, and what it was made from.
+/// What goes, and what that was made from.
 struct Counted {
-    plan: GcPlan,
+    plan: Collection,
     counts: Counts,
     held: Held,
 }
@@ -254,7 +289,7 @@ fn count(
     mut counts: Counts,
     rules: &Rules<'_>,
 ) -> Result<Counted, RepositoryError> {
-    let mut plan = GcPlan::new(base);
+    let mut plan = Collection::new(base);
     let mut sides = Vec::new();
     for part in parts {
         sides.extend(Side::read(part, rules.first_root, rules.now, &mut counts)?);
@@ -263,7 +298,9 @@ fn count(
     let Some(layout) = collected().next_back().map(|side| side.layout) else {
         return Ok(Counted { plan, counts, held: Held::default() });
     };
-    let held = hold_snapshots(&sides, &mut counts)?;
+    let mut held = hold_snapshots(&sides, &mut counts)?;
+    let undecided = Undecided::of(&sides, &mut held);
+    plan.warnings = undecided::warnings(&sides);
     plan.retained = collected().flat_map(|side| &side.retained).copied().collect();
     plan.delete = Deletions::new(layout);
     let retained: Vec<u64> = plan.retained.iter().rev().copied().collect();
@@ -301,6 +338,7 @@ fn count(
         sharing: rules.sharing,
         counts: &counts,
         listed: &records.listed,
+        undecided: &undecided,
         oldest: oldest.unwrap_or(DateTime::<Utc>::MIN_UTC),
     };
     let later = files.plan(&mut plan.delete, &mut plan.left, &mut plan.kept).at(targets.place(""))?;
@@ -314,11 +352,21 @@ fn count(
 }
 
 impl Counted {
+    /// Returns the plan, which holds the locks that it was made under.
+    fn plan(self, locks: CollectionLocks) -> GcPlan {
+        GcPlan { collection: self.plan, _locks: locks }
+    }
+
     /// Says who holds a file, named relative to the repository.
-    fn explain(&self, name: &str) -> Explanation {
+    fn explain(&self, name: &str) -> Result<Explanation, RepositoryError> {
         let doomed = self.plan.deleted().any(|doomed| doomed == name);
         let would_go = doomed.then(|| self.plan.delete.why(name));
-        Explanation { holders: self.holders(name), would_go }
+        let holders = self.holders(name);
+        let is_there = self.plan.base.has(name)?;
+        if holders.is_empty() && !is_there {
+            return Err(InputError::NoFile { path: name.into(), reason: NOT_COLLECTED }.into());
+        }
+        Ok(Explanation { holders, would_go, is_there })
     }
 
     fn holders(&self, name: &str) -> Vec<String> {

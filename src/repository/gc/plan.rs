@@ -1,19 +1,44 @@
 //! A planned collection: what goes, in which order, and why.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 
+use super::super::check::Finding;
 use super::super::error::{AtPath, RepositoryError};
 use super::super::layout::{Layout, METADATA, STAGED, TARGETS, parse_plain, parse_versioned};
+use super::super::locks::CollectionLocks;
 use super::super::place::BucketPlace;
 use crate::storage::{Folder, Storage};
 
-/// A planned collection.
-#[derive(Debug, Clone)]
+/// A planned collection. It holds the locks of what is collected for as long as it lives: nobody can carry it out without
+/// them, or after somebody else has had them.
+#[derive(Debug)]
 pub struct GcPlan {
+    pub(super) collection: Collection,
+    pub(super) _locks: CollectionLocks,
+}
+
+impl GcPlan {
+    /// Gives the locks back: what the plan says can be told, and not be carried out any more.
+    pub fn into_collection(self) -> Collection {
+        self.collection
+    }
+}
+
+impl Deref for GcPlan {
+    type Target = Collection;
+
+    fn deref(&self) -> &Collection {
+        &self.collection
+    }
+}
+
+/// What goes and what stays in a collection.
+#[derive(Debug)]
+pub struct Collection {
     /// The files that go, in the order in which they go: snapshots first, so that a crash leaves no reference to a missing
     /// file; then target files, then the metadata that lists them, so that the next run still knows whose they are.
     pub delete: Deletions,
@@ -29,12 +54,14 @@ pub struct GcPlan {
     /// Files that a retained snapshot lists for roles that nobody delegates to any more, and that are no metadata: what
     /// they held cannot be told. They stay.
     pub unreadable: Vec<String>,
+    /// What is wrong with delegated roles in what is current: nothing goes that they may list.
+    pub warnings: Vec<Finding>,
     /// The versions of the snapshots that are retained.
     pub retained: BTreeSet<u64>,
     pub(in super::super) base: Base,
 }
 
-impl GcPlan {
+impl Collection {
     pub(super) fn new(base: Base) -> Self {
         Self {
             delete: Deletions::new(Layout::Consistent),
@@ -43,6 +70,7 @@ impl GcPlan {
             strangers: Vec::new(),
             left: Left::default(),
             unreadable: Vec::new(),
+            warnings: Vec::new(),
             retained: BTreeSet::new(),
             base,
         }
@@ -66,6 +94,8 @@ pub struct Left {
     pub shared: usize,
     /// How many only metadata lists which goes, in a folder that is apart from the metadata, so that others may use it.
     pub unsaid: usize,
+    /// How many only metadata lists which goes, and a delegated role may list whose current metadata no client accepts.
+    pub undecided: usize,
     /// How many go later: they are so young that a publisher may just have put them.
     pub young: usize,
 }
@@ -98,6 +128,8 @@ pub struct Explanation {
     pub holders: Vec<String>,
     /// Why it would go, in one sentence; `None` where it would stay.
     pub would_go: Option<String>,
+    /// Whether there is such a file; a target may be listed whose file is not here.
+    pub is_there: bool,
 }
 
 /// The files that go. There may be a million of them: their names share one piece of memory, and why a file goes is put into
@@ -200,6 +232,14 @@ impl Base {
                 (Box::new(bucket.clone()), rest)
             }
         }
+    }
+
+    /// Tells whether there is a file, named as those of the plan are.
+    pub(super) fn has(&self, name: &str) -> Result<bool, RepositoryError> {
+        let is_collected =
+            [METADATA, STAGED, TARGETS].iter().any(|folder| within_folder(name, folder).is_some());
+        let (storage, name) = self.part(name);
+        Ok(is_collected && storage.length(name).at(storage.place(name))?.is_some())
     }
 
     /// Removes files of the plan that go at the same time, and makes that durable.

@@ -7,11 +7,13 @@ use rayon::prelude::*;
 
 use super::super::check::{Expiry, check_metadata};
 use super::super::error::{AtPath, Refusal, RepositoryError};
+use super::super::fault::Fault;
 use super::super::layout::{Layout, MAX_METADATA, parse_versioned};
 use super::super::publish::refuse_errors;
 use super::Retention;
 use super::counts::{Counts, Holder, Listing, State};
 use super::records::Dropped;
+use super::trust::{Known, leads_to};
 use crate::metadata::{Delegations, Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::Storage;
 
@@ -29,6 +31,8 @@ pub(super) struct Side<'a> {
     pub(super) delegations: Vec<(RoleName, Delegations)>,
     /// The versions of the snapshots that are retained in it.
     pub(super) retained: BTreeSet<u64>,
+    /// What is wrong with delegated roles in its current metadata.
+    pub(super) faults: Vec<Fault>,
 }
 
 /// Why a folder of metadata is read.
@@ -64,11 +68,12 @@ impl<'a> Side<'a> {
             // what this folder's clients need is not known without it
             return if names.is_empty() { Ok(None) } else { Err(missing(prefix, "root.json")) };
         }
-        // what is current must be whole: on a broken repository counts mean nothing
+        // what is current must be whole, but for what one party is to blame for: on a broken repository counts mean nothing
         let mut checked = check_metadata(folder, prefix, first_root, Expiry::Allow, now, None)?;
         // of what no client finds nothing is asked for either
         checked.faults.retain(|fault| !fault.is_stray());
-        refuse_errors(&checked.whole_report())?;
+        refuse_errors(&checked.report)?;
+        let faults = std::mem::take(&mut checked.faults);
         let layout = checked.layout;
         let roots = checked.files.iter().filter(|name| is_root(name));
         let roots = roots.map(|name| required(folder, prefix, name)).collect::<Result<_, _>>()?;
@@ -88,7 +93,7 @@ impl<'a> Side<'a> {
             Layout::Plain => BTreeSet::from([newest]),
             Layout::Consistent => retained_versions(folder, &names, newest, retention, now)?,
         };
-        Ok(Some(Self { folder, prefix, layout, names, purpose, roots, delegations, retained }))
+        Ok(Some(Self { folder, prefix, layout, names, purpose, roots, delegations, retained, faults }))
     }
 
     /// Looks at what a file lists; `None` where it is no metadata that lists targets.
@@ -107,6 +112,10 @@ impl<'a> Side<'a> {
             Some(Dropped { side: self, name, role: role.clone(), version })
         };
         versions.iter().filter_map(file).collect()
+    }
+
+    fn is_at_fault(&self, role: &RoleName) -> bool {
+        self.faults.iter().any(|fault| fault.role == *role)
     }
 
     fn targets(&self, role: &RoleName, version: u64) -> Result<Targets, RepositoryError> {
@@ -161,6 +170,8 @@ pub(super) struct Held {
     pub(super) versions: Vec<u64>,
     /// By folder the names of the files that they list for revoked roles and that are no metadata.
     unreadable: BTreeMap<String, BTreeSet<String>>,
+    /// The delegations in retained metadata that lead to a role at fault whose file cannot be read.
+    pub(super) leading: Known,
 }
 
 impl Held {
@@ -190,9 +201,14 @@ pub(super) fn hold_snapshots(sides: &[Side<'_>], counts: &mut Counts) -> Result<
             }
         }
     }
-    let followers = followers.into_iter().filter(|follower| follower.side.purpose == Purpose::Collect);
-    let unreadable = followers.map(|follower| (follower.side.prefix.to_owned(), follower.unreadable));
-    Ok(Held { versions, unreadable: unreadable.collect() })
+    let mut held = Held { versions, ..Held::default() };
+    for follower in followers {
+        follower.leading.iter().for_each(|(by, to)| held.leading.learn(by, to.clone()));
+        if follower.side.purpose == Purpose::Collect {
+            held.unreadable.insert(follower.side.prefix.to_owned(), follower.unreadable);
+        }
+    }
+    Ok(held)
 }
 
 /// A snapshot, and the sides that have it with the same bytes.
@@ -235,11 +251,13 @@ struct Follower<'a> {
     delegations: HashMap<RoleName, (u64, Option<Delegations>)>,
     /// The names of the files of revoked roles that are no metadata.
     unreadable: BTreeSet<String>,
+    /// The delegations that lead to roles at fault whose files cannot be read, each once.
+    leading: Vec<(RoleName, Delegations)>,
 }
 
 impl<'a> Follower<'a> {
     fn new(side: &'a Side<'a>) -> Self {
-        Self { side, delegations: HashMap::new(), unreadable: BTreeSet::new() }
+        Self { side, delegations: HashMap::new(), unreadable: BTreeSet::new(), leading: Vec::new() }
     }
 
     /// Counts what a snapshot lists; reads of that what has not been read.
@@ -277,17 +295,20 @@ impl<'a> Follower<'a> {
         if lost.is_empty() {
             return Ok(Readable::All);
         }
-        // the file of a revoked role may be gone or anything at all; one that clients reach may not
+        // the file of a revoked role may be gone or anything at all; one that clients reach may not, unless the role is at
+        // fault in what is current: whatever it may list stays then
         if let Some(error) = self.reached(snapshot, counts, &lost)?.and_then(|role| lost.remove(&role)) {
             return Err(error);
         }
-        let junk = lost.iter().filter(|(_, error)| is_junk(error));
+        let side = self.side;
+        let junk = lost.iter().filter(|(role, error)| is_junk(error) && !side.is_at_fault(role));
         let version = |role: &RoleName| snapshot.role(role).map_or(0, |listed| listed.version);
         self.unreadable.extend(junk.map(|(role, _)| side.layout.metadata_name(role, version(role))));
         Ok(Readable::Some)
     }
 
-    /// Finds a role among those that are lost that clients of a snapshot reach by delegation.
+    /// Finds a role among those that are lost, and not at fault, that clients of a snapshot reach by delegation. Notes what leads
+    /// to those that are.
     fn reached(
         &mut self,
         snapshot: &Snapshot,
@@ -304,14 +325,25 @@ impl<'a> Follower<'a> {
         while let Some(role) = pending.pop() {
             let Some(version) = version(&role).filter(|_| seen.insert(role.clone())) else { continue };
             if lost.contains_key(&role) {
+                if self.side.is_at_fault(&role) {
+                    continue;
+                }
                 return Ok(Some(role));
             }
+            let side = self.side;
             let Some(delegations) = self.delegations(&role, version)? else { continue };
+            let is_leading = |lost: &&RoleName| side.is_at_fault(lost) && leads_to(delegations, lost);
+            let leading = lost.keys().find(is_leading).map(|_| delegations.clone());
             let named = delegations.roles().iter().map(|role| &role.name);
             pending.extend(named.filter(|role| matters(role)).cloned());
             if let Some(bins) = &delegations.succinct_roles {
                 let listed = snapshot.meta.keys().filter_map(|path| RoleName::from_metapath(&path));
                 pending.extend(listed.filter(|role| matters(role) && bins.is_bin(role.as_str())));
+            }
+            if let Some(leading) = leading.map(|leading| (role, leading))
+                && !self.leading.contains(&leading)
+            {
+                self.leading.push(leading);
             }
         }
         Ok(None)

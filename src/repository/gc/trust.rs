@@ -64,6 +64,11 @@ impl Known {
         found
     }
 
+    /// Tells whether any delegation trusts a role for a path, whoever leads to that one.
+    pub(super) fn trusts(&self, role: &RoleName, path: &str) -> bool {
+        self.0.iter().any(|known| known.trusts(role, path))
+    }
+
     /// Tells whether a client that searches for a path comes to a role; `seen` are the roles that were asked about.
     fn leads_to(&self, role: &RoleName, path: &str, seen: &mut Vec<RoleName>) -> bool {
         if role.as_str() == "targets" {

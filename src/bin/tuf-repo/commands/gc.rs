@@ -1,7 +1,7 @@
 //! `gc`: deletes what no retained snapshot refers to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 use serde::{Serialize, Serializer};
@@ -9,16 +9,18 @@ use serde_json::{Value, json};
 use tuf::cli::clock::parse_duration;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::output::Verbosity;
-use tuf::cli::text::{one_line, quoted};
+use tuf::cli::text::{one_line, quoted, shell_word};
 use tuf::repository::{
-    Archive, Deletions, Destination, Explanation, GcPlan, HISTORY, Left, METADATA, Named, Repository,
+    Archive, Deletions, Destination, Explanation, GcPlan, HISTORY, Left, METADATA, Named, Policy, Repository,
     Retention, TARGETS,
 };
 use tuf::storage::BucketUrl;
 
-use super::common::DryRun;
+use super::common::{DryRun, warn_of};
 use super::destination::{DestinationArgs, bucket};
-use super::edit::{count, open_locked};
+use super::edit::{count, wait};
+use super::next::program;
+use super::verify::finding_json;
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -50,27 +52,30 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let repository = open_locked(context)?;
-    let default = repository.policy().retention();
+    let wait = wait(context);
+    let unread = Repository::lock(&context.repo, context.now, wait).map_err(failure)?;
+    let policy = unread.policy();
+    let default = policy.retention();
     let retention = Retention {
         keep: args.keep.unwrap_or(default.keep),
         keep_within: args.keep_within.unwrap_or(default.keep_within),
     };
-    let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or_default();
-    // a publisher must not put what is collected at the same time
-    let at = args.destination.typed(repository.policy(), repository.dir())?.unwrap_or(Destination::Own);
-    let _locks = repository.lock_destination(&at, wait).map_err(failure)?;
-    let archive = args.archive.as_deref().map(|to| archive(to, &args, &repository)).transpose()?;
+    let at = args.destination.typed(policy, unread.dir())?.unwrap_or(Destination::Own);
+    let archive = args.archive.as_deref().map(|to| archive(to, &args, policy)).transpose()?;
     if let Some(file) = &args.explain {
-        let name = relative(file, &repository);
-        let explanation = repository.explain_gc(&at, retention, name).map_err(failure)?;
+        let name = relative(file, unread.dir());
+        let explanation = unread.explain_gc(&at, retention, name, wait).map_err(failure)?;
         return explain(name, &explanation, context);
     }
-    let plan = repository.plan_gc_of(&at, retention).map_err(failure)?;
+    let (repository, plan) = unread.plan_gc(&at, retention, wait).map_err(failure)?;
     if !args.dry_run.dry_run {
         repository.execute_gc(&plan, archive.as_ref()).map_err(failure)?;
     }
+    warn_of(&plan.warnings, context);
     tell(&plan, &args, context);
+    if let Some(command) = elsewhere(&at, &args, &repository, context) {
+        context.output.talk(&format!("That was the repository itself. Where it is published: {command}"));
+    }
     let json = Collected {
         deleted: &plan.delete,
         dry_run: args.dry_run.dry_run,
@@ -78,6 +83,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         left: json!({
             "changed": plan.left.changed.number,
             "shared": plan.left.shared,
+            "undecided": plan.left.undecided,
             "unlisted": plan.left.unlisted.number,
             "unsaid": plan.left.unsaid,
             "young": plan.left.young,
@@ -86,6 +92,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         reasons: &plan.delete,
         retained: &plan.retained,
         roles: BTreeMap::new(),
+        warnings: plan.warnings.iter().map(finding_json).collect(),
         unknown: plan
             .unknown
             .iter()
@@ -126,7 +133,7 @@ fn tell(plan: &GcPlan, args: &Args, context: &Context) {
         tell_strangers(&plan.strangers, context);
     }
     let files = |number| count(number, "target file");
-    let Left { unlisted, changed, shared, unsaid, young } = &plan.left;
+    let Left { unlisted, changed, shared, unsaid, undecided, young } = &plan.left;
     for (named, why) in [
         (unlisted, "no metadata that gc read lists them"),
         (changed, "they have other bytes than dropped metadata lists"),
@@ -146,12 +153,39 @@ fn tell(plan: &GcPlan, args: &Args, context: &Context) {
             files(*unsaid)
         ));
     }
+    if *undecided > 0 {
+        talk(&format!(
+            "Left {} that only dropped metadata lists: a delegated role may list them whose metadata no client accepts.",
+            files(*undecided)
+        ));
+    }
     if *young > 0 {
         talk(&format!(
             "Left {} for later: a publisher may have put them only just, less than --keep-within ago.",
             files(*young)
         ));
     }
+}
+
+/// Returns the command that collects where the policy says that the repository is published, where that is another place than
+/// the repository itself, which was collected.
+fn elsewhere(at: &Destination, args: &Args, repository: &Repository, context: &Context) -> Option<String> {
+    let policy = repository.policy();
+    if args.destination.is_typed() || !matches!(at, Destination::Own) {
+        return None;
+    }
+    let program = program(&context.repo);
+    if let Some((metadata, targets)) = policy.publish_apart() {
+        let [metadata, targets] = [metadata, targets].map(shell_word);
+        return Some(format!("{program} gc --metadata-to {metadata} --targets-to {targets}"));
+    }
+    let to = policy.publish_to()?;
+    if BucketUrl::is_meant(to) {
+        return Some(format!("{program} gc --to {}", shell_word(to)));
+    }
+    let folder = repository.dir().join(to);
+    let is_own = matches!(Destination::folder(repository.dir(), &folder), Ok(Destination::Own));
+    (!is_own).then(|| format!("{program} gc --to {}", shell_word(&folder.to_string_lossy())))
 }
 
 /// Counts metadata files that are left alone; names them where somebody asks for details.
@@ -198,6 +232,7 @@ struct Collected<'a> {
     reasons: &'a Deletions,
     retained: &'a BTreeSet<u64>,
     roles: BTreeMap<&'a str, u64>,
+    warnings: Vec<Value>,
     unknown: Vec<&'a str>,
 }
 
@@ -209,21 +244,21 @@ fn reasons<S: Serializer>(deletions: &&Deletions, serializer: S) -> Result<S::Ok
     serializer.collect_map(deletions.reasons())
 }
 
-fn archive(to: &str, args: &Args, repository: &Repository) -> Result<Archive, Failure> {
+fn archive(to: &str, args: &Args, policy: &Policy) -> Result<Archive, Failure> {
     match BucketUrl::is_meant(to) {
-        true => Ok(Archive::Bucket(bucket(to, args.destination.endpoint(repository.policy()))?)),
+        true => Ok(Archive::Bucket(bucket(to, args.destination.endpoint(policy))?)),
         false => Ok(Archive::Folder(PathBuf::from(to))),
     }
 }
 
 /// Returns the name of a file that was typed, relative to the repository.
-fn relative<'a>(file: &'a str, repository: &Repository) -> &'a str {
-    let dir = repository.dir().to_string_lossy();
+fn relative<'a>(file: &'a str, repository: &Path) -> &'a str {
+    let dir = repository.to_string_lossy();
     file.strip_prefix(&*dir).map_or(file, |rest| rest.trim_start_matches('/'))
 }
 
 fn explain(name: &str, explanation: &Explanation, context: &Context) -> Outcome {
-    let Explanation { holders, would_go } = explanation;
+    let Explanation { holders, would_go, is_there } = explanation;
     let human = || {
         let mut text = format!("{}: {}\n", one_line(name), count(holders.len(), "count"));
         holders.iter().for_each(|holder| text.push_str(&format!("  held by {}\n", one_line(holder))));
@@ -234,11 +269,15 @@ fn explain(name: &str, explanation: &Explanation, context: &Context) -> Outcome 
             }
             None => {}
         }
+        if !is_there {
+            text.push_str("  there is no such file: only its name is held\n");
+        }
         text
     };
     let json = json!({
         "file": name,
         "count": holders.len(),
+        "exists": is_there,
         "holders": holders,
         "would_delete": would_go.is_some(),
     });

@@ -17,7 +17,7 @@ use crate::failure::failure;
 /// Check written metadata as a client would that starts from the first root.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Check what is live in metadata/ instead of metadata.staged/.
+    /// Check what is live instead of metadata.staged/: at publish.to of tuf-repo.toml, else in metadata/.
     #[arg(long)]
     live: bool,
 
@@ -31,18 +31,14 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let targets = if args.targets { TargetBytes::Digest } else { TargetBytes::Present };
-    let (what, report) = match args.destination.is_typed() {
-        false => written(&args, targets, context)?,
-        true if !args.live => {
-            let refusal = "what is published at another place is live";
-            return Err(
-                Failure::usage(refusal).with_hint(Hint::again("look at what is live there", "--live"))
-            );
-        }
-        true => {
+    if args.destination.is_typed() && !args.live {
+        let refusal = "what is published at another place is live";
+        return Err(Failure::usage(refusal).with_hint(Hint::again("look at what is live there", "--live")));
+    }
+    let (what, report) = match live_elsewhere(&args, context)? {
+        None => written(&args, targets, context)?,
+        Some(at) => {
             let repository = open(context)?;
-            let at =
-                args.destination.typed(repository.policy(), repository.dir())?.unwrap_or(Destination::Own);
             let report = repository.check_published(&at, targets).map_err(failure)?;
             (shown(&at, &repository), report)
         }
@@ -83,6 +79,17 @@ const MOST: Most = Most { findings: 100, roles: 50 };
 /// Returns by how many a number is beyond a bound.
 fn more_than(number: usize, bound: usize) -> Option<usize> {
     number.checked_sub(bound).filter(|more| *more > 0)
+}
+
+/// Returns the place to be looked at that was typed, or where the policy says that the repository is published; `None` where
+/// that is one of the repository's own folders.
+fn live_elsewhere(args: &Args, context: &Context) -> Result<Option<Destination>, Failure> {
+    if !args.live || !context.repo.join(STAGED).is_dir() {
+        return Ok(None);
+    }
+    let policy = Policy::read(&context.repo).map_err(failure)?;
+    let at = args.destination.or_policy(&policy, &context.repo)?;
+    Ok(Some(at).filter(|at| args.destination.is_typed() || !matches!(at, Destination::Own)))
 }
 
 /// Checks one of the repository's own folders.
