@@ -333,8 +333,8 @@ fn after_a_fast_forward_by_stolen_keys_old_clients_get_through_again() {
         let team = stolen(keys);
         team.write("A").exits(0);
         let recover = format!(
-            "what is live was signed only by keys that the root here takes away; once that root is written: \
-             tuf-repo -r A --time {NOW} publish --to www --recover {}",
+            "a colleague's release is kept by making the new root in the copy that published last; what a thief published \
+             gives way once the root here is written: tuf-repo -r A --time {NOW} publish --to www --recover {}",
             keys.join(" ")
         );
         let named = match keys {

@@ -12,8 +12,8 @@ use tuf::trusted_set::TrustError;
 use crate::commands::next::program;
 
 /// Why `publish --recover` is the way on.
-pub const GIVES_WAY: &str =
-    "what is live was signed only by keys that the root here takes away; once that root is written";
+pub const GIVES_WAY: &str = "a colleague's release is kept by making the new root in the copy that published last; what a \
+     thief published gives way once the root here is written";
 
 /// What leads on where others have published too, with keys that stay.
 const OTHERS_WORK: &str = "others have published too, with keys that stay: make the new root in the copy that published last, \
