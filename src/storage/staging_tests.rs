@@ -184,7 +184,8 @@ fn walks_see_no_staging_folder_and_any_other_hidden_one() {
 fn without_locks_what_killed_processes_left_goes_after_a_week_and_no_living_ones() {
     let dir = tempfile::tempdir().unwrap();
     let day = std::time::Duration::from_secs(24 * 60 * 60);
-    let now = std::time::SystemTime::now();
+    // by the clock of the file system, which is the one that is asked
+    let now = fs::metadata(dir.path()).unwrap().modified().unwrap();
     let date = |path: &Path, days: u32| {
         fs::File::open(path).unwrap().set_modified(now - day * days).unwrap();
     };

@@ -76,8 +76,8 @@ impl Repository {
 
     fn snapshot(&self, version: u64, targets: u64, expires: i32) -> Vec<u8> {
         let mut meta = MetaMap::new();
-        meta.insert("targets.json".to_owned(), MetaFile::new(targets)).unwrap();
-        meta.insert("d.json".to_owned(), MetaFile::new(1)).unwrap();
+        meta.insert("targets.json", MetaFile::new(targets)).unwrap();
+        meta.insert("d.json", MetaFile::new(1)).unwrap();
         let mut snapshot = Snapshot::new(meta, at(expires));
         snapshot.version = version;
         self.sign(&snapshot)
