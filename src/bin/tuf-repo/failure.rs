@@ -335,6 +335,9 @@ mod tests {
 
     use crate::args::Cli;
 
+    /// What a bundle calls itself in its file: it begins like a command and is none.
+    const BUNDLE_MARK: &str = "tuf-repo signing bundle";
+
     /// Returns the source of the library and both programs, without tests and comments.
     fn sources() -> Vec<(PathBuf, String)> {
         let mut folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
@@ -410,7 +413,7 @@ mod tests {
     fn each_command_that_a_hint_or_a_next_step_proposes_is_one_that_can_be_typed() {
         let mut commands = 0;
         for (path, code) in sources() {
-            for literal in literals(&code) {
+            for literal in literals(&code).into_iter().filter(|literal| literal != BUNDLE_MARK) {
                 let command = ["tuf-repo ", "{program} "].iter().any(|program| {
                     literal
                         .strip_prefix(program)
