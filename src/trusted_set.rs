@@ -9,20 +9,21 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use crate::canonical::CanonicalError;
 use crate::crypto::{Fingerprint, fingerprint};
 use crate::metadata::{
     Delegations, MetaFile, Metadata, Mismatch, ParseError, RoleName, Root, Signed, Snapshot, Steps,
     TargetFile, Targets, Timestamp, time,
 };
 use crate::verify::{
-    Authority, Delegator, Unsigned, Verified, verify_delegate, verify_self_signed, verify_successor,
+    Authority, Delegator, Unsigned, Verified, require, verify_delegate, verify_self_signed, verify_successor,
 };
 
 /// Why metadata is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
     /// The bytes are not metadata.
-    #[error("{role} is {reason}")]
+    #[error("{role} {}", predicate(.reason))]
     Invalid {
         /// The role.
         role: RoleName,
@@ -108,6 +109,16 @@ pub enum TrustError {
     },
 }
 
+/// Says of a role what keeps it from being read.
+fn predicate(reason: &ParseError) -> String {
+    match reason {
+        ParseError::Canonical(CanonicalError::Syntax { .. } | CanonicalError::TooDeep { .. })
+        | ParseError::Malformed { .. } => format!("is {reason}"),
+        ParseError::Canonical(_) => format!("cannot be read: {reason}"),
+        ParseError::SpecVersion { .. } | ParseError::DuplicateSignature { .. } => reason.to_string(),
+    }
+}
+
 /// Where a snapshot's bytes come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -167,6 +178,18 @@ impl TrustedMetadataSet {
     /// Returns the trusted metadata of a role that lists targets.
     pub fn targets(&self, role: &RoleName) -> Option<&Targets> {
         self.targets.get(role).map(Verified::signed)
+    }
+
+    /// Gives up what nobody asks a trusted role for: members that this crate does not know. For who writes nothing of it.
+    pub(crate) fn forget_unknown(&mut self, role: &RoleName) {
+        if let Some(targets) = self.targets.get_mut(role) {
+            targets.forget_unknown();
+        }
+    }
+
+    /// Returns how many bytes of a role's metadata are signed; 0 where it is not trusted.
+    pub(crate) fn length(&self, role: &RoleName) -> u64 {
+        self.targets.get(role).map_or(0, |targets| targets.metadata().signed_bytes().len() as u64)
     }
 
     /// Takes the next root (5.3.4 to 5.3.8). Its expiry is judged later, by [`Self::check_root_expiry`].
@@ -392,12 +415,8 @@ impl TrustedMetadataSet {
     pub fn verify_again(&self, role: &RoleName, delegator: &RoleName) -> Result<&Targets, TrustError> {
         let targets = self.targets.get(role).ok_or(TrustError::OutOfOrder { missing: role.clone() })?;
         let authority = self.authority(delegator, role)?;
-        let metadata = targets.metadata();
-        let result = authority.check(metadata.covered());
-        match result.is_verified() {
-            true => Ok(targets.signed()),
-            false => Err(Unsigned { role: role.clone(), version: targets.signed().version, result }.into()),
-        }
+        require(&authority, targets.metadata())?;
+        Ok(targets.signed())
     }
 
     fn verified_by(

@@ -1,6 +1,6 @@
 //! Whether metadata is signed as its delegator demands. [`Verified`] is made here and nowhere else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rayon::prelude::*;
 
@@ -92,9 +92,9 @@ impl<'a> Authority<'a> {
         let mut counted: BTreeSet<Fingerprint> = BTreeSet::new();
         let mut result =
             VerificationResult { threshold: self.threshold, signed: Vec::new(), missing: Vec::new() };
+        let signatures = Signatures::of(covered, self.keys.len());
         for (id, key) in &self.keys {
-            let signature = covered.signatures.iter().find(|signature| signature.keyid == **id);
-            match key.zip(signature).and_then(|(key, signature)| holds(covered, key, signature)) {
+            match key.and_then(|key| holds(covered, key, signatures.by(id)?)) {
                 Some(identity) => {
                     if counted.insert(identity) {
                         result.signed.push((*id).clone());
@@ -104,6 +104,90 @@ impl<'a> Authority<'a> {
             }
         }
         result
+    }
+
+    /// Tells whether enough distinct keys signed, with no more work than that takes: it ends with the signature that meets
+    /// the threshold, and gives up where signatures cost more than [`MOST_WORK`]. Who signs and who delegates choose how many
+    /// keys and signatures there are.
+    pub fn is_met(&self, covered: Covered<'_>) -> bool {
+        let mut counted: BTreeSet<Fingerprint> = BTreeSet::new();
+        let signatures = Signatures::of(covered, self.keys.len());
+        let mut work = MOST_WORK;
+        for (id, key) in &self.keys {
+            let Some((key, signature)) = key.zip(signatures.by(id)) else { continue };
+            let Some((identity, proof)) = proof_of(key, signature) else { continue };
+            if counted.contains(&identity) {
+                continue;
+            }
+            let is_valid = match covered.proofs.found(&proof) {
+                Some(is_valid) => is_valid,
+                None => {
+                    let cost = SIGNATURE_WORK.saturating_add(covered.bytes.len() as u64);
+                    let Some(left) = work.checked_sub(cost) else { return false };
+                    work = left;
+                    computed(covered, key, signature, proof)
+                }
+            };
+            if is_valid && counted.insert(identity) && self.threshold.lacking(counted.len()) == 0 {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Returns what [`Self::check`] finds where [`Self::is_met`] says no, without computing any signature.
+    fn lacking(&self, covered: Covered<'_>) -> VerificationResult {
+        let signatures = Signatures::of(covered, self.keys.len());
+        let (mut counted, mut result) = (BTreeSet::new(), self.unsigned());
+        result.missing.clear();
+        for (id, key) in &self.keys {
+            let proof = key.zip(signatures.by(id)).and_then(|(key, signature)| proof_of(key, signature));
+            match proof.filter(|(_, proof)| covered.proofs.found(proof) == Some(true)) {
+                Some((identity, _)) => {
+                    if counted.insert(identity) {
+                        result.signed.push((*id).clone());
+                    }
+                }
+                None => result.missing.push((*id).clone()),
+            }
+        }
+        result
+    }
+}
+
+/// How much one check of a threshold may cost, in bytes that are hashed: a signature is verified over the whole of the
+/// metadata. That is about half a second; the largest metadata has fifty signatures then, and a small one thousands.
+const MOST_WORK: u64 = 256 << 20;
+/// What a signature costs beside the bytes that it covers, in bytes that are hashed meanwhile.
+const SIGNATURE_WORK: u64 = 32 << 10;
+/// Up to this many keys each look for their signature among all of them.
+const FEW_KEYS: usize = 4;
+/// More digits than the signature of any key has that is understood here: no more of them are read.
+const MOST_DIGITS: usize = 1 << 14;
+
+/// The signatures of some metadata, to be found by the id of their key.
+enum Signatures<'a> {
+    /// For few keys.
+    Few(&'a [Signature]),
+    /// For many keys, or else each would be compared with each.
+    Many(HashMap<&'a KeyId, &'a Signature>),
+}
+
+impl<'a> Signatures<'a> {
+    fn of(covered: Covered<'a>, keys: usize) -> Self {
+        if keys <= FEW_KEYS {
+            return Self::Few(covered.signatures);
+        }
+        // of two by one id the first counts
+        let last_first = covered.signatures.iter().rev();
+        Self::Many(last_first.map(|signature| (&signature.keyid, signature)).collect())
+    }
+
+    fn by(&self, id: &KeyId) -> Option<&'a Signature> {
+        match self {
+            Self::Few(all) => all.iter().find(|signature| signature.keyid == *id),
+            Self::Many(by_id) => by_id.get(id).copied(),
+        }
     }
 }
 
@@ -137,7 +221,7 @@ pub(crate) fn note_made<'a>(all: impl Iterator<Item = Made<'a>>) {
             for made in some {
                 proof_of(made.key, made.signature)
                     .into_iter()
-                    .for_each(|(_, proof)| made.covered.proofs.add(proof));
+                    .for_each(|(_, proof)| made.covered.proofs.add(proof, true));
             }
         }
     };
@@ -153,6 +237,9 @@ const SOME_SIGNATURES: usize = 512;
 
 /// Returns whose signature one would be if it were valid, and what would be noted of it then.
 fn proof_of(key: &Key, signature: &Signature) -> Option<(Fingerprint, Vec<u8>)> {
+    if signature.sig.len() > MOST_DIGITS {
+        return None;
+    }
     let identity = fingerprint(key)?;
     let stated = [key.keytype.as_str(), &key.scheme, &signature.sig].join("\0");
     Some((identity, [identity.as_bytes(), stated.as_bytes()].concat()))
@@ -161,13 +248,19 @@ fn proof_of(key: &Key, signature: &Signature) -> Option<(Fingerprint, Vec<u8>)> 
 /// Returns whose signature one is; `None` where it is not valid.
 fn holds(covered: Covered<'_>, key: &Key, signature: &Signature) -> Option<Fingerprint> {
     let (identity, proof) = proof_of(key, signature)?;
-    if covered.proofs.contains(&proof) {
-        return Some(identity);
-    }
-    let bytes = hex::decode(&signature.sig).ok()?;
-    verify_signature(key, covered.bytes, &bytes).ok()?;
-    covered.proofs.add(proof);
-    Some(identity)
+    let is_valid = match covered.proofs.found(&proof) {
+        Some(is_valid) => is_valid,
+        None => computed(covered, key, signature, proof),
+    };
+    is_valid.then_some(identity)
+}
+
+/// Computes whether a signature is valid, and notes it.
+fn computed(covered: Covered<'_>, key: &Key, signature: &Signature, proof: Vec<u8>) -> bool {
+    let bytes = hex::decode(&signature.sig).ok();
+    let is_valid = bytes.is_some_and(|bytes| verify_signature(key, covered.bytes, &bytes).is_ok());
+    covered.proofs.add(proof, is_valid);
+    is_valid
 }
 
 /// What a check of signatures found.
@@ -268,6 +361,13 @@ impl<T: Signed> Verified<T> {
     }
 }
 
+impl Verified<Targets> {
+    /// Gives up what this crate does not know of it. What was verified stays verified.
+    pub(crate) fn forget_unknown(&mut self) {
+        self.0.forget_unknown();
+    }
+}
+
 /// Checks that metadata is signed by a threshold of an authority's keys.
 ///
 /// # Errors
@@ -276,10 +376,19 @@ pub fn verify_delegate<T: Signed>(
     authority: &Authority<'_>,
     metadata: Metadata<T>,
 ) -> Result<Verified<T>, Unsigned> {
-    let result = authority.check(metadata.covered());
-    if result.is_verified() {
-        return Ok(Verified(metadata));
+    require(authority, &metadata)?;
+    Ok(Verified(metadata))
+}
+
+/// Checks that some metadata is signed by a threshold of an authority's keys.
+///
+/// # Errors
+/// [`Unsigned`] where it is not.
+pub(crate) fn require<T: Signed>(authority: &Authority<'_>, metadata: &Metadata<T>) -> Result<(), Unsigned> {
+    if authority.is_met(metadata.covered()) {
+        return Ok(());
     }
+    let result = authority.lacking(metadata.covered());
     Err(Unsigned { role: authority.role.clone(), version: metadata.signed().version(), result })
 }
 
@@ -288,11 +397,8 @@ pub fn verify_delegate<T: Signed>(
 /// # Errors
 /// [`Unsigned`] where it is not.
 pub fn verify_self_signed(root: Metadata<Root>) -> Result<Verified<Root>, Unsigned> {
-    let own = own_authority(root.signed()).check(root.covered());
-    if own.is_verified() {
-        return Ok(Verified(root));
-    }
-    Err(Unsigned { role: RoleName::root(), version: root.signed().version, result: own })
+    require(&own_authority(root.signed()), &root)?;
+    Ok(Verified(root))
 }
 
 /// Checks a root that succeeds a trusted one: signed by a threshold of both roots' keys (specification 5.3.4).
@@ -300,10 +406,7 @@ pub fn verify_self_signed(root: Metadata<Root>) -> Result<Verified<Root>, Unsign
 /// # Errors
 /// [`Unsigned`] with the first threshold that is not met.
 pub fn verify_successor(trusted: &Root, root: Metadata<Root>) -> Result<Verified<Root>, Unsigned> {
-    let old = own_authority(trusted).check(root.covered());
-    if !old.is_verified() {
-        return Err(Unsigned { role: RoleName::root(), version: root.signed().version, result: old });
-    }
+    require(&own_authority(trusted), &root)?;
     verify_self_signed(root)
 }
 
@@ -431,7 +534,9 @@ pub(crate) mod tests {
         let noted = |all: &[Metadata<Root>]| {
             let proof =
                 |metadata: &Metadata<Root>| proof_of(one.public_key(), &metadata.signatures[0]).unwrap().1;
-            all.iter().filter(|metadata| metadata.covered().proofs.contains(&proof(metadata))).count()
+            all.iter()
+                .filter(|metadata| metadata.covered().proofs.found(&proof(metadata)) == Some(true))
+                .count()
         };
         note_made(made(&all[1..], one.public_key()));
         assert_eq!(noted(&all), 0, "few are left to be verified alone");
@@ -460,5 +565,87 @@ pub(crate) mod tests {
         let mut metadata = signed(root, &[&one]);
         metadata.signatures[0].keyid = id;
         assert!(verify_self_signed(metadata).is_ok());
+    }
+
+    /// A delegation that lists many ids, and a role with as many signatures: each was once compared with each.
+    #[test]
+    fn ids_without_a_key_and_signatures_by_nobody_cost_no_more_than_they_are_long() {
+        let one = key();
+        let mut root = Root::new(true, later());
+        trust(&mut root, "root", &[&one], 1);
+        let keyids = &mut root.roles.get_mut("root").unwrap().keyids;
+        keyids.splice(0..0, (0..40_000).map(|index| KeyId::new(format!("k{index}"))));
+        let mut metadata = signed(root, &[&one]);
+        let bogus = (0..40_000).map(|index| Signature::new(KeyId::new(format!("s{index}")), b"x"));
+        metadata.signatures.splice(0..0, bogus);
+        let start = std::time::Instant::now();
+        assert!(own_authority(metadata.signed()).check(metadata.covered()).is_verified());
+        assert!(verify_self_signed(metadata).is_ok());
+        // each with each took minutes here
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    }
+
+    /// Keys by these many ids, with a signature by each that is wrong; the last one is right.
+    fn wrong_ones(count: usize, root: &mut Root) -> Metadata<Root> {
+        let one = key();
+        trust(root, "root", &[&one], 1);
+        let others: Vec<KeyId> = (0..count).map(|index| KeyId::new(format!("k{index}"))).collect();
+        for id in &others {
+            root.keys.insert(id.clone(), key().public_key().clone());
+        }
+        root.roles.get_mut("root").unwrap().keyids.splice(0..0, others.clone());
+        let mut metadata = signed(root.clone(), &[&one]);
+        let bogus = others.into_iter().map(|id| Signature::new(id, &[1; 64]));
+        metadata.signatures.splice(0..0, bogus);
+        metadata
+    }
+
+    #[test]
+    fn a_wrong_signature_is_computed_once_however_many_delegate_to_the_role() {
+        let mut root = Root::new(true, later());
+        let metadata = wrong_ones(20, &mut root);
+        let authority = own_authority(metadata.signed());
+        assert!(authority.is_met(metadata.covered()));
+        for (id, key) in &authority.keys()[..20] {
+            let signature = metadata.signatures.iter().find(|signature| signature.keyid == **id).unwrap();
+            let proof = proof_of(key.unwrap(), signature).unwrap().1;
+            assert_eq!(metadata.covered().proofs.found(&proof), Some(false));
+        }
+        let few = authority.with_only(|id, _| id.as_str().starts_with('k'));
+        let error = require(&few, &metadata).unwrap_err();
+        assert_eq!((error.result.signed().len(), error.result.missing().len()), (0, 20));
+    }
+
+    #[test]
+    fn wrong_signatures_over_long_metadata_do_not_hold_a_client_up_for_long() {
+        let mut root = Root::new(true, later());
+        let metadata = wrong_ones(70, &mut root);
+        let long = vec![b'x'; 5 << 20];
+        let covered = Covered { bytes: &long, ..metadata.covered() };
+        let authority = own_authority(metadata.signed());
+        assert!(!authority.is_met(covered));
+        let tried = |(id, key): &&(&KeyId, Option<&Key>)| {
+            let signature = metadata.signatures.iter().find(|signature| signature.keyid == **id).unwrap();
+            covered.proofs.found(&proof_of(key.unwrap(), signature).unwrap().1).is_some()
+        };
+        assert_eq!(authority.keys().iter().filter(tried).count(), 50);
+        // as long as metadata is in truth, there is room for all of them
+        assert!(verify_self_signed(wrong_ones(300, &mut Root::new(true, later()))).is_ok());
+    }
+
+    #[test]
+    fn once_the_threshold_is_met_no_more_signatures_are_computed_but_status_sees_them_all() {
+        let (one, two, three) = (key(), key(), key());
+        let mut root = Root::new(true, later());
+        trust(&mut root, "root", &[&one, &two, &three], 2);
+        let metadata = signed(root, &[&one, &two, &three]);
+        let authority = own_authority(metadata.signed());
+        assert!(authority.is_met(metadata.covered()));
+        let known = |signature: &&Signature| {
+            let proof = proof_of(authority.key(&signature.keyid).unwrap(), signature).unwrap().1;
+            metadata.covered().proofs.found(&proof).is_some()
+        };
+        assert_eq!(metadata.signatures.iter().filter(known).count(), 2);
+        assert_eq!(authority.check(metadata.covered()).signed().len(), 3);
     }
 }

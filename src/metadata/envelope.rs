@@ -1,6 +1,6 @@
 //! The envelope around signed metadata: reading bytes, keeping what was signed as it was received.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Extra, KeyId, MAX_NUMBER, Signed};
+use super::{Extra, KeyId, MAX_NUMBER, Signed, Targets};
 use crate::canonical::{self, CanonicalError};
 
 /// A signature over the canonical form of `signed` (specification 4.2).
@@ -65,21 +65,21 @@ fn version_words(found: &str) -> String {
     }
 }
 
-/// Signatures over bytes that have been found valid, so that nobody has to find it again. What one is found by is for
-/// [`crate::verify`] to say; no proof is ever about other bytes.
+/// Which signatures over bytes have been found valid and which wrong, so that nobody has to find it again. What one is found
+/// by is for [`crate::verify`] to say; no finding is ever about other bytes.
 #[derive(Default)]
-pub struct Proofs(Mutex<Vec<Box<[u8]>>>);
+pub struct Proofs(Mutex<HashMap<Box<[u8]>, bool>>);
 
 impl Proofs {
-    /// Tells whether something was found.
-    pub(crate) fn contains(&self, proof: &[u8]) -> bool {
-        self.0.lock().is_ok_and(|proofs| proofs.iter().any(|known| **known == *proof))
+    /// Tells whether a signature was found valid; `None` where nothing was found yet.
+    pub(crate) fn found(&self, proof: &[u8]) -> Option<bool> {
+        self.0.lock().ok()?.get(proof).copied()
     }
 
     /// Notes what was found.
-    pub(crate) fn add(&self, proof: Vec<u8>) {
+    pub(crate) fn add(&self, proof: Vec<u8>, is_valid: bool) {
         if let Ok(mut proofs) = self.0.lock() {
-            proofs.push(proof.into());
+            proofs.insert(proof.into(), is_valid);
         }
     }
 }
@@ -122,6 +122,14 @@ pub struct Metadata<T> {
     signed: T,
     canonical: Bytes,
     proofs: Proofs,
+}
+
+impl Metadata<Targets> {
+    /// Gives up what this crate does not know of it. The bytes that signatures cover stay.
+    pub(crate) fn forget_unknown(&mut self) {
+        self.signed.forget_unknown();
+        self.signatures.iter_mut().for_each(|signature| signature.extra = Extra::new());
+    }
 }
 
 impl<T: Signed> Metadata<T> {

@@ -77,6 +77,24 @@ impl Targets {
     }
 }
 
+impl Targets {
+    /// Gives up the members that this crate does not know, and all of a key but its public half: in memory they may be a
+    /// hundred times as long as in the file.
+    pub(crate) fn forget_unknown(&mut self) {
+        self.extra = Extra::new();
+        let Some(delegations) = &mut self.delegations else { return };
+        delegations.extra = Extra::new();
+        for key in delegations.keys.values_mut() {
+            key.extra = Extra::new();
+            key.keyval.retain(|name, _| name == "public");
+        }
+        delegations.roles.iter_mut().flatten().for_each(|role| role.extra = Extra::new());
+        if let Some(bins) = &mut delegations.succinct_roles {
+            bins.extra = Extra::new();
+        }
+    }
+}
+
 signed!(
     Targets,
     "targets",
