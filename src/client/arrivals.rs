@@ -11,7 +11,7 @@ use super::record::{Content, Home, Line, Put};
 use super::target_dir::parts;
 use super::unfinished::{NewFile, Unfinished, is_digest};
 use super::{ClientError, Obstacle, TargetDir, record};
-use crate::metadata::{Algorithm, TargetFile, TargetPath};
+use crate::metadata::{Algorithm, Hasher, TargetFile, TargetPath};
 
 /// From this length in bytes on a target that was interrupted is worth keeping.
 const WORTH_KEEPING: u64 = 1 << 20;
@@ -102,11 +102,10 @@ impl<'a> Arrivals<'a> {
     }
 
     /// Starts an unfinished file for a target, or takes up the one of an earlier run.
-    pub fn start(&self, info: &TargetFile) -> Result<NewFile, ClientError> {
+    pub fn start(&self, path: &TargetPath, info: &TargetFile) -> Result<NewFile, ClientError> {
         let started = || {
-            let digest = info.hashes.known().next().and_then(|algorithm| info.hashes.of(algorithm));
-            if let Some(digest) = digest.filter(|digest| info.length >= WORTH_KEEPING && is_digest(digest))
-                && let Some(kept) = self.unfinished()?.kept(&digest.to_ascii_lowercase())?
+            if let Some(name) = waiting_name(path.as_str(), info)
+                && let Some(kept) = self.unfinished()?.kept(&name)?
             {
                 if kept.file.metadata()?.len() > info.length {
                     kept.file.set_len(0)?;
@@ -136,6 +135,12 @@ impl<'a> Arrivals<'a> {
     pub fn interrupted(&self, new: NewFile) -> Result<(), ClientError> {
         let left = self.unfinished().and_then(|unfinished| unfinished.leave(new));
         left.map_err(|error| ClientError::local(self.dir.path(), error))
+    }
+
+    /// Removes a file that could not be finished.
+    pub fn discard(&self, new: NewFile) -> Result<(), ClientError> {
+        let gone = self.unfinished().and_then(|unfinished| unfinished.discard(new));
+        gone.map_err(|error| ClientError::local(self.dir.path(), error))
     }
 
     /// Makes verified targets durable where they are, and returns what the record has to say before they are put: a line
@@ -265,6 +270,15 @@ impl<'a> Arrivals<'a> {
     }
 }
 
+/// Returns the digest that a large target waits under until it is whole; `None` where it is not worth keeping. It is made of
+/// the path too: who lists the same digest elsewhere, with other bytes or another length, spoils nothing.
+pub(super) fn waiting_name(path: &str, info: &TargetFile) -> Option<String> {
+    let algorithm = info.hashes.known().next().filter(|_| info.length >= WORTH_KEEPING)?;
+    let digest = info.hashes.of(algorithm).filter(|digest| is_digest(digest))?.to_ascii_lowercase();
+    let all = format!("{path}\0{}\0{digest}", info.length);
+    Hasher::digest([Algorithm::Sha256], all.as_bytes()).of(Algorithm::Sha256).map(str::to_owned)
+}
+
 /// Returns the length and the SHA-256 of a verified target: metadata lists it, or else it is read once more.
 fn content(arrived: &Arrived<'_>) -> io::Result<Content> {
     match arrived.info.hashes.of(Algorithm::Sha256) {
@@ -278,7 +292,33 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::metadata::{Extra, Hasher};
+    use crate::metadata::Extra;
+
+    #[test]
+    fn whoever_lists_the_digest_of_anothers_large_target_does_not_get_at_what_waits_for_it() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let dir = TargetDir::create(root.path()).unwrap();
+        let arrivals = dir.arrivals(Identity::at(elsewhere.path()).unwrap());
+        let hashes = Hasher::digest([Algorithm::Sha256], b"whole");
+        let info = |length| TargetFile { length, hashes: hashes.clone(), custom: None, extra: Extra::new() };
+        let [release, evil] = ["rel/app", "evil/app"].map(|path| TargetPath::parse(path).unwrap());
+        let mut half = arrivals.start(&release, &info(WORTH_KEEPING)).unwrap();
+        half.file.write_all(b"half").unwrap();
+        arrivals.interrupted(half).unwrap();
+        for (path, length) in
+            [(&evil, WORTH_KEEPING), (&evil, WORTH_KEEPING + 1), (&release, WORTH_KEEPING + 1)]
+        {
+            let other = arrivals.start(path, &info(length)).unwrap();
+            assert_eq!(other.file.metadata().unwrap().len(), 0);
+            arrivals.interrupted(other).unwrap();
+        }
+        let again = arrivals.start(&release, &info(WORTH_KEEPING)).unwrap();
+        assert_eq!(again.file.metadata().unwrap().len(), 4);
+        // what met a full disk goes
+        arrivals.discard(again).unwrap();
+        let anew = arrivals.start(&release, &info(WORTH_KEEPING)).unwrap();
+        assert_eq!(anew.file.metadata().unwrap().len(), 0);
+    }
 
     /// Where small letters and capitals are the same, two roles may list one file: the second would decide the bytes of
     /// the first one's target.
@@ -293,7 +333,7 @@ mod tests {
         let hashes = Hasher::digest([Algorithm::Sha256], b"owned");
         let info = TargetFile { length: 5, hashes, custom: None, extra: Extra::new() };
         let put = |path: &TargetPath| {
-            let mut new = arrivals.start(&info).unwrap();
+            let mut new = arrivals.start(path, &info).unwrap();
             new.file.write_all(b"owned").unwrap();
             let arrived = [Arrived { new, path, info: &info, clearing: &Clearing::default() }];
             let home = dir.home().unwrap();

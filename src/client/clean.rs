@@ -5,19 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
 use super::confined::Folder;
-use super::listing::digests;
+use super::listing::waiting_names;
 use super::matching::{Matching, Parties};
 use super::record::{Content, Files, Record};
 use super::target_dir::Recorded;
 use super::unfinished::Removal;
 use super::{ClientError, Limits, LocalMetadata, TargetDir, storable};
-use crate::metadata::{Delegations, RoleName, TargetFile, Targets};
+use crate::metadata::{Delegations, RoleName, SuccinctRoles, TargetFile, Targets};
 use crate::trusted_set::{Origin, TargetSearch, TrustError, TrustedMetadataSet, Visit};
-use crate::verify::Delegator;
 
 /// What [`clean`] removed, or would remove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub fn clean(
     if removal == Removal::Done {
         cleaned.note(local.sweep());
     }
-    let roles = plan_roles(local, &mut known, &record, &mut cleaned);
+    let roles = plan_roles(local, &known, &record, &mut cleaned);
     let mut plan = Plan::default();
     if let Some(dir) = targets {
         plan = plan_targets(dir, &mut known, &record, &mut cleaned)?;
@@ -112,24 +112,35 @@ pub fn clean(
         }
         cleaned.note(local.replace_record_if_changed(&record));
     }
-    if let (Some(dir), Some(wanted)) = (targets, known.digests()) {
-        let forgotten = dir.forget(&|digest| wanted.contains(digest), removal);
-        cleaned.unfinished = cleaned.note(forgotten).unwrap_or_default();
+    if let Some(dir) = targets {
+        // on a full disk nothing else can be brought while it waits for its rest
+        let wanted = if lacks_room(dir.path()) { Some(BTreeSet::new()) } else { known.waiting_names() };
+        let forgotten = wanted.map(|wanted| dir.forget(&|name| wanted.contains(name), removal));
+        cleaned.unfinished = forgotten.and_then(|forgotten| cleaned.note(forgotten)).unwrap_or_default();
     }
     Ok(cleaned)
+}
+
+/// With fewer bytes than this left on its file system the target folder is short of room.
+const LITTLE_ROOM: u64 = 4 << 20;
+
+/// Tells whether the file system of a folder is almost full. Where that cannot be found out it is not.
+fn lacks_room(folder: &Path) -> bool {
+    let found = rustix::fs::statvfs(folder);
+    found.is_ok_and(|found| found.f_blocks > 0 && found.f_bavail.saturating_mul(found.f_frsize) < LITTLE_ROOM)
 }
 
 /// Finds the files of delegated roles that were stored and that nobody delegates to any more.
 fn plan_roles(
     local: &LocalMetadata,
-    known: &mut Known<'_>,
+    known: &Known<'_>,
     record: &Record,
     cleaned: &mut Cleaned,
 ) -> Vec<RoleName> {
     let mut roles = Vec::new();
+    let delegated = known.delegated_names();
     for (role, content) in record.stored.iter().filter(|(role, _)| !role.is_top_level()) {
-        let is_delegated = |delegations: &Delegations| delegations.authority(role).is_some();
-        if known.delegations().any(is_delegated) {
+        if delegated.hold(role) {
             continue;
         }
         let Some(Some(bytes)) = cleaned.note(local.load(role)) else { continue };
@@ -380,16 +391,42 @@ impl<'a> Known<'a> {
         roles.into_iter().filter_map(|role| self.trusted.targets(role))
     }
 
-    fn delegations(&self) -> impl Iterator<Item = &Delegations> {
-        self.roles().filter_map(|targets| targets.delegations.as_ref())
+    /// Returns the names of all roles that somebody delegates to, found out once: who delegates chooses how many there are.
+    fn delegated_names(&self) -> DelegatedNames<'_> {
+        let mut names = DelegatedNames::default();
+        for delegations in self.roles().filter_map(|targets| targets.delegations.as_ref()) {
+            names.roles.extend(delegations.roles().iter().map(|role| &role.name));
+            if let Some(bins) = &delegations.succinct_roles {
+                names.bins.entry((bins.name_prefix.as_str(), bins.bit_length)).or_insert(bins);
+            }
+        }
+        names
     }
 
-    /// Returns the digests of all targets that any role lists; `None` where not all roles are known.
-    fn digests(&self) -> Option<BTreeSet<String>> {
+    /// Returns what the large targets wait under that any role lists; `None` where not all roles are known.
+    fn waiting_names(&self) -> Option<BTreeSet<String>> {
         if self.missing.is_some() {
             return None;
         }
-        Some(self.roles().flat_map(digests).collect())
+        Some(self.roles().flat_map(waiting_names).collect())
+    }
+}
+
+/// The names of the roles that some delegators delegate to.
+#[derive(Default)]
+struct DelegatedNames<'a> {
+    roles: BTreeSet<&'a RoleName>,
+    /// Those of a prefix and a number of bits once.
+    bins: BTreeMap<(&'a str, u32), &'a SuccinctRoles>,
+}
+
+impl DelegatedNames<'_> {
+    fn hold(&self, role: &RoleName) -> bool {
+        // the prefix of a bin ends before its number
+        let prefix = role.as_str().rsplit_once('-').map(|(prefix, _)| prefix);
+        let mut bins =
+            prefix.into_iter().flat_map(|prefix| self.bins.range((prefix, 0)..=(prefix, u32::MAX)));
+        self.roles.contains(role) || bins.any(|(_, bins)| bins.is_bin(role.as_str()))
     }
 }
 
@@ -398,5 +435,30 @@ fn said(error: &TrustError) -> String {
     match error {
         TrustError::OutOfOrder { missing } => format!("the metadata of {missing} is not here"),
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::{Extra, Threshold};
+
+    #[test]
+    fn a_bin_is_known_by_its_prefix_whatever_hyphens_that_has() {
+        let bins = |prefix: &str| SuccinctRoles {
+            keyids: Vec::new(),
+            threshold: Threshold::ONE,
+            bit_length: 4,
+            name_prefix: prefix.to_owned(),
+            extra: Extra::new(),
+        };
+        let (hyphens, plain) = (bins("a-b"), bins("c"));
+        let mut names = DelegatedNames::default();
+        for bins in [&hyphens, &plain] {
+            names.bins.insert((bins.name_prefix.as_str(), bins.bit_length), bins);
+        }
+        let holds = |name: &str| names.hold(&RoleName::new(name).unwrap());
+        assert!(holds("a-b-f") && holds("c-0"));
+        assert!(!["a-b", "a-b-10", "a-f", "c", "c-g", "c-00", "-0"].into_iter().any(holds));
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::arrivals::{Arrivals, Arrived};
-use super::listing::{FAILURES, digests};
+use super::listing::{FAILURES, NAMED, waiting_names};
 use super::matching::{Matching, Parties};
 use super::obstacles::Clearing;
 use super::transfer::{OnBytes, Transfer, holds, refused};
@@ -114,23 +114,30 @@ impl Updater<'_> {
         progress: OnBytes<'_>,
     ) -> Result<Downloads, ClientError> {
         check_folders(self.local.path(), dir.path())?;
-        let mut downloads = Downloads::default();
+        let (mut downloaded, mut faults) = (Vec::new(), Faults::default());
         // where all is in place already, nothing else would come by what a killed process left
-        downloads.faults.extend(dir.sweep().err());
-        let plan = self.plan(wanted, dir, &mut downloads.faults)?;
+        faults.all.extend(dir.sweep().err());
+        let plan = self.plan(wanted, dir, &mut faults)?;
         let arrivals = dir.arrivals(self.local.folder_identity()?);
         let failures = Failures::default();
-        let mut rest = plan.as_slice();
+        let mut rest: Vec<&Planned<'_>> = plan.iter().collect();
+        let mut jobs = jobs;
         while !rest.is_empty() && !failures.is_over() {
-            let (now, later) = rest.split_at(together(rest));
+            let mut later = rest.split_off(together(&rest));
+            let mut outcomes = self.fetch_at_once(&rest, dir, &arrivals, jobs, &failures, progress);
+            if failures.notice_lack_of_room() {
+                // a large target has taken the room of others: once more one by one, the shortest first
+                jobs = NonZeroUsize::MIN;
+                later.extend(lacked_room(&rest, &mut outcomes));
+                later.sort_by_key(|planned| planned.target.info.length);
+            }
+            downloaded.extend(self.settle(&rest, outcomes, dir, &arrivals, &mut faults)?);
             rest = later;
-            let outcomes = self.fetch_at_once(now, dir, &arrivals, jobs, &failures, progress);
-            self.settle(now, outcomes, dir, &arrivals, &mut downloads)?;
         }
-        downloads.faults.extend(failures.end());
+        faults.all.extend(failures.end());
         drop(arrivals);
         self.forget_unfinished(dir)?;
-        Ok(downloads)
+        Ok(Downloads { downloaded, faults: faults.end() })
     }
 
     /// Removes what interrupted runs left of targets that no role lists any more, where all roles are known.
@@ -139,14 +146,14 @@ impl Updater<'_> {
             return Ok(());
         }
         let listed = OnceCell::new();
-        let is_listed = |digest: &str| listed.get_or_init(|| self.digests()).contains(digest);
+        let is_listed = |name: &str| listed.get_or_init(|| self.waiting_names()).contains(name);
         dir.forget(&is_listed, Removal::Done).map(drop)
     }
 
-    /// Returns the digests of all targets that the roles list which have been loaded.
-    fn digests(&self) -> BTreeSet<String> {
+    /// Returns what the large targets wait under that the roles list which have been loaded.
+    fn waiting_names(&self) -> BTreeSet<String> {
         let roles = self.verified.keys().filter_map(|role| self.trusted.targets(role));
-        roles.flat_map(digests).collect()
+        roles.flat_map(waiting_names).collect()
     }
 
     /// Finds for each target what has to go before it can be put; those that cannot be put are faults.
@@ -154,7 +161,7 @@ impl Updater<'_> {
         &mut self,
         wanted: &'t [ListedTarget],
         dir: &TargetDir,
-        faults: &mut Vec<ClientError>,
+        faults: &mut Faults,
     ) -> Result<Vec<Planned<'t>>, ClientError> {
         let (home, mut record) = (dir.home()?, None);
         let mut matching = Matching::new(self.limits.matching);
@@ -162,7 +169,7 @@ impl Updater<'_> {
         for target in self.without_conflicts(wanted, &mut matching, faults) {
             match self.clearing(target, dir, &home, &mut record, &mut matching) {
                 Ok(clearing) => plan.push(Planned { target, clearing }),
-                Err(error) => faults.push(error),
+                Err(error) => faults.note(&target.role, error),
             }
         }
         Ok(plan)
@@ -172,12 +179,12 @@ impl Updater<'_> {
     /// that is about to be used.
     fn settle(
         &self,
-        planned: &[Planned<'_>],
+        planned: &[&Planned<'_>],
         outcomes: Vec<Option<Result<Outcome, ClientError>>>,
         dir: &TargetDir,
         arrivals: &Arrivals<'_>,
-        downloads: &mut Downloads,
-    ) -> Result<(), ClientError> {
+        faults: &mut Faults,
+    ) -> Result<Vec<Downloaded>, ClientError> {
         let (mut arrived, mut done) = (Vec::new(), Vec::new());
         for (Planned { target, clearing }, outcome) in planned.iter().zip(outcomes) {
             match outcome {
@@ -186,22 +193,23 @@ impl Updater<'_> {
                     done.push((*target, Some(arrived.len())));
                     arrived.push(Arrived { new, path: &target.path, info: &target.info, clearing });
                 }
-                Some(Err(error)) => downloads.faults.push(error),
+                Some(Err(error)) => faults.note(&target.role, error),
                 // not tried, because others failed
-                None => {}
+                Some(Ok(Outcome::GivenUp)) | None => {}
             }
         }
         let mut outcomes = self.put(&arrived, dir, arrivals)?;
+        let mut downloaded = Vec::with_capacity(done.len());
         for (target, place) in done {
             if let Some(Err(error)) = place.map(|index| std::mem::replace(&mut outcomes[index], Ok(()))) {
-                downloads.faults.push(error);
+                faults.note(&target.role, error);
                 continue;
             }
             let (path, info) = (target.path.clone(), target.info.clone());
             let file = dir.file(&path);
-            downloads.downloaded.push(Downloaded { file, path, info, cached: place.is_none() });
+            downloaded.push(Downloaded { file, path, info, cached: place.is_none() });
         }
-        Ok(())
+        Ok(downloaded)
     }
 
     fn put(
@@ -223,7 +231,7 @@ impl Updater<'_> {
     /// Fetches targets by several threads.
     fn fetch_at_once(
         &self,
-        planned: &[Planned<'_>],
+        planned: &[&Planned<'_>],
         dir: &TargetDir,
         arrivals: &Arrivals<'_>,
         jobs: NonZeroUsize,
@@ -236,7 +244,11 @@ impl Updater<'_> {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(planned) = planned.get(index) else { return done };
-                if failures.is_over() || !failures.may_try(&planned.target.role) {
+                if failures.is_over() || failures.lack_room() {
+                    continue;
+                }
+                if !failures.may_try(&planned.target.role) {
+                    done.push((index, Ok(Outcome::GivenUp)));
                     continue;
                 }
                 let fetch = || self.fetch(planned, dir, arrivals, progress);
@@ -288,13 +300,12 @@ impl Updater<'_> {
             progress(info.length);
             return Ok(Outcome::InPlace);
         }
-        let mut unfinished = arrivals.start(info)?;
+        let mut unfinished = arrivals.start(path, info)?;
         match self.transfer(path, info, &mut unfinished, dir, progress) {
             Ok(()) => Ok(Outcome::Arrived(unfinished)),
-            Err(error) => {
-                arrivals.interrupted(unfinished)?;
-                Err(error)
-            }
+            // what is kept would take the room of metadata and of others' targets, in every run
+            Err(error) if error.is_of_room() => arrivals.discard(unfinished).and(Err(error)),
+            Err(error) => arrivals.interrupted(unfinished).and(Err(error)),
         }
     }
 
@@ -352,24 +363,96 @@ struct Planned<'t> {
     clearing: Clearing,
 }
 
+/// Takes the targets that lacked room, or were not tried for that reason, out of some that were to be fetched.
+fn lacked_room<'p, 't>(
+    planned: &[&'p Planned<'t>],
+    outcomes: &mut [Option<Result<Outcome, ClientError>>],
+) -> Vec<&'p Planned<'t>> {
+    let again = |outcome: &Option<Result<Outcome, ClientError>>| match outcome {
+        None => true,
+        Some(Err(error)) => error.is_of_room(),
+        Some(Ok(_)) => false,
+    };
+    let pairs = planned.iter().zip(outcomes).filter(|(_, outcome)| again(outcome));
+    pairs
+        .map(|(planned, outcome)| {
+            *outcome = None;
+            *planned
+        })
+        .collect()
+}
+
+/// What failed: of each role some are named, and the others counted. The top-level role is the maintainer's own.
+#[derive(Default)]
+pub(super) struct Faults {
+    all: Vec<ClientError>,
+    named: BTreeMap<RoleName, usize>,
+}
+
+impl Faults {
+    /// Notes why a target that a role lists is not in its place.
+    pub fn note(&mut self, role: &RoleName, error: ClientError) {
+        let named = self.named.entry(role.clone()).or_default();
+        *named += 1;
+        if *named <= NAMED || *role == RoleName::targets() {
+            self.all.push(error);
+        }
+    }
+
+    fn end(mut self) -> Vec<ClientError> {
+        let unnamed = self.named.into_iter().filter(|(role, _)| *role != RoleName::targets());
+        self.all.extend(unnamed.filter_map(|(role, named)| {
+            let more = named.checked_sub(NAMED).filter(|more| *more > 0)?;
+            Some(ClientError::MoreTargetsFailed { role, more })
+        }));
+        self.all
+    }
+}
+
 /// What keeps further targets from being tried.
 #[derive(Default)]
 struct Failures {
-    /// How often the network failed for targets of a role, and how many more of its targets were not tried.
-    network: Mutex<BTreeMap<RoleName, (usize, usize)>>,
+    /// How many targets of a role could not be had, or had no room, and how many more of its targets were not tried.
+    counts: Mutex<BTreeMap<RoleName, (usize, usize)>>,
     /// Set where the disk takes nothing more.
     disk: AtomicBool,
+    /// How often there was no room.
+    room: Room,
+}
+
+/// Whether the disk had no room for a target.
+#[derive(Default)]
+struct Room {
+    lacks: AtomicBool,
+    /// Set once targets are fetched one by one for that reason.
+    is_noticed: AtomicBool,
 }
 
 impl Failures {
     fn note(&self, role: &RoleName, error: &ClientError, dir: &Path) {
-        if error.is_of_the_network() {
+        let has_failed = error.is_of_the_network() || error.is_not_found();
+        // the first time it may be another role's target that has taken the room
+        if has_failed || (error.is_of_room() && self.room.is_noticed.load(Ordering::Relaxed)) {
             self.counts().entry(role.clone()).or_default().0 += 1;
+        }
+        if error.is_of_room() {
+            self.room.lacks.store(true, Ordering::Relaxed);
+            return;
         }
         // what the folder itself refuses it refuses to all
         if error.is_of_the_disk() || matches!(error, ClientError::Local { path, .. } if path == dir) {
             self.disk.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Tells whether nothing more is to be tried until those that had no room are tried one by one.
+    fn lack_room(&self) -> bool {
+        self.room.lacks.load(Ordering::Relaxed) && !self.room.is_noticed.load(Ordering::Relaxed)
+    }
+
+    /// Tells, once, whether there was no room for a target.
+    fn notice_lack_of_room(&self) -> bool {
+        self.lack_room() && !self.room.is_noticed.swap(true, Ordering::Relaxed)
     }
 
     /// Tells whether a target of a role may be tried, and counts it where not.
@@ -388,13 +471,13 @@ impl Failures {
     }
 
     fn end(self) -> Vec<ClientError> {
-        let counts = self.network.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.counts.into_inner().unwrap_or_else(PoisonError::into_inner);
         let left = counts.into_iter().filter(|(_, (_, left))| *left > 0);
         left.map(|(role, (_, left))| ClientError::GivenUp { role, left, kind: "targets" }).collect()
     }
 
     fn counts(&self) -> MutexGuard<'_, BTreeMap<RoleName, (usize, usize)>> {
-        self.network.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -404,6 +487,8 @@ enum Outcome {
     InPlace,
     /// It has been downloaded and verified.
     Arrived(NewFile),
+    /// It was not tried, because others of its role failed.
+    GivenUp,
 }
 
 /// Refuses, before any request, a target without a digest that can be computed, or with another text in the place of one:
@@ -422,9 +507,9 @@ fn digestible(path: &TargetPath, info: &TargetFile) -> Result<(), ClientError> {
 }
 
 /// Returns how many of some targets, one at least, become visible together.
-fn together(targets: &[Planned<'_>]) -> usize {
+fn together(targets: &[&Planned<'_>]) -> usize {
     let mut bytes: u64 = 0;
-    let fits = |planned: &&Planned<'_>| {
+    let fits = |planned: &&&Planned<'_>| {
         bytes = bytes.saturating_add(planned.target.info.length);
         bytes <= TOGETHER.1
     };

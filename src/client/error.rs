@@ -146,6 +146,16 @@ pub enum ClientError {
         /// The first role beyond.
         role: RoleName,
     },
+    /// The roles below one delegation have more metadata than they may.
+    #[error(
+        "the metadata of {role} and of the roles below it is longer than {limit} bytes: further ones were not asked for"
+    )]
+    TooManyBytes {
+        /// The role that the top-level targets role delegates to.
+        role: RoleName,
+        /// How many bytes are kept.
+        limit: u64,
+    },
     /// The snapshot does not list several roles that one role delegates to.
     #[error("the snapshot lists neither {role} nor {more} more roles that {delegator} delegates to")]
     NotInSnapshot {
@@ -164,6 +174,14 @@ pub enum ClientError {
         /// How many are not named.
         more: usize,
     },
+    /// More targets of one role failed than are named one by one.
+    #[error("{more} more targets of {role} failed")]
+    MoreTargetsFailed {
+        /// The role that lists them.
+        role: RoleName,
+        /// How many are not named.
+        more: usize,
+    },
     /// The patterns of a role, and of others below the same delegation, take more steps to match than they may.
     #[error(
         "matching the patterns of {role} takes more than {limit} steps: what is searched for there is not listed"
@@ -174,11 +192,8 @@ pub enum ClientError {
         /// How many steps are taken.
         limit: u64,
     },
-    /// After several failures of the network the rest was not tried.
-    #[error(
-        "{left} more {kind} of {role} were not tried: the network has failed {} times",
-        super::listing::FAILURES
-    )]
+    /// After several that could not be had the rest was not tried.
+    #[error("{left} more {kind} of {role} were not tried: {} could not be had", super::listing::FAILURES)]
     GivenUp {
         /// The role that delegates to them or lists them.
         role: RoleName,
@@ -276,9 +291,11 @@ impl ClientError {
             Self::Endless { .. } => Code::EndlessData,
             Self::UnknownTarget { .. } => Code::UnknownTarget,
             Self::InTheWay { .. } => Code::Io,
-            Self::TooManyRoles { .. } | Self::TooManySteps { .. } => Code::EndlessData,
+            Self::TooManyRoles { .. } | Self::TooManyBytes { .. } | Self::TooManySteps { .. } => {
+                Code::EndlessData
+            }
             Self::NotInSnapshot { .. } | Self::MoreFailed { .. } => Code::InvalidMetadata,
-            Self::GivenUp { .. } => Code::Download,
+            Self::GivenUp { .. } | Self::MoreTargetsFailed { .. } => Code::Download,
             Self::UnsafePath { .. }
             | Self::ReservedPath { .. }
             | Self::DeepPath { .. }
@@ -298,9 +315,11 @@ impl ClientError {
             Self::Metadata { role, .. }
             | Self::Endless { role, .. }
             | Self::TooManyRoles { role, .. }
+            | Self::TooManyBytes { role, .. }
             | Self::TooManySteps { role, .. }
             | Self::NotInSnapshot { delegator: role, .. }
             | Self::MoreFailed { delegator: role, .. }
+            | Self::MoreTargetsFailed { role, .. }
             | Self::GivenUp { role, .. } => role.to_string(),
             Self::UnknownTarget { path }
             | Self::ReservedPath { path }
@@ -355,18 +374,28 @@ impl ClientError {
         }
     }
 
-    /// Tells whether the disk takes nothing more: no other file would fare better.
+    /// Tells whether the disk has no room: a smaller file, or the same one when others have gone, may fare better.
+    pub fn is_of_room(&self) -> bool {
+        self.disk()
+            .is_some_and(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    /// Tells whether the disk takes nothing at all: no other file would fare better.
     pub(super) fn is_of_the_disk(&self) -> bool {
-        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        let source = match self {
-            Self::Local { source, .. } => source,
+        self.disk() == Some(io::ErrorKind::ReadOnlyFilesystem)
+    }
+
+    /// Returns how this machine failed, where it did.
+    fn disk(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Local { source, .. } => Some(source.kind()),
             Self::Metadata { source, .. } | Self::Target { source, .. } => match &source.cause {
-                FetchCause::Write(error) => error,
-                _ => return false,
+                FetchCause::Write(error) => Some(error.kind()),
+                _ => None,
             },
-            _ => return false,
-        };
-        matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+            Self::NoWorkingMirror { causes, .. } => causes.iter().find_map(|cause| cause.error.disk()),
+            _ => None,
+        }
     }
 
     /// Returns the URL that could not be read, where it was one.

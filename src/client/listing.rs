@@ -5,19 +5,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::arrivals::waiting_name;
 use super::matching::{Matching, Parties};
 use super::{ClientError, Updater};
 use crate::metadata::{Delegations, RoleName, Snapshot, TargetFile, TargetPath, Targets};
 use crate::trusted_set::{TargetSearch, TrustError, Visit};
 
-/// After this many failures of the network the roles that a delegator delegates to, or the targets that a role lists,
-/// are not asked for any more: neither a dead server nor the names that one role chooses hold up a run for long.
+/// After this many of them could not be had, because the network failed or the server has no such file, the roles that a
+/// delegator delegates to, or the targets that a role lists, are not asked for any more: neither a dead server nor the names
+/// that one role chooses hold up a run for long.
 pub(super) const FAILURES: usize = 3;
 
-/// So many of the roles that fail below one delegator are named one by one; the others are counted.
-const NAMED: usize = 3;
+/// The most roles below one delegator, and targets of one role, that are named when they fail; the others are counted.
+pub(super) const NAMED: usize = 3;
 
-/// A target lies at most so deep.
+/// The most parts a target path may have.
 pub(super) const MOST_PARTS: usize = TargetPath::MOST_PARTS;
 
 /// A target and the role that answers for it.
@@ -82,14 +84,14 @@ impl Updater<'_> {
         self.role(&top)?;
         let mut faults = Faults::default();
         let mut asked = BTreeSet::from([top.role.clone()]);
-        let mut parties: VecDeque<VecDeque<(Visit, usize)>> =
-            self.below(&top.role, 1, &mut faults)?.into_iter().map(|next| VecDeque::from([next])).collect();
+        let mut parties: VecDeque<Party> =
+            self.below(&top.role, 1, &mut faults)?.into_iter().map(Party::new).collect();
         let mut seen = BTreeSet::from([top.role]);
-        while let Some(mut pending) = parties.pop_front() {
-            let Some((visit, depth)) = pending.pop_front() else { continue };
+        while let Some(mut party) = parties.pop_front() {
+            let Some((visit, depth)) = party.pending.pop_front() else { continue };
             if faults.are_too_many(&visit.delegator) {
                 faults.left(&visit.delegator);
-                parties.push_front(pending);
+                parties.push_front(party);
                 continue;
             }
             asked.insert(visit.role.clone());
@@ -101,13 +103,21 @@ impl Updater<'_> {
             }
             match self.role(&visit).map(drop) {
                 Err(error) => faults.note(&visit.delegator, error),
-                // no search goes deeper than it may visit roles
-                Ok(()) if depth < self.limits.delegations && seen.insert(visit.role.clone()) => {
-                    pending.extend(self.below(&visit.role, depth + 1, &mut faults)?);
+                Ok(()) if seen.insert(visit.role.clone()) => {
+                    party.bytes = party.bytes.saturating_add(self.trusted.length(&visit.role));
+                    if party.bytes > self.limits.listed_bytes {
+                        let limit = self.limits.listed_bytes;
+                        faults.all.push(ClientError::TooManyBytes { role: party.name, limit });
+                        continue;
+                    }
+                    // no search goes deeper than it may visit roles
+                    if depth < self.limits.delegations {
+                        party.pending.extend(self.below(&visit.role, depth + 1, &mut faults)?);
+                    }
                 }
                 Ok(()) => {}
             }
-            parties.push_back(pending);
+            parties.push_back(party);
         }
         Ok(faults.end())
     }
@@ -195,13 +205,25 @@ pub fn storable(path: &str) -> Result<TargetPath, ClientError> {
     Ok(parsed)
 }
 
-/// Returns the digests of the targets that a role lists: large ones wait under them until they are whole.
-pub(super) fn digests(targets: &Targets) -> BTreeSet<String> {
-    let mut digests = BTreeSet::new();
-    for (_, file) in &targets.targets {
-        digests.extend(file.hashes.iter().map(|(_, digest)| digest.to_ascii_lowercase()));
+/// Returns what the large targets that a role lists wait under until they are whole.
+pub(super) fn waiting_names(targets: &Targets) -> BTreeSet<String> {
+    let listed = targets.targets.iter();
+    listed.filter_map(|(path, file)| waiting_name(&path, &file)).collect()
+}
+
+/// All roles below one delegation of the top-level targets role.
+struct Party {
+    name: RoleName,
+    /// What it leads to that has not been asked for, the nearest first, with how deep it lies.
+    pending: VecDeque<(Visit, usize)>,
+    /// How long the metadata is that was loaded for it.
+    bytes: u64,
+}
+
+impl Party {
+    fn new(first: (Visit, usize)) -> Self {
+        Self { name: first.0.role.clone(), pending: VecDeque::from([first]), bytes: 0 }
     }
-    digests
 }
 
 /// What failed, each once, and how often the network did for the roles of one delegator.
@@ -216,7 +238,10 @@ struct Faults {
 
 impl Faults {
     fn note(&mut self, delegator: &RoleName, error: ClientError) {
-        if error.is_of_the_network() {
+        // what the top-level role delegates to are parties: the files that some of them do not publish keep no other from being
+        // asked, but a server that is dead does
+        let is_party = *delegator == RoleName::targets();
+        if error.is_of_the_network() || (error.is_not_found() && !is_party) {
             *self.network.entry(delegator.clone()).or_default() += 1;
         }
         // a role that two delegate to fails twice

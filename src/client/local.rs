@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::ClientError;
 use super::confined::{Folder, Identity};
 use super::noted::{FileIdentity, NotedTargets};
-use super::record::{self, Line, Record};
+use super::record::{self, Content, Line, Record};
 use super::unfinished::{replace, sweep};
 use crate::metadata::{RoleName, TOP_LEVEL};
 
@@ -93,7 +93,15 @@ impl LocalMetadata {
 
     /// Adds to the record. To be called under the lock.
     pub(super) fn add_to_record(&self, lines: Vec<Line>) -> Result<(), ClientError> {
-        Record::add(&self.folder, lines).map_err(|error| self.record_failed(error))
+        let add = |lines| Record::add(&self.folder, lines).map_err(|error| self.record_failed(error));
+        match add(lines.clone()) {
+            // what a target needs comes before what can be downloaded again
+            Err(error) if error.is_of_room() => {
+                self.forget_delegated()?;
+                add(lines)
+            }
+            added => added,
+        }
     }
 
     /// Replaces the record, where it says anything else. To be called under the lock.
@@ -128,6 +136,29 @@ impl LocalMetadata {
     pub fn store(&self, role: &RoleName, bytes: &[u8]) -> Result<(), ClientError> {
         let stored = replace(&self.folder, &name(role), bytes);
         stored.map_err(|error| ClientError::local(&self.file(role), error))
+    }
+
+    /// Replaces the file of a top-level role as [`Self::store`] does. Where there is no room, the files of delegated roles give
+    /// way: who holds one chooses how long it is, and what was taken away from him would stand in the way for good. They are
+    /// downloaded again when they are asked for. To be called under the lock.
+    pub(super) fn store_first(&self, role: &RoleName, bytes: &[u8]) -> Result<(), ClientError> {
+        match self.store(role, bytes) {
+            Err(error) if error.is_of_room() => {
+                self.forget_delegated()?;
+                self.store(role, bytes)
+            }
+            stored => stored,
+        }
+    }
+
+    /// Removes the files of delegated roles that are as they were stored.
+    fn forget_delegated(&self) -> Result<(), ClientError> {
+        for (role, content) in self.record()?.stored.iter().filter(|(role, _)| !role.is_top_level()) {
+            if self.load(role)?.is_some_and(|bytes| Content::of_bytes(&bytes) == *content) {
+                self.remove(role)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a role's file, if there is one.

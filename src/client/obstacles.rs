@@ -9,6 +9,7 @@ use std::io;
 use std::ops::Bound;
 
 use super::confined::Folder;
+use super::download::Faults;
 use super::listing::MOST_PARTS;
 use super::matching::Matching;
 use super::record::{Files, Home, Line, Record};
@@ -78,7 +79,7 @@ impl Updater<'_> {
         &mut self,
         wanted: &'t [ListedTarget],
         matching: &mut Matching,
-        faults: &mut Vec<ClientError>,
+        faults: &mut Faults,
     ) -> Vec<&'t ListedTarget> {
         let paths: BTreeSet<&str> = wanted.iter().map(|target| target.path.as_str()).collect();
         let in_conflict = |target: &&ListedTarget| {
@@ -90,7 +91,7 @@ impl Updater<'_> {
         for target in conflicting {
             match self.place(target.path.as_str(), matching) {
                 Ok(place) => ordered.push((place, target)),
-                Err(error) => faults.push(error),
+                Err(error) => faults.note(&target.role, error),
             }
         }
         ordered.sort_by(|(place, _), (other, _)| place.cmp(other));
@@ -98,7 +99,9 @@ impl Updater<'_> {
         for (_, target) in ordered {
             let first = folders_above(&target.path).find(|above| taken.contains(above));
             match first.or_else(|| below(&taken, target.path.as_str())) {
-                Some(first) => faults.push(in_the_way(target, first, Obstacle::Listed)),
+                Some(first) => {
+                    faults.note(&target.role, in_the_way(target, first, Obstacle::Listed));
+                }
                 None => {
                     taken.insert(target.path.as_str());
                     kept.push(target);

@@ -125,7 +125,7 @@ impl<'a> Unfinished<'a> {
         if !from.holds(name, &new.file)? {
             return Err(exchanged(None));
         }
-        // another name of what is there now; where there is nothing, or the file system has no such names, it stays without
+        // keeps a hard link to the old file; without one the old file cannot be restored
         let (there, before) = (folder.named(to)?, self.next_name());
         let old = there.filter(|_| folder.link(to, &self.part, &before).is_ok());
         meanwhile();
@@ -177,6 +177,14 @@ impl<'a> Unfinished<'a> {
         if matches!(new.lies, Lies::Kept(_)) && new.file.metadata()?.len() > 0 {
             return Ok(());
         }
+        self.discard(new)
+    }
+
+    /// Removes a file that could not be finished.
+    ///
+    /// # Errors
+    /// [`io::Error`] where it stays.
+    pub fn discard(&self, new: NewFile) -> io::Result<()> {
         let (folder, name) = self.lies(&new.lies);
         if folder.holds(name, &new.file)? { folder.remove(name) } else { Ok(()) }
     }

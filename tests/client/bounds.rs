@@ -293,3 +293,90 @@ fn clients_that_store_the_same_delegated_role_at_once_all_succeed() {
         });
     }
 }
+
+/// A repository whose contrib lists many targets, and whose release lists one.
+fn many_targets(count: usize) -> Simulator {
+    let mut simulator = Simulator::new();
+    for party in ["contrib", "rel"] {
+        simulator.delegate("targets", party, |role| role.paths = Some(vec![format!("{party}/*")]));
+    }
+    for index in 0..count {
+        simulator.add_target("contrib", &format!("contrib/{index}"), format!("{index}").as_bytes());
+    }
+    simulator.add_target("rel", "rel/app", b"app");
+    simulator.publish_all();
+    simulator
+}
+
+#[test]
+fn targets_that_a_role_lists_and_nobody_has_cost_three_requests_and_four_lines() {
+    let mut simulator = many_targets(50);
+    simulator.files.retain(|path, _| !path.starts_with("/targets/contrib/"));
+    let (downloaded, faults) = Client::new(&simulator).download_all(&simulator);
+    assert_eq!(downloaded, ["rel/app"]);
+    assert_eq!(faults.len(), 4, "{faults:?}");
+    let last = faults[3].to_string();
+    assert_eq!(last, "47 more targets of contrib were not tried: 3 could not be had");
+    let asked = simulator.requests().into_iter().filter(|path| path.starts_with("/targets/contrib/"));
+    assert_eq!(asked.count(), 3);
+}
+
+#[test]
+fn of_many_targets_of_a_role_that_are_wrong_three_are_named_and_the_others_counted() {
+    let mut simulator = many_targets(50);
+    for (_, bytes) in simulator.files.iter_mut().filter(|(path, _)| path.starts_with("/targets/contrib/")) {
+        *bytes = b"?".to_vec();
+    }
+    let (downloaded, faults) = Client::new(&simulator).download_all(&simulator);
+    assert_eq!(downloaded, ["rel/app"]);
+    assert_eq!(faults.len(), 4, "{faults:?}");
+    assert_eq!(faults[3].to_string(), "47 more targets of contrib failed");
+}
+
+#[test]
+fn roles_that_a_role_delegates_to_and_nobody_has_cost_three_requests() {
+    let mut simulator = parties(60, true);
+    simulator.files.retain(|path, _| !path.contains(".z"));
+    let (paths, faults) = listed(&Client::new(&simulator), &simulator);
+    assert_eq!(paths, ["rel/app"]);
+    assert_eq!(faults.len(), 4, "{faults:?}");
+    assert_eq!(simulator.requests().into_iter().filter(|path| path.contains(".z")).count(), 3);
+}
+
+#[test]
+fn parties_that_publish_nothing_keep_no_other_party_out() {
+    let mut simulator = Simulator::new();
+    for party in ["a", "b", "c", "d", "release"] {
+        simulator.delegate("targets", party, |role| role.paths = Some(vec![format!("{party}/*")]));
+    }
+    simulator.add_target("release", "release/app", b"app");
+    simulator.publish_all();
+    simulator
+        .files
+        .retain(|path, _| !["a", "b", "c", "d"].iter().any(|role| path.ends_with(&format!(".{role}.json"))));
+    let (paths, faults) = listed(&Client::new(&simulator), &simulator);
+    assert_eq!(paths, ["release/app"]);
+    assert_eq!(faults.len(), 4, "{faults:?}");
+}
+
+#[test]
+fn a_party_with_more_metadata_than_a_listing_keeps_no_other_party_out() {
+    let mut simulator = parties(20, false);
+    for index in 0..20 {
+        let pad = json!(vec![json!({"": 0}); 2_000]);
+        simulator.targets.get_mut(&format!("z{index}")).unwrap().extra.insert("pad".to_owned(), pad);
+    }
+    simulator.publish_all();
+    let mut client = Client::new(&simulator);
+    client.limits.listed_bytes = 100_000;
+    let (paths, faults) = listed(&client, &simulator);
+    assert_eq!(paths, ["rel/app"]);
+    let said: Vec<(Code, String)> = faults.iter().map(|fault| (fault.code(), fault.subject())).collect();
+    assert_eq!(said, [(Code::EndlessData, "contrib".to_owned())]);
+    client.limits = Limits::default();
+    let mut updater = client.updater(&simulator).unwrap();
+    assert_eq!(updater.list().unwrap().faults.len(), 0);
+    // in memory such members are a hundred times as long as in the file
+    let trusted = updater.trusted().targets(&crate::simulator::role("z7")).unwrap();
+    assert!(trusted.extra.is_empty());
+}

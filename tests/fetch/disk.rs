@@ -174,3 +174,61 @@ fn clients_in_one_folder_do_each_other_no_harm() {
     assert_eq!(files(&scene, "targets").len(), 1);
     assert_eq!(std::fs::read(scene.work().join("targets/one.txt")).unwrap(), [b'1'; 300_000]);
 }
+
+/// Runs the program on a small file system, where `prepare` comes first, and returns the files that it leaves there.
+fn on_a_small_disk(scene: &Scene, size: &str, prepare: &str, args: &str) -> Option<(Run, String)> {
+    let prepare = format!(
+        "mkdir -p full && mount -t tmpfs -o size={size} tmpfs full && cp -r metadata full/ && mkdir full/targets && {prepare} \
+         && (\"$0\" --time 2030-01-01T00:00:00Z --metadata-dir full/metadata --target-dir full/targets {args} >said 2>&1; true) \
+         && find full -type f >seen"
+    );
+    let run = after(scene, &prepare, &["--metadata-dir", "full/metadata", "status"])?;
+    let read = |name: &str| std::fs::read_to_string(scene.work().join(name)).unwrap();
+    eprintln!("{}", read("said"));
+    Some((run, read("seen")))
+}
+
+#[test]
+fn a_target_too_large_for_the_disk_stops_no_other_and_does_not_stay_in_the_way() {
+    let mut simulator = simulator();
+    for party in ["evil", "rel"] {
+        simulator.delegate("targets", party, |role| role.paths = Some(vec![format!("{party}/*")]));
+    }
+    simulator.add_target("evil", "evil/huge", &vec![7; 9 << 20]);
+    for index in 0..40 {
+        simulator.add_target("rel", &format!("rel/{index}"), format!("{index}").as_bytes());
+    }
+    simulator.publish_all();
+    let scene = Scene::started(&simulator);
+    for jobs in ["1", "8"] {
+        let args = format!("--jobs {jobs} --repo {}", scene.file_url());
+        let Some((_, seen)) = on_a_small_disk(&scene, "6m", "true", &args) else { return };
+        assert_eq!(seen.lines().filter(|name| name.starts_with("full/targets/rel/")).count(), 40, "{seen}");
+        assert!(!seen.contains(".rest"), "{seen}");
+    }
+}
+
+#[test]
+fn metadata_of_a_role_that_was_taken_away_gives_way_to_the_next_timestamp() {
+    let mut simulator = simulator();
+    simulator.delegate("targets", "evil", |role| role.paths = Some(vec!["evil/*".into()]));
+    for index in 0..3 {
+        let name = format!("z{index}");
+        simulator.delegate("evil", &name, |role| role.paths = Some(vec!["evil/*".into()]));
+        let pad = serde_json::Value::from("x".repeat(400_000));
+        simulator.targets.get_mut(&name).unwrap().extra.insert("pad".to_owned(), pad);
+    }
+    simulator.publish_all();
+    let scene = Scene::started(&simulator);
+    scene.run(&["--repo", &scene.file_url(), "list"]).succeeds();
+    let delegations = simulator.targets.get_mut("targets").unwrap().delegations.as_mut().unwrap();
+    delegations.roles.as_mut().unwrap().retain(|role| role.name.as_str() != "evil");
+    simulator.update_all();
+    scene.publish(&simulator);
+    let args = format!("--repo {} refresh", scene.file_url());
+    let fill = "(cat /dev/zero >full/rest 2>/dev/null; true)";
+    let Some((run, seen)) = on_a_small_disk(&scene, "2m", fill, &args) else { return };
+    assert!(run.succeeds().stdout().contains("timestamp"), "{seen}");
+    assert!(!seen.contains("full/metadata/z0.json"), "{seen}");
+    assert!(std::fs::read_to_string(scene.work().join("said")).unwrap().contains("timestamp v2"));
+}
