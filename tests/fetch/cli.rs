@@ -162,6 +162,50 @@ fn a_hint_that_is_typed_works_for_the_very_case() {
     typed(&scene, &run, &[]).succeeds();
     scene.run(&with(&["clean"])).succeeds();
     assert_eq!(read(&work.join("my trust/m/.tuf-put.damaged")), "no line\n");
+    // the same line again destroys neither the copy nor the new record
+    std::fs::write(work.join("my trust/m/.tuf-put"), "new\n").unwrap();
+    typed(&scene, &run, &[]).succeeds();
+    assert_eq!(read(&work.join("my trust/m/.tuf-put")), "new\n");
+    assert_eq!(read(&work.join("my trust/m/.tuf-put.damaged")), "no line\n");
+    // the new record is damaged too
+    let run = scene.run(&with(&["clean"])).fails(1, "my trust/m/.tuf-put: io: my trust/m/.tuf-put: line 1");
+    typed(&scene, &run, &[]).succeeds();
+    assert_eq!(read(&work.join("my trust/m/.tuf-put.damaged-2")), "new\n");
+    scene.run(&with(&["clean"])).succeeds();
+    // a file of that name is kept already
+    std::fs::remove_file(work.join("in/t/one.txt")).unwrap();
+    std::fs::create_dir_all(work.join("in/t/one.txt/more")).unwrap();
+    let run = scene.run(&with(&["update", "one.txt"])).fails(1, "one.txt: io: '");
+    typed(&scene, &run, &[]).succeeds();
+    assert!(work.join("kept-2/one.txt/more").is_dir() && work.join("kept/one.txt/notes").is_dir());
+    scene.run(&with(&["update", "one.txt"])).succeeds();
+}
+
+#[test]
+fn a_first_root_that_is_not_had_leaves_no_folder_behind() {
+    let scene = Scene::new(&simulator());
+    let nowhere = format!("file://{}", scene.work().join("nowhere").display());
+    std::fs::write(scene.work().join("no.json"), "{}").unwrap();
+    for args in [
+        &["--metadata-dir", "new/trust", "--repo", &nowhere, "init", "--trust-first-use"][..],
+        &["--metadata-dir", "new/trust", "init", "no.json"],
+    ] {
+        assert_eq!(scene.run(args).code(), 1);
+        assert!(!scene.work().join("new").exists());
+    }
+    // a folder that was there stays
+    std::fs::create_dir(scene.work().join("mine")).unwrap();
+    scene.run(&["--metadata-dir", "mine/trust", "init", "no.json"]);
+    assert_eq!(std::fs::read_dir(scene.work().join("mine")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_target_name_that_looks_like_an_option_is_hinted_as_one_word() {
+    let scene = Scene::started(&simulator());
+    let url = scene.file_url();
+    let overlap = ["--target-dir", "metadata", "--repo", &url, "--target-name=-x", "update"];
+    let run = scene.run(&overlap).fails(2, "metadata: usage: ");
+    assert!(run.stderr().contains(" --target-name=-x update"), "{}", run.stderr());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! How `tuf-fetch` fails: `WHAT: CODE: detail`, and what to type next.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use tuf::cli::failure;
 use tuf::cli::text::one_line;
 use tuf::client::{ClientError, Code, Conflict, Obstacle, check_folders, check_sources};
 
-use crate::hint::{Given, Hint, path_word};
+use crate::hint::{Given, Hint, free, path_word};
 
 /// Why a command ends without having done what it was asked.
 #[derive(Debug)]
@@ -130,12 +131,25 @@ fn hint(error: &ClientError) -> Option<Hint> {
         ClientError::ReservedPath { .. } | ClientError::DeepPath { .. } => Hint::words(
             "the repository's maintainers must give it another name; all other targets can be fetched",
         ),
-        ClientError::Local { path, .. } if path.ends_with(".tuf-put") && path.is_file() => {
-            let copy = path_word(&path.with_extension("damaged"));
+        // what the disk refuses leaves the record whole
+        ClientError::Local { path, source }
+            if path.ends_with(".tuf-put") && path.is_file() && source.kind() == ErrorKind::InvalidData =>
+        {
+            let copy = path_word(&free(|number| {
+                path.with_extension(if number == 1 {
+                    "damaged".to_owned()
+                } else {
+                    format!("damaged-{number}")
+                })
+            }));
             let path = path_word(path);
+            // given once more it changes nothing: neither the copy nor the new record is replaced
             Hint::words(format!(
-                "keep a copy and begin anew; what was put until now then stays when it is no longer trusted: mv -n -- {path} {copy} && : > {path}"
+                "keep a copy and begin anew; what was put until now then stays when it is no longer trusted: mv -n -- {path} {copy} && {{ [ -e {path} ] || : > {path}; }}"
             ))
+        }
+        error if error.is_of_room() => {
+            Hint::offline("make room; what nobody trusts any more goes by", &["clean"])
         }
         ClientError::Folders { metadata, targets, conflict } => apart(metadata, targets, *conflict),
         ClientError::ReadFrom { url, .. } => {

@@ -18,7 +18,7 @@ pub struct Given {
 impl Given {
     pub fn new(options: &Options, command: &Command) -> Self {
         let names_repository = options.repo.is_some() || options.metadata_url.is_some();
-        let names = options.target_name.iter().flat_map(|name| ["--target-name".to_owned(), name.clone()]);
+        let names = options.target_name.iter().flat_map(|name| with_value("--target-name", name));
         let command = names.chain(command.words()).collect();
         let target_dir = options.target_dir.clone().unwrap_or_else(|| PathBuf::from("targets"));
         Self { options: options.words(), names_repository, target_dir, command }
@@ -92,8 +92,15 @@ impl Hint {
         match self {
             Self::Words(words) => words.clone(),
             Self::MoveAway { path } => {
-                let path = path_word(&given.target_dir.join(path));
-                format!("keep it elsewhere: mkdir -p kept && mv -n -- {path} kept/")
+                let path = given.target_dir.join(path);
+                let name = path.file_name().unwrap_or_default();
+                // where another file of that name is kept already, nothing would move
+                let folder = free(|number| match number {
+                    1 => Path::new("kept").join(name),
+                    number => Path::new(&format!("kept-{number}")).join(name),
+                });
+                let folder = path_word(folder.parent().unwrap_or(Path::new("kept")));
+                format!("keep it elsewhere: mkdir -p {folder} && mv -n -- {} {folder}/", path_word(&path))
             }
             Self::Again { why, changes } => format!("{why}: {}", given.again(changes)),
             Self::Other { why, command } => format!("{why}: {}", given.other(&words(command))),
@@ -102,9 +109,27 @@ impl Hint {
     }
 }
 
+/// Returns the first of some numbered paths, from 1 on, at which nothing stands.
+pub fn free(numbered: impl Fn(u32) -> PathBuf) -> PathBuf {
+    let stands = |path: &PathBuf| path.symlink_metadata().is_ok();
+    let mut number = 1;
+    while number < u32::MAX && stands(&numbered(number)) {
+        number += 1;
+    }
+    numbered(number)
+}
+
 /// Returns a path as a shell reads it.
 pub fn path_word(path: &Path) -> String {
     shell_word(&path.to_string_lossy())
+}
+
+/// Returns an option with its value, as one word where the value would be taken for an option.
+pub fn with_value(option: &str, value: &str) -> Vec<String> {
+    if value.starts_with('-') {
+        return vec![format!("{option}={value}")];
+    }
+    vec![option.to_owned(), value.to_owned()]
 }
 
 fn words(command: &[String]) -> Vec<&str> {

@@ -9,6 +9,7 @@ use tuf::client::{self, Code, FirstRoot, Limits, LocalMetadata};
 use tuf::metadata::KeyId;
 
 use crate::failure::Failure;
+use crate::hint::with_value;
 use crate::session::{Need, Session};
 
 #[derive(Debug, clap::Args)]
@@ -30,18 +31,44 @@ impl Args {
     pub fn words(&self) -> Vec<String> {
         let root = self.root.iter().map(|root| root.to_string_lossy().into_owned());
         let first_use = self.trust_first_use.then(|| "--trust-first-use".to_owned());
-        let pins = self.pin.iter().flat_map(|pin| ["--pin".to_owned(), pin.clone()]);
+        let pins = self.pin.iter().flat_map(|pin| with_value("--pin", pin));
         root.chain(first_use).chain(pins).collect()
     }
 }
 
 pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
     let dir = session.metadata_dir();
-    let version = match &args.root {
+    let made = missing_folders(dir);
+    let version = match trust(session, args) {
+        Ok(version) => version,
+        Err(failure) => {
+            // the lowest first; one that holds anything stays, and so do those above it
+            let _ = made.iter().try_for_each(|folder| std::fs::remove_dir(folder));
+            return Err(failure);
+        }
+    };
+    let human = || format!("root v{version} is trusted in {}", dir.display());
+    let json =
+        json!({ "root": version, "timestamp": null, "snapshot": null, "targets": null, "downloaded": [] });
+    session.output.result(human, json)?;
+    session.output.talk(&format!("next: {}", session.given.next(&[])));
+    Ok(())
+}
+
+/// Returns a folder and those above it that are not there, the lowest first.
+fn missing_folders(folder: &Path) -> Vec<PathBuf> {
+    let named = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty());
+    named.take_while(|folder| folder.symlink_metadata().is_err()).map(Path::to_owned).collect()
+}
+
+/// Takes the first root, and returns its version.
+fn trust(session: &Session<'_>, args: Args) -> Result<u64, Failure> {
+    let dir = session.metadata_dir();
+    match &args.root {
         Some(path) => {
             // read before the folder is made, so that a wrong path leaves nothing behind
             let root = read(path)?;
-            client::init(&LocalMetadata::create(dir)?, &root, session.now)?
+            Ok(client::init(&LocalMetadata::create(dir)?, &root, session.now)?)
         }
         None => {
             let mirrors = session.mirrors(Need::Metadata)?;
@@ -52,15 +79,9 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
                 false => FirstRoot::Pinned(args.pin.into_iter().map(KeyId::new).collect()),
             };
             let limits = Limits::default();
-            client::init_from_repository(&local, &fetcher, &mirrors, &first, &limits, session.now)?
+            Ok(client::init_from_repository(&local, &fetcher, &mirrors, &first, &limits, session.now)?)
         }
-    };
-    let human = || format!("root v{version} is trusted in {}", dir.display());
-    let json =
-        json!({ "root": version, "timestamp": null, "snapshot": null, "targets": null, "downloaded": [] });
-    session.output.result(human, json)?;
-    session.output.talk(&format!("next: {}", session.given.next(&[])));
-    Ok(())
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
