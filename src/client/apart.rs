@@ -18,7 +18,7 @@ const STAGED: &str = "metadata.staged";
 const OF_A_REPOSITORY: [&str; 3] = ["metadata", "targets", STAGED];
 /// Where a checkout of tuf-on-ci keeps the versions of the root, below its metadata.
 const ROOT_HISTORY: &str = "root_history";
-/// So many links that lead nowhere yet are followed on the way to a folder; Linux follows as many.
+/// The most links that are followed on the way to a folder that is not there yet; Linux follows as many.
 const LINKS: usize = 40;
 
 /// How the two folders of a client stand to each other, or one of them to a repository.
@@ -234,7 +234,7 @@ fn is_folder(path: &Path) -> io::Result<bool> {
     Ok(present(path.metadata())?.is_some_and(|found| found.is_dir()))
 }
 
-/// Tells what was found from what is not there. What cannot be found out is no leave.
+/// Tells what was found from what is not there. An error other than 'not found' is reported; the folder is not used then.
 fn present<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
@@ -389,7 +389,7 @@ mod tests {
         assert_eq!(conflict(&at("new"), &at("deep")), Some(Conflict::TargetsInMetadata));
         assert_eq!(conflict(&at("b/m"), &at("a")), Some(Conflict::MetadataInTargets));
         assert_eq!(conflict(&at("other"), &at("b")), None);
-        // what cannot be found out is no leave
+        // an error other than 'not found' is reported
         assert!(matches!(check_folders(&at("new"), &at("circle")), Err(ClientError::Local { .. })));
         fs::write(at("file"), b"").unwrap();
         assert!(matches!(check_folders(&at("file/m"), &at("out")), Err(ClientError::Local { .. })));

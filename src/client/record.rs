@@ -1,9 +1,10 @@
 //! The record of what `tuf-fetch` itself has put: a target, a folder for one, a delegated role's file.
 //!
 //! Nothing is ever removed without an entry here. It lies beside the trusted metadata, a line of JSON for each thing.
-//! The line of a target names the very file, by device, inode and time of change, and counts only while that file is in
-//! its place. So it is added before the file is put, and taken back after the file has gone: whenever a process is
-//! killed, the record neither forgets a file nor names anybody else's.
+//! The line of a target names the very file, by device, inode and time of modification, and counts only while that file is
+//! in its place. So it is added before the file is put, and taken back after the file has gone: whenever a process is
+//! killed, the record neither forgets a target nor names anybody else's file. The line of a folder is added after the folder
+//! was made: one that was made when a process was killed stays for good.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -22,8 +23,8 @@ pub(super) const NAME: &str = ".tuf-put";
 const LARGEST: u64 = 1 << 30;
 /// A record of fewer bytes than this is never written anew to drop the lines that later ones have overtaken.
 const WORTH_SHORTENING: u64 = 1 << 16;
-/// So many of the files that were to be put under one path are known: where a process was killed, an older one than the
-/// last may be in the place.
+/// The most files that are remembered for one path: where a process was killed, an older one than the last may be in the
+/// place.
 const FILES_OF_A_PATH: usize = 4;
 
 /// A target folder: the same one only where all three are the same.

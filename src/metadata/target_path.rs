@@ -31,8 +31,7 @@ pub struct TargetPathError {
 }
 
 impl TargetPath {
-    /// A target lies at most so many names deep, its own counted: each folder on the way costs a client an open file, and a part
-    /// of its record.
+    /// The most parts a target path may have: each folder on the way costs a client an open file, and a part of its record.
     pub const MOST_PARTS: usize = 64;
 
     /// Reads a target path.

@@ -27,12 +27,12 @@ const FOLDER: &str = ".tuf-tmp-";
 const FILE: &str = ".tuf-";
 /// The name of a whole folder that waits in a staging folder.
 const TREE: &str = ".tuf-new";
-/// So many staging folders are looked at when the left-overs of killed processes are removed.
+/// The most staging folders that are looked at when the left-overs of killed processes are removed.
 const SWEPT: u32 = 8;
-/// So many staging folders may be in use, or in the way, in one folder.
+/// The most staging folders that may be in use, or in the way, in one folder.
 const MOST: u32 = 1 << 12;
-/// So many seconds after the last change in it a staging folder is taken for a left-over, on a file system without locks: a
-/// week, longer than any command works at one file.
+/// Age in seconds after which a staging folder counts as left over, on a file system without locks: a week, longer than any
+/// command works at one file.
 const FORGOTTEN: i64 = 7 * 24 * 60 * 60;
 
 /// A staging folder of our own. Dropped, it is gone with all that is still in it.
