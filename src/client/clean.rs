@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use super::confined::Folder;
 use super::listing::waiting_names;
 use super::matching::{Matching, Parties};
-use super::record::{Content, Files, Record};
+use super::record::{Content, Files, Home, Record};
 use super::target_dir::Recorded;
 use super::unfinished::Removal;
 use super::{ClientError, Limits, LocalMetadata, TargetDir, storable};
@@ -92,13 +92,10 @@ pub fn clean(
         cleaned.note(local.sweep());
     }
     let roles = plan_roles(local, &known, &record, &mut cleaned);
-    let mut plan = Plan::default();
-    if let Some(dir) = targets {
-        plan = plan_targets(dir, &mut known, &record, &mut cleaned)?;
-    }
+    let plan = targets.map(|dir| plan_targets(dir, &mut known, &record, &mut cleaned)).transpose()?;
     if removal == Removal::Planned {
         cleaned.roles = roles;
-        cleaned.targets = plan.targets.into_keys().collect();
+        cleaned.targets = plan.map(|plan| plan.targets.into_keys().collect()).unwrap_or_default();
     } else {
         for role in roles {
             if cleaned.note(local.remove(&role)).is_some() {
@@ -106,9 +103,9 @@ pub fn clean(
                 cleaned.roles.push(role);
             }
         }
-        if let Some(dir) = targets {
+        if let Some((dir, plan)) = targets.zip(plan) {
             cleaned.note(dir.sweep());
-            plan.carry_out(dir, &mut record, &mut cleaned)?;
+            plan.carry_out(dir, &mut record, &mut cleaned);
         }
         cleaned.note(local.replace_record_if_changed(&record));
     }
@@ -160,8 +157,9 @@ fn plan_roles(
 const CHANGED: &str = "it is not as tuf-fetch put it";
 
 /// What is to go from a target folder.
-#[derive(Default)]
 struct Plan {
+    /// What the record knows the folder by. Found out before anything goes: what has gone is always told and recorded.
+    home: Home,
     targets: BTreeMap<String, Files>,
     /// The deepest first, with their inodes.
     folders: Vec<(String, u64)>,
@@ -179,7 +177,8 @@ fn plan_targets(
 ) -> Result<Plan, ClientError> {
     let home = dir.home()?;
     let failed = |path: &str, error| Err(ClientError::local(&dir.path().join(path), error));
-    let mut plan = Plan::default();
+    let mut plan =
+        Plan { home: home.clone(), targets: BTreeMap::new(), folders: Vec::new(), gone: Vec::new() };
     for ((folder, path), files) in &record.put {
         if *folder != home || storable(path).is_err() {
             continue;
@@ -231,13 +230,8 @@ fn plan_targets(
 impl Plan {
     /// Removes what is planned, each thing by itself, and drops from the record what has gone. The record speaks of the very
     /// files, so that it is right before, in between and afterwards.
-    fn carry_out(
-        self,
-        dir: &TargetDir,
-        record: &mut Record,
-        cleaned: &mut Cleaned,
-    ) -> Result<(), ClientError> {
-        let home = dir.home()?;
+    fn carry_out(self, dir: &TargetDir, record: &mut Record, cleaned: &mut Cleaned) {
+        let home = self.home;
         let failed = |path: &str, error| ClientError::local(&dir.path().join(path), error);
         for path in self.gone {
             record.put.remove(&(home.clone(), path));
@@ -260,7 +254,6 @@ impl Plan {
                 record.made.remove(&(home.clone(), path));
             }
         }
-        Ok(())
     }
 }
 

@@ -430,7 +430,9 @@ struct Room {
 
 impl Failures {
     fn note(&self, role: &RoleName, error: &ClientError, dir: &Path) {
-        let has_failed = error.is_of_the_network() || error.is_not_found();
+        // what the top-level role lists is the maintainer's own: a file that is missing there keeps no other back
+        let is_party = *role != RoleName::targets();
+        let has_failed = error.is_of_the_network() || (error.is_not_found() && is_party);
         // the first time it may be another role's target that has taken the room
         if has_failed || (error.is_of_room() && self.room.is_noticed.load(Ordering::Relaxed)) {
             self.counts().entry(role.clone()).or_default().0 += 1;

@@ -298,3 +298,18 @@ fn only_the_names_of_bins_have_the_keys_of_bins() {
     });
     assert!(classic.authority(&role("d")).is_some() && classic.authority(&role("bin-0")).is_none());
 }
+
+#[test]
+fn what_keeps_a_role_from_being_read_is_said_in_a_sentence() {
+    let said = |signed: &str| {
+        let file = format!(r#"{{"signatures":[],"signed":{signed}}}"#);
+        TrustedMetadataSet::new(file.as_bytes(), at(2030)).unwrap_err().to_string()
+    };
+    assert_eq!(
+        said(r#"{"_type":"root","spec_version":"2.0.0","version":1}"#),
+        "root follows version '2.0.0' of the specification, not 1.x"
+    );
+    assert_eq!(said(r#"{"a":1,"a":2}"#), r#"root cannot be read: the key "a" stands twice in one object"#);
+    assert!(said("[").starts_with("root is not valid JSON at byte "));
+    assert!(said("{}").starts_with("root states no spec_version: "));
+}

@@ -380,3 +380,17 @@ fn a_party_with_more_metadata_than_a_listing_keeps_no_other_party_out() {
     let trusted = updater.trusted().targets(&crate::simulator::role("z7")).unwrap();
     assert!(trusted.extra.is_empty());
 }
+
+#[test]
+fn missing_files_of_the_top_level_role_keep_no_other_of_its_files_back() {
+    let mut simulator = Simulator::new();
+    for index in 0..10 {
+        simulator.add_target("targets", &format!("{index}.txt"), format!("{index}").as_bytes());
+    }
+    simulator.publish_all();
+    let is_missing =
+        |path: &str| ["0", "1", "2", "3"].iter().any(|name| path.ends_with(&format!(".{name}.txt")));
+    simulator.files.retain(|path, _| !is_missing(path));
+    let (downloaded, faults) = Client::new(&simulator).download_all(&simulator);
+    assert_eq!((downloaded.len(), faults.len()), (6, 4), "{faults:?}");
+}

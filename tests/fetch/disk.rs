@@ -74,6 +74,7 @@ fn a_full_disk_leaves_the_old_state() {
     let (scene, _) = between_versions();
     let url = scene.file_url();
     let prepare = "mkdir -p full && mount -t tmpfs -o size=64k tmpfs full && cp -r metadata full/ \
+                   && rm full/metadata/a%2Fb.json \
                    && mkdir full/targets && echo old >full/targets/one.txt && (cat /dev/zero >full/rest 2>/dev/null; true)";
     let dirs = ["--metadata-dir", "full/metadata", "--target-dir", "full/targets", "--repo", &url];
     let Some(run) = after(&scene, prepare, &[&dirs[..], &["refresh"]].concat()) else { return };
