@@ -13,6 +13,7 @@ use super::error::{AtPath, RepositoryError};
 use super::fault::Leading;
 use super::history::{Entry, stated_version};
 use super::layout::{Layout, MAX_METADATA, is_versioned, parse_plain, parse_versioned};
+use super::unknown_signer::{KnownRoots, Unreached, is_root};
 use crate::metadata::{MetaFile, Metadata, ParseError, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::{Folder, ReadFiles, Storage};
 use crate::verify::{Authority, Delegator, Verified, verify_delegate, verify_self_signed, verify_successor};
@@ -97,6 +98,11 @@ pub(super) struct Accepted {
     pub(super) stranded: BTreeMap<RoleName, Targets>,
     pub(super) files: Vec<AcceptedFile>,
     pub(super) damaged: Vec<Damaged>,
+    /// A file that is whole, and that no known root leads to.
+    pub(super) unreached: Option<Unreached>,
+    /// Snapshots above the one that the timestamp names, signed well: a timestamp was put back, or a publication goes on or
+    /// was cut short.
+    pub(super) above: Vec<AcceptedFile>,
 }
 
 impl Accepted {
@@ -115,6 +121,7 @@ impl Accepted {
         reader.roots(first_root)?;
         reader.follow(extent)?;
         reader.look_for_strangers()?;
+        reader.look_for_the_unreached()?;
         Ok(reader.found)
     }
 
@@ -129,6 +136,8 @@ impl Accepted {
             stranded: BTreeMap::new(),
             files: Vec::new(),
             damaged: Vec::new(),
+            unreached: None,
+            above: Vec::new(),
         }
     }
 
@@ -349,9 +358,6 @@ impl Reader<'_> {
 
     /// No root is live that clients could follow. What else is there is judged by the newest root that is written here.
     fn no_root(&mut self) -> Result<(), RepositoryError> {
-        let is_root = |name: &String| {
-            name == ROOT || parse_versioned(name).is_some_and(|(_, role)| role.as_str() == "root")
-        };
         let served = self.names.iter().any(|name| name == TIMESTAMP || is_root(name));
         self.found.roots = if served { Roots::Unreadable } else { Roots::None };
         let bytes = self.written.read(ROOT, MAX_METADATA).at(self.written.file(ROOT))?;
@@ -370,6 +376,48 @@ impl Reader<'_> {
                     self.found.roots = Roots::Unreadable;
                     return Ok(());
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for a file that is whole and that no known root leads to, among those that clients do not accept.
+    fn look_for_the_unreached(&mut self) -> Result<(), RepositoryError> {
+        let reached = self.found.root.as_ref().map_or(0, |root| root.metadata.signed().version);
+        let has_roots = matches!(self.found.roots, Roots::Whole | Roots::Foreign);
+        let is_announced = self.found.is_announced();
+        let layout = self.found.layout();
+        let leads_nowhere = |name: &String| match named(layout, name)?.as_str() {
+            "root" if name == ROOT => (!has_roots).then(RoleName::root),
+            "root" => (parse_versioned(name)?.0 > reached).then(RoleName::root),
+            "targets" => (!is_announced).then(RoleName::targets),
+            _ => None,
+        };
+        let damaged = self.found.damaged.iter().map(|damaged| (damaged.name.clone(), damaged.role.clone()));
+        let unled = self.names.iter().filter_map(|name| Some((name.clone(), leads_nowhere(name)?)));
+        let mut suspects: Vec<(String, RoleName)> = damaged.chain(unled).collect();
+        let place = |role: &RoleName| {
+            ["root", "timestamp", "snapshot", "targets"].iter().position(|name| *name == role.as_str())
+        };
+        // 3.root.json says more than root.json
+        suspects.sort_by_key(|(name, role)| (place(role), name == ROOT));
+        suspects.retain(|(name, role)| {
+            place(role).is_some() && self.found.files.iter().all(|file| file.name != *name)
+        });
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let theirs = self.found.files.iter().filter(|file| is_root(&file.name) && file.twin != Twin::Same);
+        let theirs =
+            theirs.map(|file| self.live.read(&file.name, MAX_METADATA).at_place(|| self.live.place(ROOT)));
+        let theirs: Vec<Option<Vec<u8>>> = theirs.collect::<Result<_, _>>()?;
+        let newest = self.found.root.iter().map(|root| root.bytes.clone());
+        let roots = KnownRoots::of(self.written, theirs.into_iter().flatten().chain(newest), reached)?;
+        for (name, role) in suspects {
+            let found = self.look(&name)?.filter(|found| found.twin != Twin::Same);
+            if let Some(unreached) = found.and_then(|found| roots.unreached(&name, &role, &found.bytes)) {
+                self.found.unreached = Some(unreached);
+                return Ok(());
             }
         }
         Ok(())
@@ -423,8 +471,28 @@ impl Reader<'_> {
         }
         if !self.found.is_announced() {
             self.stranded(&root, snapshot.as_ref(), layout)?;
+        } else if let Some(snapshot) = snapshot.filter(|_| layout == Layout::Consistent) {
+            self.found.above = self.snapshots_above(&root, snapshot.version)?;
         }
         Ok(())
+    }
+
+    /// Finds the snapshots above the one that the timestamp names. In the plain layout there is no file of another one.
+    fn snapshots_above(&self, root: &Root, named: u64) -> Result<Vec<AcceptedFile>, RepositoryError> {
+        let role = RoleName::snapshot();
+        let Some(authority) = root.authority(&role) else { return Ok(Vec::new()) };
+        let mut above = Vec::new();
+        for name in &self.names {
+            let version = match parse_versioned(name) {
+                Some((version, of)) if of == role && version > named => version,
+                _ => continue,
+            };
+            let Some(found) = self.look(name)? else { continue };
+            if judge::<Snapshot>(&authority, &found.bytes, Some(&MetaFile::new(version))).is_ok() {
+                above.push(accepted_file(name.clone(), role.clone(), version, &found));
+            }
+        }
+        Ok(above)
     }
 
     /// Where what led clients to the newest state is damaged, takes the files of roles above the snapshot that was found:

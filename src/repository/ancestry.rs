@@ -150,6 +150,9 @@ pub(super) fn refuse_what_is_not_ours(
     if !snapshot_refused {
         objections.extend(judge.timestamp(permissions.lost_snapshot)?);
     }
+    if permissions.lost_snapshot == LostSnapshot::Refuse && !permissions.recover.contains("snapshot") {
+        objections.extend(judge.above()?);
+    }
     let mut recovered: BTreeMap<RoleName, Recovered> = BTreeMap::new();
     let mut refused = Vec::new();
     for objection in objections {
@@ -181,22 +184,22 @@ pub(super) fn refuse_what_is_not_ours(
 /// Refuses a place that is another repository's, or where nobody can tell.
 fn refuse_roots(live: &Accepted, ours: &Ours<'_>, damaged: DamagedRoots) -> Result<(), RepositoryError> {
     let refused = |file: String, reason| Err(RepositoryError::Refused { file, reason });
-    match live.roots {
-        Roots::Whole | Roots::None => Ok(()),
-        Roots::Unreadable if damaged == DamagedRoots::Replace => Ok(()),
-        Roots::Unreadable => {
-            let found = live.damaged.iter().find(|damaged| damaged.role.as_str() == "root");
-            let name = found.map_or("root.json", |damaged| damaged.name.as_str());
-            let reason = found.map_or("missing".to_owned(), |damaged| damaged.reason.clone());
-            refused(format!("{METADATA}/{name}"), Refusal::NoRoot(reason))
-        }
-        Roots::Foreign => match live.files.first() {
-            Some(first) if ours.testimony(first)? != Testimony::Ours => {
-                refused(format!("{METADATA}/{}", first.name), Refusal::OtherRepository)
-            }
-            _ => Ok(()),
-        },
+    if live.roots == Roots::Foreign
+        && let Some(first) = live.files.first()
+        && ours.testimony(first)? != Testimony::Ours
+    {
+        return refused(format!("{METADATA}/{}", first.name), Refusal::OtherRepository);
     }
+    if let Some(unreached) = &live.unreached {
+        return Err(unreached.refused());
+    }
+    if live.roots == Roots::Unreadable && damaged == DamagedRoots::Refuse {
+        let found = live.damaged.iter().find(|damaged| damaged.role.as_str() == "root");
+        let name = found.map_or("root.json", |damaged| damaged.name.as_str());
+        let reason = found.map_or("missing".to_owned(), |damaged| damaged.reason.clone());
+        return refused(format!("{METADATA}/{name}"), Refusal::NoRoot(reason));
+    }
+    Ok(())
 }
 
 /// Who may sign for roles once a publication is live.
@@ -277,7 +280,9 @@ impl Judge<'_> {
     /// Finds accepted files that this copy does not know, roots first, the snapshot last.
     fn files(&self) -> Result<Vec<Objection>, RepositoryError> {
         let mut objections = Vec::new();
-        let asked = |file: &&AcceptedFile| !self.is_written_now(file) && !self.is_replaced(file);
+        let asked = |file: &&AcceptedFile| {
+            !self.is_written_now(file) && !self.is_replaced(file) && !self.leads_to_newest_root(file)
+        };
         for file in self.live.files.iter().filter(asked) {
             if let Some(reason) = self.objection(file)? {
                 let name = format!("{METADATA}/{}", file.name);
@@ -298,6 +303,13 @@ impl Judge<'_> {
     /// another copy's.
     fn is_written_now(&self, file: &AcceptedFile) -> bool {
         file.twin == Twin::Same && self.successor.version(&file.role) == Some(file.version)
+    }
+
+    /// Tells whether a file is a root that is written here as well and leads to a newer one that is live: what is asked is
+    /// whose the newest is.
+    fn leads_to_newest_root(&self, file: &AcceptedFile) -> bool {
+        let newest = self.live.root.as_ref().map(|root| root.metadata.signed().version);
+        file.role.as_str() == "root" && file.twin == Twin::Same && Some(file.version) < newest
     }
 
     /// Tells whether this copy's own snapshot, which the live timestamp names, has a newer file in the place of this one.
@@ -378,6 +390,19 @@ impl Judge<'_> {
             Some(written) if written == live => object(Refusal::OtherBytes),
             written => object(Refusal::Behind { role: role.clone(), live, written }),
         }
+    }
+
+    /// Finds snapshots above the live one that this copy does not know: clients may have them, if the timestamp was put back.
+    fn above(&self) -> Result<Vec<Objection>, RepositoryError> {
+        let mut objections = Vec::new();
+        for file in &self.live.above {
+            if !self.is_written_now(file) && self.ours.testimony(file)? != Testimony::Ours {
+                let name = format!("{METADATA}/{}", file.name);
+                let reason = Refusal::Above;
+                objections.push(Objection { role: file.role.clone(), file: name, reason });
+            }
+        }
+        Ok(objections)
     }
 
     /// Tells whether a publication that was cut short has put its snapshot over the one that the timestamp names, which only

@@ -242,6 +242,16 @@ fn process(holder: &Option<Holder>) -> String {
     }
 }
 
+fn unreached_words(root: Option<u64>) -> String {
+    match root {
+        Some(version) => format!("is root v{version}, and a root on the way to it is missing or damaged there"),
+        None => {
+            "is signed with a key that no known root names: a root is missing or damaged there, or the place is another repository's"
+                .to_owned()
+        }
+    }
+}
+
 /// Why metadata or a target on disk is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -296,6 +306,17 @@ pub enum Refusal {
     LostSnapshot {
         /// The version that is named.
         snapshot: u64,
+    },
+    /// It is a snapshot above the one that the live timestamp names, and this copy does not know it.
+    #[error(
+        "is a newer snapshot than timestamp.json names there, and not of this copy: the timestamp was put back, or a publication goes on or was cut short"
+    )]
+    Above,
+    /// It is whole, and no known root leads to it.
+    #[error("{}", unreached_words(*.root))]
+    Unreached {
+        /// The version, of a root.
+        root: Option<u64>,
     },
     /// A `write` was killed: the files that are written do not go together.
     #[error("{0}: a write was killed before it was done")]

@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::{Layout, MAX_METADATA, is_versioned, parse_plain, parse_versioned};
-use crate::metadata::{MAX_NUMBER, RoleName};
+use crate::metadata::{MAX_NUMBER, Metadata, RoleName, Snapshot, Timestamp};
 use crate::storage::{Folder, ReadFiles};
 
 /// The file, in the repository's folder.
@@ -96,14 +96,32 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Reads the history of a repository; where there is none, makes it again from the files that are written.
+    /// Reads the history of a repository. One that does not know what is written here now is another copy's. In its place,
+    /// and where there is none, one is made of the files that are written now: what else lies beside them may be anybody's.
     ///
     /// # Errors
     /// [`InputError::History`] for a line that is not understood; [`RepositoryError::Io`].
     pub(super) fn read(dir: &Path, written: &Folder, layout: Layout) -> Result<Self, RepositoryError> {
+        let newest = Newest::read(written, layout)?;
+        match Self::recorded(dir)? {
+            Some(history) if newest.is_known_to(&history) => Ok(history),
+            _ => Self::of_files(written, layout, newest.files(layout)),
+        }
+    }
+
+    /// Reads the history of a repository; where there is none, makes it of all the files in the folder of written metadata,
+    /// older ones too.
+    ///
+    /// # Errors
+    /// As [`History::read`].
+    pub(super) fn with_older_files(
+        dir: &Path,
+        written: &Folder,
+        layout: Layout,
+    ) -> Result<Self, RepositoryError> {
         match Self::recorded(dir)? {
             Some(history) => Ok(history),
-            None => Self::of_files(written, layout),
+            None => Self::of_files(written, layout, written.names().at(written.path())?),
         }
     }
 
@@ -120,9 +138,8 @@ impl History {
         Ok(Some(Self::parse(&bytes).map_err(|(line, reason)| refused(line, reason))?))
     }
 
-    /// Makes the history of the files in a folder of written metadata. What is no metadata there is left out.
-    fn of_files(written: &Folder, layout: Layout) -> Result<Self, RepositoryError> {
-        let names = written.names().at(written.path())?;
+    /// Makes the history of some files in the folder of written metadata. What is no metadata there is left out.
+    fn of_files(written: &Folder, layout: Layout, names: Vec<String>) -> Result<Self, RepositoryError> {
         let read = |name: &String| -> Result<Option<Entry>, RepositoryError> {
             let bytes = written.read(name, MAX_METADATA).at(written.file(name))?;
             Ok(bytes.and_then(|bytes| Entry::of(layout, name, &bytes, |_| stated_version(&bytes))))
@@ -254,6 +271,59 @@ impl History {
         let mut batch = folder.batch().at(dir)?;
         batch.put(HISTORY, text.as_bytes()).at(folder.file(HISTORY))?;
         batch.commit().at(dir)
+    }
+}
+
+/// The newest of what is written: the root, and the snapshot that the timestamp names. Every write puts one of them.
+#[derive(Default)]
+struct Newest {
+    root: Option<Entry>,
+    snapshot: Option<(Entry, Vec<u8>)>,
+}
+
+impl Newest {
+    fn read(written: &Folder, layout: Layout) -> Result<Self, RepositoryError> {
+        let read = |name: &str| written.read(name, MAX_METADATA).at(written.file(name));
+        let mut newest = Self::default();
+        // a killed `write` leaves `root.json` behind
+        let plain = read("root.json")?;
+        let mut version = plain.as_deref().and_then(stated_version).unwrap_or(1);
+        while let Some(bytes) = read(&layout.metadata_name(&RoleName::root(), version))? {
+            newest.root = Some(Entry::new(RoleName::root(), version, &bytes));
+            version += 1;
+        }
+        let timestamp =
+            read("timestamp.json")?.and_then(|bytes| Metadata::<Timestamp>::from_bytes(&bytes).ok());
+        let named = timestamp.as_ref().and_then(|timestamp| timestamp.signed().snapshot());
+        if let Some(named) = named {
+            let name = layout.metadata_name(&RoleName::snapshot(), named.version);
+            let snapshot = read(&name)?;
+            newest.snapshot = snapshot.and_then(|bytes| {
+                Some((Entry::of(layout, &name, &bytes, |_| stated_version(&bytes))?, bytes))
+            });
+        }
+        Ok(newest)
+    }
+
+    /// Tells whether a history has a line of each. After a merge another copy's file of the version may have one, too.
+    fn is_known_to(&self, history: &History) -> bool {
+        let mut entries = self.root.iter().chain(self.snapshot.iter().map(|(entry, _)| entry));
+        entries.all(|entry| history.testimony(entry) != Testimony::Unknown)
+    }
+
+    /// Returns the names of the files that are written now: these, and those that the snapshot lists.
+    fn files(&self, layout: Layout) -> Vec<String> {
+        let mut files: Vec<(RoleName, u64)> = Vec::new();
+        files.extend(self.root.iter().map(|root| (root.role.clone(), root.version)));
+        if let Some((entry, bytes)) = &self.snapshot {
+            files.push((entry.role.clone(), entry.version));
+            let snapshot = Metadata::<Snapshot>::from_bytes(bytes).ok();
+            let listed = snapshot.iter().flat_map(|snapshot| &snapshot.signed().meta);
+            let listed =
+                listed.filter_map(|(path, file)| Some((RoleName::from_metapath(&path)?, file.version)));
+            files.extend(listed);
+        }
+        files.iter().map(|(role, version)| layout.metadata_name(role, *version)).collect()
     }
 }
 
@@ -465,14 +535,55 @@ mod tests {
         let text = read();
         let heads: Vec<&str> = text.lines().map(|line| line.rsplit_once(' ').unwrap().0).collect();
         assert_eq!(heads, ["root 1", "root 2", "snapshot 1", "snapshot 2", "targets 1", "targets 2"]);
+        super::super::testing::publish(dir.path(), start());
         std::fs::remove_file(dir.path().join(HISTORY)).unwrap();
         let staged = Folder::new(dir.path().join(STAGED));
         let again = History::read(dir.path(), &staged, Layout::Consistent).unwrap();
-        assert_eq!(again.to_text(), text);
+        let heads = |history: &History| -> Vec<String> {
+            let text = history.to_text();
+            text.lines().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+        };
+        // what only lies beside the files that are written now may be anybody's
+        assert_eq!(heads(&again), ["root 2", "snapshot 2", "targets 2"]);
+        let all = History::with_older_files(dir.path(), &staged, Layout::Consistent).unwrap();
+        assert_eq!(all.to_text(), text);
         let mut repository = open(dir.path(), start());
         repository.bump(&RoleName::timestamp(), None).unwrap();
         write(&mut repository, &keys);
-        assert_eq!(read(), text);
+        assert_eq!(read(), again.to_text());
+    }
+
+    #[test]
+    fn a_history_that_does_not_know_the_written_root_or_snapshot_is_another_copys() {
+        let (dir, keys) = (scratch(), keys());
+        repository(dir.path(), &keys);
+        let mut repository = open(dir.path(), start());
+        repository.bump(&RoleName::root(), None).unwrap();
+        repository.bump(&RoleName::targets(), None).unwrap();
+        write(&mut repository, &keys);
+        drop(repository);
+        let whole = std::fs::read_to_string(dir.path().join(HISTORY)).unwrap();
+        let staged = Folder::new(dir.path().join(STAGED));
+        let read = || History::read(dir.path(), &staged, Layout::Consistent).unwrap();
+        assert_eq!(read().to_text(), whole);
+        let theirs = hex::encode(sha256(b"theirs"));
+        let made_again = ["root 2 ", "snapshot 2 ", "targets 2 "];
+        for line in ["root 2 ", "snapshot 2 "] {
+            let line = whole.lines().find(|found| found.starts_with(line)).unwrap();
+            let (head, ours) = line.rsplit_once(' ').unwrap();
+            for text in [whole.replace(line, ""), whole.replace(ours, &theirs), String::new()] {
+                std::fs::write(dir.path().join(HISTORY), text).unwrap();
+                let kept: Vec<&str> = whole
+                    .lines()
+                    .filter(|line| made_again.iter().any(|head| line.starts_with(head)))
+                    .collect();
+                assert_eq!(read().to_text().lines().collect::<Vec<_>>(), kept, "{head}");
+            }
+            // after a merge both have a line
+            let merged = format!("{whole}{head} {theirs}\n");
+            std::fs::write(dir.path().join(HISTORY), merged).unwrap();
+            assert_eq!(read().to_text().lines().count(), whole.lines().count() + 1, "{head}");
+        }
     }
 
     #[test]

@@ -143,3 +143,106 @@ fn a_copy_that_skips_versions_goes_on_from_its_own_older_places() {
         copy.publish(&one).unwrap();
     }
 }
+
+/// Takes a colleague's history in the place of the own one, as `git checkout --theirs .tuf-history` does.
+fn take_history(from: &Copy, into: &Copy) {
+    fs::copy(from.path().join(HISTORY), into.path().join(HISTORY)).unwrap();
+}
+
+/// Removes the files of one version, as `gc` does.
+fn lose_files(copy: &Copy, version: u64) {
+    let staged = copy.path().join(STAGED);
+    for entry in fs::read_dir(&staged).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.starts_with(&format!("{version}.")) && !name.ends_with("root.json") {
+            fs::remove_file(&path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_colleagues_history_in_the_place_of_the_own_one_vouches_for_nothing_of_the_colleague() {
+    let all = ["targets", "team", "snapshot", "timestamp"];
+    for layout in LAYOUTS {
+        for gone in [&[][..], &[2], &[1, 2]] {
+            for jumps in [true, false] {
+                for site in sites() {
+                    let (one, other) = one_ahead(layout, &site, &["targets", "bins-1"]);
+                    if jumps {
+                        bump_to(&other, 3, &all);
+                    } else {
+                        other.release(&["targets"]).release(&["targets", "team", "bins-1"]);
+                    }
+                    take_history(&one, &other);
+                    gone.iter().for_each(|version| lose_files(&other, *version));
+                    refused(other.publish(&site));
+                    // nor after the next release, which goes on from no line of the colleague
+                    refused(other.release(&["targets"]).publish(&site));
+                    take_files(&one, &other, 2);
+                    refused(other.publish(&site));
+                    fs::write(other.path().join(HISTORY), "").unwrap();
+                    refused(other.publish(&site));
+                    one.release(&["team"]).publish(&site).unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn without_its_history_a_copy_is_not_deceived_by_a_colleagues_files_beside_the_written_ones() {
+    for released in [&["targets"][..], &["team"], &["bins-1", "team"]] {
+        for site in sites() {
+            let (one, other) = one_ahead(Layout::Consistent, &site, released);
+            other.release(&["targets"]).release(&["targets", "team", "bins-1"]);
+            fs::remove_file(other.path().join(HISTORY)).unwrap();
+            lose_files(&other, 2);
+            take_files(&one, &other, 2);
+            not_ours(other.publish(&site));
+            not_ours(other.release(&["targets"]).publish(&site));
+        }
+    }
+}
+
+#[test]
+fn a_colleagues_root_among_the_own_ones_is_no_ancestor_with_the_colleagues_history_or_with_none() {
+    for layout in LAYOUTS {
+        for history in [true, false] {
+            for site in sites() {
+                let one = Copy::first(layout);
+                one.publish(&site).unwrap();
+                let other = one.twin();
+                one.rotate("targets", 1, 5);
+                one.write();
+                one.publish(&site).unwrap();
+                other.release(&["root"]).release(&["root"]);
+                let name = "2.root.json";
+                fs::copy(one.path().join(STAGED).join(name), other.path().join(STAGED).join(name)).unwrap();
+                if history {
+                    take_history(&one, &other);
+                } else {
+                    fs::remove_file(other.path().join(HISTORY)).unwrap();
+                }
+                refused(other.publish(&site));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_has_lost_its_history_goes_on_from_what_is_live_whatever_roots_lead_there() {
+    for layout in LAYOUTS {
+        for site in sites() {
+            let copy = Copy::first(layout);
+            copy.release(&["root"]).release(&["root", "targets"]).publish(&site).unwrap();
+            fs::remove_file(copy.path().join(HISTORY)).unwrap();
+            assert!(copy.publish(&site).unwrap().is_empty);
+            copy.release(&["root", "team"]).publish(&site).unwrap();
+            // also where somebody else's has come in its place
+            take_history(&Copy::first(layout), &copy);
+            copy.publish(&site).unwrap();
+            copy.release(&["targets"]).publish(&site).unwrap();
+        }
+    }
+}

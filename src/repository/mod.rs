@@ -68,6 +68,9 @@ mod targets;
 #[cfg(test)]
 mod testing;
 mod unfit;
+mod unknown_signer;
+#[cfg(test)]
+mod unknown_signer_tests;
 mod view;
 mod write;
 

@@ -181,3 +181,120 @@ fn an_own_second_place_that_is_older_than_what_gc_left_is_no_backup_that_was_put
         team.copy("A", &["publish", "--to", "second"]).exits(0);
     }
 }
+
+/// B has A's history in the place of its own, as `git checkout --theirs .tuf-history` leaves it.
+fn take_history(team: &Team) {
+    fs::copy(team.folder.path("A/.tuf-history"), team.folder.path("B/.tuf-history")).unwrap();
+}
+
+/// A has released a target, B has another one under the versions that come after A's, and A's history.
+fn with_their_history(flags: &[&str], jumps: bool) -> Team {
+    let team = Team::new(flags);
+    team.copies("A", "B");
+    team.release("A", "targets", "z");
+    team.copy("A", &["publish", "--to", "www"]).exits(0);
+    if jumps {
+        for role in ["targets", "snapshot", "timestamp"] {
+            team.copy("B", &["bump", role, "--version", "3"]).exits(0);
+        }
+    } else {
+        team.release("B", "targets", "q");
+    }
+    team.release("B", "targets", "q2");
+    take_history(&team);
+    team
+}
+
+#[test]
+fn the_history_of_a_colleague_checked_out_over_the_own_one_does_not_make_the_release_an_ancestor() {
+    for flags in LAYOUTS {
+        for jumps in [true, false] {
+            for collected in [true, false] {
+                let team = with_their_history(flags, jumps);
+                if collected {
+                    team.copy("B", &["gc", "--keep", "1", "--keep-within", "0s"]).exits(0);
+                }
+                let number = if flags.is_empty() { "2." } else { "" };
+                let file = format!("metadata/{number}targets.json");
+                team.refused("B", &["publish", "--to", "www"], &file, PULL);
+                // nor after one more write, which would have told a gap with the digest of A's file
+                team.release("B", "targets", "q3");
+                team.refused("B", &["publish", "--to", "www"], &file, PULL);
+                // the hint leads on: B's work is kept aside, and made again upon A's
+                team.copy("B", &["pull", "--from", "www"]).exits(3);
+                team.copy("B", &["pull", "--from", "www", "--set-aside", "--yes"]).exits(3);
+                team.release("B", "targets", "q4");
+                team.copy("B", &["publish", "--to", "www"]).exits(0);
+                assert!(team.copy("B", &["--json", "list"]).exits(0).stdout.contains("\"z\""));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_copy_without_its_history_does_not_take_a_colleagues_files_beside_its_own_for_its_past() {
+    let team = apart(&[]);
+    fs::remove_file(team.folder.path("B/.tuf-history")).unwrap();
+    take_files(&team);
+    team.refused("B", &["publish", "--to", "www"], "metadata/2.targets.json", PULL);
+    team.release("B", "targets", "q3");
+    team.refused("B", &["publish", "--to", "www"], "metadata/2.targets.json", PULL);
+}
+
+const MEND: &str = "let the copy that wrote it publish once more";
+
+#[test]
+fn a_place_that_lost_a_root_is_not_published_over_by_a_copy_that_does_not_know_who_signed_there() {
+    for flags in LAYOUTS {
+        for lost in [&["2.root.json"][..], &["2.root.json", "3.root.json", "root.json"]] {
+            let team = Team::new(flags);
+            team.copies("A", "B");
+            team.copy("A", &["bump", "root"]).exits(0);
+            team.write("A").exits(0);
+            team.copy("A", &["publish", "--to", "www"]).exits(0);
+            for role in ["timestamp", "snapshot", "targets"] {
+                let (old, new) = (format!("key-{role}.pub"), format!("new-{role}.pub"));
+                team.copy("A", &["rotate-key", role, "--old", &old, "--new", &new]).exits(0);
+            }
+            team.release("A", "targets", "z");
+            team.copy("A", &["publish", "--to", "www"]).exits(0);
+            for name in lost {
+                fs::remove_file(team.folder.path("www/metadata").join(name)).unwrap();
+            }
+            team.release("B", "targets", "q");
+            let file = if lost.len() == 1 { "metadata/3.root.json" } else { "metadata/timestamp.json" };
+            team.refused("B", &["publish", "--to", "www"], file, MEND);
+            team.refused("B", &["publish", "--to", "www", "--replace-damaged"], file, MEND);
+            // the hint leads on
+            team.copy("A", &["publish", "--to", "www"]).exits(0);
+            team.copy("B", &["pull", "--from", "www", "--set-aside", "--yes"]).exits(3);
+            team.release("B", "targets", "q2");
+            team.copy("B", &["publish", "--to", "www"]).exits(0);
+        }
+    }
+}
+
+#[test]
+fn a_release_beside_a_timestamp_that_was_put_back_is_not_put_out_of_sight() {
+    let team = Team::new(&[]);
+    team.copies("A", "B");
+    team.release("A", "targets", "z");
+    team.copy("A", &["publish", "--to", "www"]).exits(0);
+    fs::copy(
+        team.folder.path("B/metadata.staged/timestamp.json"),
+        team.folder.path("www/metadata/timestamp.json"),
+    )
+    .unwrap();
+    team.release("B", "targets", "q");
+    team.release("B", "targets", "q2");
+    let publish = ["publish", "--to", "www"];
+    team.refused("B", &publish, "metadata/2.snapshot.json", MEND);
+    let said = team.copy("B", &publish).exits(5).stderr;
+    assert!(
+        said.contains("where no copy has it, here: tuf-repo -r B") && said.contains("--replace-damaged"),
+        "{said}"
+    );
+    // the hint leads on
+    team.copy("A", &publish).exits(0);
+    team.refused("B", &publish, "metadata/2.targets.json", PULL);
+}

@@ -158,7 +158,7 @@ impl Repository {
             other => other.clone(),
         };
         let sharing = Sharing::of(&self.policy, at, &self.dir);
-        let history = History::read(&self.dir, self.staged.folder(), self.staged.layout())?;
+        let history = History::with_older_files(&self.dir, self.staged.folder(), self.staged.layout())?;
         let rules = |place| Rules {
             sharing,
             place,

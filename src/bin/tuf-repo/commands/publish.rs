@@ -40,8 +40,9 @@ pub struct Args {
     #[arg(long, requires = "recover")]
     yes: bool,
 
-    /// Publish over a place where no root can be read any more, or where the snapshot that the timestamp names is missing or
-    /// damaged and nobody can tell whose release that was. What else is live there stays protected.
+    /// Publish over a place where no root can be read any more, where the snapshot that the timestamp names is missing or
+    /// damaged and nobody can tell whose release that was, or where a newer snapshot lies that no timestamp names. What else
+    /// is live there stays protected.
     #[arg(long)]
     replace_damaged: bool,
 
