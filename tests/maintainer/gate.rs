@@ -77,7 +77,29 @@ fn forge(world: &World, name: &str, signers: &[usize], change: impl FnOnce(&mut 
         json!({ "keyid": public(*number).id().to_string(), "sig": hex::encode(sig) })
     };
     file["signatures"] = signers.iter().map(signature).collect();
-    fs::write(path, serde_json::to_vec(&file).unwrap()).unwrap();
+    let bytes = serde_json::to_vec(&file).unwrap();
+    note_as_written(world, name, &file, &bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+/// Gives a forged file the line of `.tuf-history` that it would have if this copy had written it.
+fn note_as_written(world: &World, name: &str, file: &Value, bytes: &[u8]) {
+    let name = name.strip_suffix(".json").unwrap();
+    let (version, role) = match name.split_once('.') {
+        Some((version, role)) => (version.parse().unwrap(), role),
+        None => (file["signed"]["version"].as_u64().unwrap_or(0), name),
+    };
+    if role == "timestamp" || version == 0 {
+        return;
+    }
+    let digest = Hasher::digest([Algorithm::Sha256], bytes);
+    let line = format!("{role} {version} {}", digest.of(Algorithm::Sha256).unwrap());
+    let history = world.path(".tuf-history");
+    let text = fs::read_to_string(&history).unwrap();
+    let head = format!("{role} {version} ");
+    let others = text.lines().filter(|line| !line.starts_with(&head));
+    let lines: Vec<&str> = others.chain([line.as_str()]).collect();
+    fs::write(&history, lines.join("\n") + "\n").unwrap();
 }
 
 /// As [`forge`] for a root, which is there under two names.
@@ -319,7 +341,8 @@ fn refuses_a_version_that_is_live_with_other_content() {
             forge(&world, name, signers, |signed| signed["x-note"] = json!("other content"));
             let file = format!("metadata/{name}");
             // that live is no longer what it was can only be told beside what is written
-            let named = Named { role, file: &file, reason: "other bytes" };
+            let reason = if role == "timestamp" { "other bytes" } else { "was not written by this copy" };
+            let named = Named { role, file: &file, reason };
             publish_refuses(&world, &named);
             verify_finds(&world, &[], &named);
         }
@@ -327,7 +350,8 @@ fn refuses_a_version_that_is_live_with_other_content() {
     let world = scene(Layout::Consistent);
     world.publish().unwrap();
     forge_root(&world, &[0, 6, 7], |signed| signed["x-note"] = json!("other content"));
-    let named = Named { role: "root", file: "metadata/2.root.json", reason: "other bytes" };
+    let reason = "was not written by this copy";
+    let named = Named { role: "root", file: "metadata/2.root.json", reason };
     publish_refuses(&world, &named);
     verify_finds(&world, &[], &named);
 }

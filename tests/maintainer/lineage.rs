@@ -205,6 +205,18 @@ fn with_their_history(flags: &[&str], jumps: bool) -> Team {
     team
 }
 
+/// Removes B's older files of the roles that it has written again, as `gc` does.
+fn collect_older(team: &Team) {
+    for version in [1, 2] {
+        for role in ["targets", "snapshot"] {
+            let file = team.folder.path("B/metadata.staged").join(format!("{version}.{role}.json"));
+            if file.exists() {
+                fs::remove_file(file).unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn the_history_of_a_colleague_checked_out_over_the_own_one_does_not_make_the_release_an_ancestor() {
     for flags in LAYOUTS {
@@ -212,7 +224,7 @@ fn the_history_of_a_colleague_checked_out_over_the_own_one_does_not_make_the_rel
             for collected in [true, false] {
                 let team = with_their_history(flags, jumps);
                 if collected {
-                    team.copy("B", &["gc", "--keep", "1", "--keep-within", "0s"]).exits(0);
+                    collect_older(&team);
                 }
                 let number = if flags.is_empty() { "2." } else { "" };
                 let file = format!("metadata/{number}targets.json");
