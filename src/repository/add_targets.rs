@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 
 use rayon::prelude::*;
 use serde_json::{Map, Value};
@@ -14,10 +14,11 @@ use super::find::{FoundTarget, FoundTargets};
 use super::layout::TARGETS;
 use super::listing::{Custom, Entry, Lister, NewFile};
 use super::own_copies::OwnCopies;
-use super::scan::{Told, copy_digested, digest_file};
+use super::scan::{Told, copy_digested, digest_file, total_length};
 use super::staged::DraftPlan;
 use super::unfit::Unfit;
 use crate::metadata::{Algorithm, Extra, RoleName, TargetFile, write_plain_entry};
+use crate::storage::open_regular;
 
 /// What happens to a target that is listed with other bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +109,7 @@ pub struct Added {
 impl Added {
     /// Returns how many bytes are copied in from outside.
     pub fn copied_bytes(&self) -> u64 {
-        self.copies.iter().map(|(_, file)| file.length).sum()
+        total_length(self.copies.iter().map(|(_, file)| file.length))
     }
 }
 
@@ -273,7 +274,7 @@ impl Repository {
             .map(|(found, file)| {
                 let (path, mut to) = batch.create().at(folder.path())?;
                 let place = found.file();
-                let mut from = Told { from: File::open(&place).at(&place)?, told: progress };
+                let mut from = Told { from: open_regular(&place).at(&place)?, told: progress };
                 let algorithms: Vec<Algorithm> = file.hashes.known().collect();
                 let (length, hashes) = copy_digested(&mut from, &mut to, &algorithms).at(&place)?;
                 if length != file.length || file.hashes.compare(&hashes).is_err() {

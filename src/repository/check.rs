@@ -21,7 +21,7 @@ use super::staged::Staged;
 use super::target_files::{ListedAt, all_listed, check_target_files};
 use super::unfit::unfit_targets;
 use crate::metadata::{MetaFile, Metadata, RoleName, Root, Signed, Snapshot, Targets, time};
-use crate::storage::{Folder, Storage};
+use crate::storage::{Folder, Storage, regular_or_none};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 use crate::verify::{Delegator, Verified};
 
@@ -280,7 +280,8 @@ impl Checked {
 
     /// Returns how a client is led to delegated roles; `files` are those that were checked.
     pub(super) fn leading<'a>(&'a self, files: &'a dyn Storage) -> Leading<'a> {
-        let read = move |name: &str| files.read(name, MAX_METADATA).at(files.place(name));
+        let read =
+            move |name: &str| regular_or_none(files.read(name, MAX_METADATA)).at_place(|| files.place(name));
         let delegates = |(_, targets): &(&RoleName, &Targets)| targets.delegations.is_some();
         let delegators = self.targets.iter().filter(delegates);
         Leading {
@@ -639,7 +640,7 @@ impl Checker<'_> {
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
-        self.files.read(name, MAX_METADATA).at(format!("{}/{name}", self.prefix))
+        regular_or_none(self.files.read(name, MAX_METADATA)).at(format!("{}/{name}", self.prefix))
     }
 
     fn required(&mut self, role: &RoleName, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {

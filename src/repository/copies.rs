@@ -9,9 +9,10 @@ use super::Repository;
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::layout::{Layout, TARGETS};
 use super::presence::Presence;
-use super::scan::{Told, copy_digested, digest_file};
+use super::scan::{Told, copy_digested, digest_file, total_length};
 use super::unfit::Unfit;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetMap, TargetPath};
+use crate::storage::open_regular;
 
 /// Copies of targets to make; in the plain layout, targets whose bytes are to be checked. There may be a great many: of each
 /// only its place is kept.
@@ -105,13 +106,13 @@ impl Repository {
             let look = |index: usize| look(layout, &presence, &listed, index, elsewhere);
             let found = new.into_par_iter().map(look).filter_map(Result::transpose);
             let found: Vec<(Place, u64)> = found.collect::<Result<_, RepositoryError>>()?;
-            let bytes = found.iter().map(|(_, bytes)| bytes).sum::<u64>();
+            let bytes = total_length(found.iter().map(|(_, bytes)| *bytes));
             let places = found.into_iter().map(|(place, _)| place).collect();
             Ok((bytes, RoleCopies { role, listed, places }))
         };
         let found = anew.into_par_iter().map(role_copies);
         let found: Vec<(u64, RoleCopies)> = found.collect::<Result<_, RepositoryError>>()?;
-        let bytes = found.iter().map(|(bytes, _)| bytes).sum();
+        let bytes = total_length(found.iter().map(|(bytes, _)| *bytes));
         let roles = found.into_iter().map(|(_, copies)| copies).filter(|copies| !copies.places.is_empty());
         Ok(Copies { layout, roles: roles.collect(), bytes })
     }
@@ -145,7 +146,7 @@ impl Repository {
                     .inspect(|(length, _)| progress(*length))
                     .map_err(|error| changed(error.to_string()))?,
                 Some(name) => {
-                    let from = File::open(&source).map_err(|error| changed(error.to_string()))?;
+                    let from = open_regular(&source).map_err(|error| changed(error.to_string()))?;
                     let mut from = Told { from, told: progress };
                     let (path, mut to) = batch.create().at(folder.path())?;
                     let digested = copy_digested(&mut from, &mut to, &algorithms).at(&source)?;

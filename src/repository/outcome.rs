@@ -1,7 +1,7 @@
 //! What a `write` comes to, judged as a client does that trusts what is written now, before a byte moves.
 //!
-//! Only roles that change are looked at, those they delegate to, and those above them: the others were judged when they were
-//! written. A delegated role's fault that the change did not cause is a warning (`fault`).
+//! Only roles that change or that the snapshot lists anew are looked at, those they delegate to, and those above them: the others were
+//! judged when they were written. A delegated role's fault that the change did not cause is a warning (`fault`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use super::listing::is_covered;
 use super::view::{Graph, View};
 use super::write::{FileBytes, Written};
 use crate::metadata::{Metadata, RoleName, Signed, Targets};
-use crate::storage::ReadFiles;
+use crate::storage::{ReadFiles, regular_or_none};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 use crate::verify::Verified;
 
@@ -73,7 +73,9 @@ impl Repository {
             layout: self.staged.layout(),
             snapshot: self.staged.snapshot.written.as_ref().map(Metadata::signed),
             delegators: delegators(&view, &view.graph()),
-            read: Box::new(move |name| folder.read(name, MAX_METADATA).at(folder.file(name))),
+            read: Box::new(move |name| {
+                regular_or_none(folder.read(name, MAX_METADATA)).at(folder.file(name))
+            }),
         }
     }
 }
@@ -100,13 +102,15 @@ struct Outcome<'a> {
 impl<'a> Outcome<'a> {
     fn of(repository: &'a Repository, view: &'a View<'a>, written: &'a Written) -> Self {
         let graph = view.graph();
+        let mut changed: BTreeSet<RoleName> = written.roles.keys().cloned().collect();
+        changed.extend(relisted(repository, view));
         Self {
             repository,
             view,
             written,
             new: written.files().collect(),
             layout: Layout::of(view.root().is_some_and(|root| root.consistent_snapshot)),
-            needed: needed(&graph.order, |role| graph.delegators(role), &written.roles),
+            needed: needed(&graph.order, |role| graph.delegators(role), &changed),
             graph,
         }
     }
@@ -116,7 +120,7 @@ impl<'a> Outcome<'a> {
             return Ok(Some(self.repository.file_bytes(bytes)?.into_owned()));
         }
         let folder = self.repository.staged.folder();
-        folder.read(name, MAX_METADATA).at(folder.file(name))
+        regular_or_none(folder.read(name, MAX_METADATA)).at(folder.file(name))
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, RepositoryError> {
@@ -345,15 +349,24 @@ fn refused(name: &str, error: TrustError) -> RepositoryError {
     RepositoryError::Refused { file: format!("{STAGED}/{name}"), reason: error.into() }
 }
 
+/// Returns the roles whose entries in the snapshot change, whether or not their files do.
+fn relisted(repository: &Repository, view: &View<'_>) -> Vec<RoleName> {
+    let state = &repository.staged.snapshot;
+    let draft = state.draft.as_ref().filter(|_| view.takes(&RoleName::snapshot()));
+    let Some((draft, written)) = draft.zip(state.written.as_ref()) else { return Vec::new() };
+    let (next, before) = (&draft.metadata.signed().meta, &written.signed().meta);
+    let role = |index: usize| RoleName::from_metapath(&next.at(index)?.0);
+    next.differing(before).into_iter().filter_map(role).collect()
+}
+
 /// Returns the roles that a check must look at: those that change, those they delegate to, and those above them.
 fn needed<'a>(
     order: &[RoleName],
     delegators: impl Fn(&RoleName) -> &'a [RoleName],
-    changed: &BTreeMap<RoleName, u64>,
+    changed: &BTreeSet<RoleName>,
 ) -> BTreeSet<RoleName> {
-    let touched = |role: &&RoleName| {
-        changed.contains_key(*role) || delegators(role).iter().any(|by| changed.contains_key(by))
-    };
+    let touched =
+        |role: &&RoleName| changed.contains(*role) || delegators(role).iter().any(|by| changed.contains(by));
     let mut pending: Vec<RoleName> = order.iter().filter(touched).cloned().collect();
     let mut needed = BTreeSet::new();
     while let Some(role) = pending.pop() {
@@ -382,7 +395,7 @@ mod tests {
         .map(|(name, by)| (role(name), by.iter().map(|by| role(by)).collect()))
         .into();
         let looked_at = |changed: &[&str]| {
-            let changed = changed.iter().map(|name| (role(name), 2)).collect();
+            let changed = changed.iter().map(|name| role(name)).collect();
             let needed = needed(&order, |role| above[role].as_slice(), &changed);
             needed.iter().map(ToString::to_string).collect::<Vec<_>>()
         };

@@ -63,7 +63,7 @@ impl Repository {
         let uploads: Vec<Upload> = plan.targets.iter().map(upload).collect();
         let open = |upload: &Upload| -> io::Result<Box<dyn Read + Send>> {
             let listed = files.get(upload.name.as_str()).ok_or(io::ErrorKind::NotFound)?;
-            Ok(Box::new(Checked::new(File::open(source.file(&upload.name))?, listed)))
+            Ok(Box::new(Checked::new(source.open_file(&upload.name)?, listed)))
         };
         let refused =
             |name: &str, reason| RepositoryError::Refused { file: format!("{TARGETS}/{name}"), reason };

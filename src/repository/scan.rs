@@ -1,12 +1,11 @@
 //! Target files are digested, one read each.
 
 use std::cell::RefCell;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use crate::metadata::{Algorithm, Computed, Hasher, Hashes};
-use crate::storage::Storage;
+use crate::storage::{Storage, open_regular};
 
 /// How much of a file is in memory at a time, in bytes.
 const CHUNK: usize = 256 * 1024;
@@ -16,7 +15,12 @@ const CHUNK: usize = 256 * 1024;
 /// # Errors
 /// Where the file cannot be read.
 pub fn digest_file(file: &Path, algorithms: &[Algorithm]) -> io::Result<(u64, Hashes)> {
-    copy_digested(&mut File::open(file)?, &mut io::sink(), algorithms)
+    copy_digested(&mut open_regular(file)?, &mut io::sink(), algorithms)
+}
+
+/// Adds lengths up that metadata states: whoever may list targets may state any, so that the sum stops at the highest number.
+pub(super) fn total_length(lengths: impl Iterator<Item = u64>) -> u64 {
+    lengths.fold(0, u64::saturating_add)
 }
 
 /// Reads a stream and returns its length and digests in bytes.
@@ -85,4 +89,15 @@ fn copy_hashed(from: &mut impl Read, to: &mut impl Write, algorithms: &[Algorith
             to.write_all(&buffer[..length])?;
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_that_overflow_add_up_to_the_highest_number() {
+        assert_eq!(total_length([1, 2].into_iter()), 3);
+        assert_eq!(total_length([u64::MAX, u64::MAX, 1].into_iter()), u64::MAX);
+    }
 }

@@ -138,9 +138,9 @@ impl Folder {
     /// # Errors
     /// Where there is none, or it cannot be opened.
     pub fn open_file(&self, name: &str) -> io::Result<File> {
-        let Some(folder) = &self.handle else { return File::open(self.file(name)) };
-        let open = || rustix::fs::openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        Ok(rustix::io::retry_on_intr(open)?.into())
+        let Some(folder) = &self.handle else { return open_regular(&self.file(name)) };
+        let open = || rustix::fs::openat(folder, name, TO_READ, Mode::empty());
+        refuse_special(rustix::io::retry_on_intr(open)?.into())
     }
 
     /// Removes files, then makes that durable. A file that is gone already is no failure.
@@ -225,6 +225,40 @@ impl Folder {
         let found = fs::metadata(&self.path).ok().zip(fs::metadata(&other.path).ok());
         found.is_some_and(|(one, other)| is_same(&one, &other))
     }
+}
+
+/// How a file is opened to be read: a pipe that nobody writes to is opened at once, and refused then.
+const TO_READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+/// Opens a file to be read. Never waits: a pipe or a device in the place of a file is refused.
+///
+/// # Errors
+/// Of kind [`io::ErrorKind::InvalidInput`] for what is neither a file nor a folder; where it cannot be opened.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let open = || rustix::fs::open(path, TO_READ, Mode::empty());
+    refuse_special(rustix::io::retry_on_intr(open)?.into())
+}
+
+/// Takes what is no regular file for none, where whoever has put it there must not stop others.
+///
+/// # Errors
+/// Any other failure.
+pub fn regular_or_none<T>(read: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    match read {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory) => {
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
+/// Refuses a pipe, a socket or a device. To read a folder fails by itself.
+fn refuse_special(file: File) -> io::Result<File> {
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() || kind.is_dir() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file"))
 }
 
 /// Takes the lock of a file that may be replaced: of the one that has the name once the lock is taken. Links are followed.

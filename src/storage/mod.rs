@@ -14,7 +14,7 @@ mod upload;
 
 pub use bucket::{Bucket, Caching, Created, Names, Replaced};
 pub use connect::{BucketUrl, BucketUrlError};
-pub use local::{Batch, Folder, Holder, Lock, LockError, lock_file};
+pub use local::{Batch, Folder, Holder, Lock, LockError, lock_file, open_regular, regular_or_none};
 pub use new_folder::NewFolder;
 pub use upload::{OpenUpload, Upload, UploadError};
 

@@ -34,6 +34,7 @@ mod ownership;
 mod places;
 mod planted;
 mod pull;
+mod role_files;
 mod rotations;
 #[path = "../support/mod.rs"]
 mod support;

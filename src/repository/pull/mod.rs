@@ -30,6 +30,7 @@ use super::history::{Entry, History};
 use super::layout::{MAX_METADATA, METADATA, STAGED, TARGETS};
 use super::place::Destination;
 use super::publish::{Place, refuse_errors};
+use super::scan::total_length;
 use super::staged::{AnyRole, DraftPlan, Pins, Staged};
 use super::unfit::refuse_unfit_paths;
 use super::write::put_metadata;
@@ -116,7 +117,7 @@ impl PullPlan {
 
     /// Returns how many bytes of targets are copied.
     pub fn target_bytes(&self) -> u64 {
-        self.targets.iter().map(|(_, file)| file.length).sum()
+        total_length(self.targets.iter().map(|(_, file)| file.length))
     }
 
     /// Tells whether there is nothing to take over.

@@ -32,7 +32,7 @@ use spent::Spent;
 pub use state::{AnyRole, Draft, Pins, RoleState, Saved};
 use state::{NOTE, repeats};
 pub(super) use written::Damage;
-use written::{Damaged, Written, required};
+use written::{Damaged, Written, listed_role};
 
 /// What a draft's file says; nothing where there is none.
 type ReadDraft<T> = Result<Option<(Metadata<T>, Pins)>, RepositoryError>;
@@ -227,8 +227,9 @@ impl Staged {
     ) -> Result<Option<RoleState<Targets>>, RepositoryError> {
         let written = match written {
             None if self.is_written_bin(role) => {
-                let name = self.layout().metadata_name(role, self.listed_version(role));
-                Some(required(&self.folder, &name)?)
+                let delegators = self.written_targets().map(|(_, targets)| targets);
+                let version = self.listed_version(role);
+                Some(listed_role(&self.folder, self.layout(), role, version, delegators)?)
             }
             written => written,
         };

@@ -110,7 +110,8 @@ impl Staged {
         if self.layout() == Layout::Consistent {
             return Ok(self.spent.of(role));
         }
-        if !role.lists_targets() {
+        // what is damaged gives way to the next file, whatever version it states
+        if !role.lists_targets() || self.damaged.contains_key(role) {
             return Ok(0);
         }
         let name = draft_name(role);

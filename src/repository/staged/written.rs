@@ -11,7 +11,7 @@ use super::super::error::{AtPath, Refusal, RepositoryError};
 use super::super::layout::{Layout, MAX_METADATA, STAGED};
 use super::draft_of;
 use crate::metadata::{Metadata, ParseError, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
-use crate::storage::{Folder, ReadFiles};
+use crate::storage::{Folder, ReadFiles, regular_or_none};
 use crate::verify::Delegator;
 
 /// What is written.
@@ -23,7 +23,7 @@ pub(super) struct Written {
     pub(super) targets: BTreeMap<RoleName, Metadata<Targets>>,
     /// The hash bins that they delegate to.
     pub(super) bins: Vec<BinSet>,
-    /// The delegated roles whose files are missing or no metadata.
+    /// The delegated roles whose files are missing, no metadata, or of another version than the snapshot lists.
     pub(super) damaged: Damaged,
 }
 
@@ -118,13 +118,12 @@ impl Written {
         let mut seen = BTreeSet::new();
         while !level.is_empty() {
             level.retain(|role| seen.insert(role.clone()));
-            let listed = level.into_iter().filter_map(|role| {
-                let version = snapshot.role(&role)?.version;
-                Some((layout.metadata_name(&role, version), role))
-            });
-            let listed: Vec<(String, RoleName)> = listed.collect();
-            let read = |(name, role): (String, RoleName)| {
-                Ok::<_, RepositoryError>((Damage::take(&role, required::<Targets>(folder, &name))?, role))
+            let listed = level.into_iter().filter_map(|role| Some((snapshot.role(&role)?.version, role)));
+            let listed: Vec<(u64, RoleName)> = listed.collect();
+            let delegators = || self.targets.values().map(Metadata::signed);
+            let read = |(version, role): (u64, RoleName)| {
+                let read = listed_role(folder, layout, &role, version, delegators());
+                Ok::<_, RepositoryError>((Damage::take(&role, read)?, role))
             };
             let read: Vec<_> = listed.into_par_iter().map(read).collect::<Result<_, _>>()?;
             level = Vec::new();
@@ -158,9 +157,46 @@ pub(super) fn required<T: Signed>(folder: &Folder, name: &str) -> Result<Metadat
     read_written(folder, name)?.ok_or_else(missing)
 }
 
+/// Reads the file of a role that lists targets and that the written snapshot lists at a version. The file states that
+/// version. In the plain layout a killed `write` may have put the next one, signed for one of the delegators: anything else
+/// that states a higher version was put by somebody, and no snapshot may list it.
+///
+/// # Errors
+/// As [`required`]; [`RepositoryError::Refused`] where the file states another version.
+pub(super) fn listed_role<'a>(
+    folder: &Folder,
+    layout: Layout,
+    role: &RoleName,
+    version: u64,
+    mut delegators: impl Iterator<Item = &'a Targets>,
+) -> Result<Metadata<Targets>, RepositoryError> {
+    let name = layout.metadata_name(role, version);
+    let metadata = required::<Targets>(folder, &name)?;
+    let stated = metadata.signed().version;
+    let mut is_put = |metadata: &Metadata<Targets>| {
+        let signed_for = |delegator: &Targets| {
+            let authority = delegator.authority(role);
+            authority.is_some_and(|authority| authority.check(metadata.covered()).is_verified())
+        };
+        stated > version && delegators.any(signed_for)
+    };
+    let fits = match layout {
+        _ if stated == version => true,
+        Layout::Consistent => false,
+        // what a killed `write` left of it is judged by whoever writes next
+        Layout::Plain => role.is_top_level() || is_put(&metadata),
+    };
+    if fits {
+        return Ok(metadata);
+    }
+    let reason = format!("states version {stated}, and the snapshot lists version {version}");
+    Err(RepositoryError::Refused { file: format!("{STAGED}/{name}"), reason: Refusal::Finding(reason) })
+}
+
 fn read_written<T: Signed>(folder: &Folder, name: &str) -> Result<Option<Metadata<T>>, RepositoryError> {
-    let Some(bytes) = folder.read(name, MAX_METADATA).at(folder.file(name))? else { return Ok(None) };
     let refused = |reason| RepositoryError::Refused { file: format!("{STAGED}/{name}"), reason };
+    let bytes = regular_or_none(folder.read(name, MAX_METADATA)).at(folder.file(name))?;
+    let Some(bytes) = bytes else { return Ok(None) };
     Metadata::from_file(bytes).map(Some).map_err(|error| refused(Refusal::Unreadable(error)))
 }
 
