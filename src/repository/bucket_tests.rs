@@ -384,6 +384,37 @@ fn a_hash_named_target_of_another_length_is_refused_and_nothing_is_put() {
 }
 
 #[test]
+fn an_object_of_somebody_in_the_place_of_a_new_target_is_never_replaced() {
+    for layout in [Layout::Consistent, Layout::Plain] {
+        let (dir, keys) = workshop(layout);
+        let memory = Memory::new();
+        publish(dir.path(), &at(&memory)).unwrap();
+        let mut repository = open(dir.path(), start());
+        add(&mut repository, &[("new.txt", "fresh"), ("a.txt", "b")]);
+        write(&mut repository, &keys);
+        drop(repository);
+        let repository = open(dir.path(), start());
+        let all = repository.plan_publish(&at(&memory), Expiry::Enforce, Duration::ZERO).unwrap().put();
+        let name = all.iter().find(|name| name.ends_with("new.txt")).unwrap();
+        drop(repository);
+        // of the same length and, in the plain layout, of another one
+        let planted: &[&[u8]] = if layout == Layout::Plain { &[b"other", b"longer"] } else { &[b"other"] };
+        for bytes in planted {
+            memory.plant(name, bytes);
+            let before = memory.contents();
+            let error = publish(dir.path(), &at(&memory)).unwrap_err();
+            assert!(matches!(&error, RepositoryError::Input(InputError::NotOurFile { .. })), "{error}");
+            assert_eq!(memory.contents(), before);
+        }
+        // what a publication that broke down has put stands, and a new version takes the place of a listed one
+        memory.plant(name, b"fresh");
+        let put = publish(dir.path(), &at(&memory)).unwrap().put();
+        assert!(!put.contains(name), "{put:?}");
+        verify(dir.path(), &memory);
+    }
+}
+
+#[test]
 fn a_live_state_without_its_roots_is_refused_and_one_of_them_is_enough() {
     let (dir, _) = workshop(Layout::Consistent);
     let memory = Memory::new();

@@ -641,6 +641,18 @@ pub enum InputError {
         /// The name of the file, below `targets/`.
         path: String,
     },
+    /// Something lies where a target would be published, and nothing live leads to it.
+    #[error("{} is there, and no live metadata lists it with these bytes: it is somebody's own", place.display())]
+    NotOurFile {
+        /// The place of the file, or of a folder above it.
+        place: PathBuf,
+    },
+    /// A link in the folder of targets of a destination.
+    #[error("{} is a link that leads out of the folder of targets", place.display())]
+    LeadsOutside {
+        /// The link.
+        place: PathBuf,
+    },
     /// A target and a folder of the same name.
     #[error("'{path}' cannot be a target: {reason}")]
     Clash {

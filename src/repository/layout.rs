@@ -12,6 +12,8 @@ pub const DRAFTS: &str = ".drafts";
 pub const ASIDE: &str = ".aside";
 /// The folder of target files.
 pub const TARGETS: &str = "targets";
+/// The file by which `tuf-fetch` marks a folder that a client trusts.
+pub(super) const CLIENT_RECORD: &str = ".tuf-put";
 /// The file of the policy.
 pub const POLICY: &str = "tuf-repo.toml";
 /// The most that one metadata file may hold when it is read from a maintainer's own disk, in bytes.

@@ -17,18 +17,20 @@ use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::fault::refuse_caused;
 use super::gate::refuse_succession;
 use super::layout::{
-    Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned, parse_plain, parse_versioned,
+    CLIENT_RECORD, Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned, parse_plain,
+    parse_versioned,
 };
 use super::locks::{DestinationLocks, lock_written};
 use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
-use super::publish_targets::{TargetCopy, plan_targets};
+use super::publish_targets::{Anew, TargetCopy, plan_targets};
+use super::scan::total_length;
 use super::staged::AnyRole;
 use super::target_files::{ListedAt, all_listed, check_target_bytes, check_target_files};
 use super::write::put_metadata;
 use super::{Repository, Unread};
 use crate::metadata::{Metadata, RoleName, Targets};
-use crate::storage::{Folder, ReadFiles, Storage};
+use crate::storage::{Folder, ReadFiles, Storage, regular_or_none};
 use crate::verify::Verified;
 
 /// What is asked of a publication.
@@ -126,6 +128,19 @@ impl Place {
         Ok(Self::Folder { live, targets, locks })
     }
 
+    /// Refuses a folder whose metadata is what a client trusts.
+    fn refuse_clients_folder(&self) -> Result<(), RepositoryError> {
+        let Self::Folder { live, targets, .. } = self else { return Ok(()) };
+        let is_clients = |folder: &&Folder| folder.file(CLIENT_RECORD).symlink_metadata().is_ok();
+        match [live, targets].into_iter().find(is_clients) {
+            Some(folder) => {
+                let reason = "it holds what a client trusts ('.tuf-put' is there)";
+                Err(InputError::Destination { path: folder.path().to_owned(), reason }.into())
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn metadata(&self) -> &dyn Storage {
         match self {
             Self::Folder { live, .. } => live,
@@ -150,7 +165,7 @@ impl PublishPlan {
 
     /// Returns how many bytes of targets are copied.
     pub fn target_bytes(&self) -> u64 {
-        self.targets.iter().map(|copy| copy.file.length).sum()
+        total_length(self.targets.iter().map(|copy| copy.file.length))
     }
 
     /// Tells whether everything is live already.
@@ -243,7 +258,11 @@ impl Repository {
         request: &PublishRequest,
     ) -> Result<PublishPlan, RepositoryError> {
         refuse_errors(&checked.report).map_err(|error| self.cut_short(error))?;
+        place.refuse_clients_folder()?;
         let live = self.refuse_other_ancestors(place.metadata(), accepted?, request)?;
+        if let Destination::Folder(folder) = destination {
+            self.refuse_other_workshop(&Folder::new(folder.join(STAGED)))?;
+        }
         let recovery = Recovery { vanishing: vanishing(&live, &checked.targets), roles: live.recovered };
         let live = live.accepted;
         let faults = std::mem::take(&mut checked.faults);
@@ -301,7 +320,7 @@ impl Repository {
         let mut said = BTreeSet::new();
         plan.warnings.retain(|warning| said.insert((warning.file.clone(), warning.message.clone())));
         if !matches!(destination, Destination::Own) {
-            let is_copied = plan_targets(&mut plan, &listed)?;
+            let is_copied = plan_targets(&mut plan, &listed, &Anew { places: &new, live: &live.targets })?;
             if lies_apart {
                 self.refuse_absent(&plan.targets)?;
             }
@@ -484,7 +503,7 @@ impl Repository {
         for (index, name) in unjudged.into_iter().chain(names.iter().cloned()).enumerate() {
             let read = match judged.remove(&name) {
                 Some(bytes) => Some(bytes),
-                None => staged.read(&name, MAX_METADATA).at(staged.file(&name))?,
+                None => regular_or_none(staged.read(&name, MAX_METADATA)).at(staged.file(&name))?,
             };
             let Some(bytes) = read else {
                 // the file of a revoked role may be gone; one that was judged was there a moment ago

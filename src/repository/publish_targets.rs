@@ -1,9 +1,9 @@
 //! Which target files a publication brings to another place, and how they get into a folder.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, FileType};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -15,8 +15,9 @@ use super::publish::{Place, PublishPlan};
 use super::scan::{Told, copy_digested, digest_stored};
 use super::target_files::ListedAt;
 use super::unfit::Unfit;
-use crate::metadata::{Algorithm, Hashes, RoleName, TargetFile, TargetPath};
+use crate::metadata::{Algorithm, Hashes, RoleName, TargetFile, TargetPath, Targets};
 use crate::storage::{Folder, NewFolder, Storage};
+use crate::verify::Verified;
 
 #[derive(Debug)]
 pub(super) struct TargetCopy {
@@ -46,12 +47,28 @@ struct Wanted {
     place: usize,
     /// What is to be copied; nothing where it is there.
     missing: Option<Box<TargetFile>>,
+    /// Whether a file with other bytes is in its place that nothing live leads to.
+    blocked: bool,
+}
+
+/// What a publication puts anew, beside what is live.
+pub(super) struct Anew<'a> {
+    /// The places, among all that is listed, of the targets that are not live already with the same bytes.
+    pub(super) places: &'a [usize],
+    /// The live metadata, which is this repository's own.
+    pub(super) live: &'a BTreeMap<RoleName, Verified<Targets>>,
 }
 
 /// Plans which target files are copied to another place. Tells of each target that is listed whether all of its files are.
+/// Of what is live already under a name that states its digest only the length is looked at.
+///
+/// # Errors
+/// [`InputError::NotOurFile`] where a file would be replaced that no live metadata lists with its bytes;
+/// [`InputError::LeadsOutside`].
 pub(super) fn plan_targets(
     plan: &mut PublishPlan,
     listed: &[ListedAt<'_>],
+    anew: &Anew<'_>,
 ) -> Result<Vec<bool>, RepositoryError> {
     let layout = plan.layout;
     let held = match &plan.place {
@@ -61,7 +78,9 @@ pub(super) fn plan_targets(
     let live = held.as_ref().map_or(plan.place.targets(), |held| held);
     // what is not there yet need not be looked for
     let is_new = held.as_ref().is_some_and(|targets| !targets.exists());
-    let look = |(place, (_, map, index)): (usize, &ListedAt<'_>)| -> Result<Vec<Wanted>, RepositoryError> {
+    let mut is_anew = vec![false; listed.len()];
+    anew.places.iter().for_each(|place| is_anew[*place] = true);
+    let look = |(place, (role, map, index)): (usize, &ListedAt<'_>)| -> Result<Vec<Wanted>, RepositoryError> {
         let Some((path, file)) = map.at(*index) else { return Ok(Vec::new()) };
         let path = TargetPath::parse(&path).map_err(InputError::from)?;
         // a role that lists one is found fault with; its file has no place
@@ -71,15 +90,21 @@ pub(super) fn plan_targets(
         let mut wanted = Vec::with_capacity(1);
         for name in layout.target_names(&path, &file) {
             let length = if is_new { None } else { live.length(&name).at_place(|| live.place(&name))? };
+            // a name that states a digest, and that live metadata leads to, is that of a copy which was put there
+            let is_copy = layout == Layout::Consistent && !is_anew[place];
             let same = length == Some(file.length)
-                && (layout == Layout::Consistent || same_bytes(live, &name, &file).at(live.place(&name))?);
+                && (is_copy || same_bytes(live, &name, &file).at_place(|| live.place(&name))?);
             if length.is_some() && !same && layout == Layout::Consistent && held.is_none() {
                 let reason = format!("is in the bucket and not {} bytes long, as it is listed", file.length);
                 let file = format!("{TARGETS}/{name}");
                 return Err(RepositoryError::Refused { file, reason: Refusal::Finding(reason) });
             }
+            let blocked = match length {
+                Some(length) if !same && !is_copy => !anew.lists(live, role, path.as_str(), &name, length)?,
+                _ => false,
+            };
             let missing = (!same).then(|| Box::new(file.clone()));
-            wanted.push(Wanted { name, place, missing });
+            wanted.push(Wanted { name, place, missing, blocked });
         }
         Ok(wanted)
     };
@@ -89,10 +114,12 @@ pub(super) fn plan_targets(
     let mut roles: BTreeMap<&RoleName, Arc<str>> = BTreeMap::new();
     let mut is_copied = vec![true; listed.len()];
     let mut wanted = wanted.into_iter().peekable();
-    while let Some(Wanted { name, place, missing }) = wanted.next() {
+    while let Some(Wanted { name, place, missing, mut blocked }) = wanted.next() {
         is_copied[place] &= missing.is_some();
         // several roles may list one file, in the plain layout with other bytes
         while let Some(other) = wanted.next_if(|other| other.name == name) {
+            // what is there is what one of them lists
+            blocked &= other.missing.is_some();
             is_copied[other.place] &= match (&missing, &other.missing) {
                 (Some(copied), Some(listed)) => {
                     copied.length == listed.length && copied.hashes == listed.hashes
@@ -104,11 +131,82 @@ pub(super) fn plan_targets(
             plan.kept += 1;
             continue;
         };
+        if blocked {
+            return Err(InputError::NotOurFile { place: live.place(&name) }.into());
+        }
         let role = listed[place].0;
         let role = roles.entry(role).or_insert_with(|| Arc::from(role.as_str())).clone();
         plan.targets.push(TargetCopy { role, name, file });
     }
+    if let Place::Folder { targets, .. } = &plan.place
+        && !is_new
+    {
+        refuse_obstacles(targets, &plan.targets)?;
+    }
     Ok(is_copied)
+}
+
+impl Anew<'_> {
+    /// Tells whether live metadata lists a target with the bytes that are in its place.
+    fn lists(
+        &self,
+        live: &dyn Storage,
+        role: &RoleName,
+        path: &str,
+        name: &str,
+        length: u64,
+    ) -> Result<bool, RepositoryError> {
+        // nearly always it is the same role that lists it
+        let others = self.live.iter().filter(|(other, _)| *other != role).map(|(_, targets)| targets);
+        for targets in self.live.get(role).into_iter().chain(others) {
+            let Some(file) = targets.signed().targets.get(path) else { continue };
+            if file.length == length && same_bytes(live, name, &file).at_place(|| live.place(name))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Refuses a name at which something else than a file is, and one that a link leads out of the folder of targets.
+fn refuse_obstacles(targets: &Folder, copies: &[TargetCopy]) -> Result<(), RepositoryError> {
+    let top = targets.path().canonicalize().at(targets.path())?;
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for TargetCopy { name, .. } in copies {
+        for (end, _) in name.match_indices('/') {
+            if seen.insert(&name[..end]) {
+                refuse_obstacle(&top, targets.file(&name[..end]))?;
+            }
+        }
+        let place = targets.file(name);
+        if kind_of(&place)?.is_some_and(|kind| !kind.is_file()) {
+            return Err(InputError::NotOurFile { place }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what is no folder in the place of one of the folder of targets.
+fn refuse_obstacle(top: &Path, folder: PathBuf) -> Result<(), RepositoryError> {
+    match kind_of(&folder)? {
+        Some(kind) if kind.is_symlink() => match folder.canonicalize() {
+            Ok(real) if real.starts_with(top) && real.is_dir() => Ok(()),
+            _ => Err(InputError::LeadsOutside { place: folder }.into()),
+        },
+        Some(kind) if !kind.is_dir() => Err(InputError::NotOurFile { place: folder }.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Returns what is at a place, links not followed; `None` where there is nothing.
+fn kind_of(place: &Path) -> Result<Option<FileType>, RepositoryError> {
+    match place.symlink_metadata() {
+        Ok(found) => Ok(Some(found.file_type())),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error).at(place),
+    }
 }
 
 fn same_bytes(live: &dyn Storage, name: &str, file: &TargetFile) -> io::Result<bool> {

@@ -15,6 +15,7 @@ mod collect;
 mod contract;
 mod crash;
 mod delegates;
+mod destination;
 mod environment;
 mod expiry;
 #[cfg(target_os = "linux")]

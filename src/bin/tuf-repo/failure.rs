@@ -281,7 +281,12 @@ fn input_hint(error: &InputError) -> Hint {
         InputError::OutsideTargets { .. } => {
             Hint::again("copy files in, named by their paths below DIR", "--base DIR")
         }
-        InputError::TargetThere { .. } => Hint::advice("move it away, then run the same command again"),
+        InputError::LeadsOutside { .. } => {
+            Hint::advice("put a folder in the place of the link, then run the same command again")
+        }
+        InputError::TargetThere { .. } | InputError::NotOurFile { .. } => {
+            Hint::advice("move it away, then run the same command again")
+        }
         InputError::Changed { .. } | InputError::InTheWay { .. } => {
             Hint::again("take the new bytes", "--replace")
         }
