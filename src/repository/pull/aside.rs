@@ -51,7 +51,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Puts the work that gives way where it is kept.
+    /// Puts the work that gives way where it is kept. Once it is durable there, its drafts are removed.
     ///
     /// # Errors
     /// [`RepositoryError::Io`].
@@ -69,7 +69,9 @@ impl Repository {
                 batch.put(name, bytes).at(folder.file(name))?;
             }
         }
-        batch.commit().at(folder.path())
+        batch.commit().at(folder.path())?;
+        let (drafts, given_up) = (self.staged.drafts_folder(), Vec::from_iter(plan.given_up.iter().cloned()));
+        drafts.remove_any(&given_up).at(drafts.path())
     }
 }
 

@@ -334,8 +334,7 @@ impl Repository {
             let bumped = then.staged.known_role(&role)?.bump(expires, Some(version), pins);
             bumped.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
         }
-        let mut drafts = then.plan_edit()?;
-        drafts.remove.extend(plan.given_up.iter().cloned());
+        let drafts = then.plan_edit()?;
         Ok(After { staged: then.staged, drafts })
     }
 
@@ -359,7 +358,8 @@ impl Repository {
     }
 
     /// Carries a planned `pull` out: target files, work that is set aside, the history, then versioned files, roots and the
-    /// timestamp last, and then the drafts.
+    /// timestamp last, and then the drafts. Drafts that give way go before metadata moves: beside newer metadata they would be
+    /// refused as made on something older.
     /// Returns the target files that are not there to be copied. `progress` is told the bytes of targets.
     ///
     /// # Errors
