@@ -75,16 +75,35 @@ impl Team {
         self.ann(now, &["publish"]);
     }
 
-    /// Runs commands in a folder as a shell does that ends at the first failure; returns the exit code.
+    /// Runs commands in a folder as a script does that says nothing of failures; returns the exit code.
     fn shell(&self, now: &str, folder: &str, commands: &str) -> i32 {
-        let mut shell = Command::new("bash");
-        shell.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", commands]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", commands]);
         shell.current_dir(self.folder.path(folder)).env_clear();
         shell.env("PATH", path_at(&self.folder.path("programs"), now)).env("GIT_CONFIG_NOSYSTEM", "1");
         shell.env("HOME", self.folder.path("")).stdin(Stdio::null());
         let output = shell.output().unwrap();
         eprintln!("{}", String::from_utf8_lossy(&output.stderr));
         output.status.code().unwrap()
+    }
+
+    /// Runs commands in a folder one by one, as a person types them; each must succeed.
+    fn typed(&self, now: &str, folder: &str, commands: &str) {
+        for command in commands.lines() {
+            assert_eq!(self.shell(now, folder, command), 0, "{command}");
+        }
+    }
+
+    /// Puts `ann` under version control, with a remote that people and the clone `job` push to.
+    fn share(&self) {
+        let begin = format!(
+            "set -eu\n{PERSON}\ngit init -q -b main\n\
+             printf '.tuf-history -text merge=union\\nmetadata.staged/** -text\\n' >.gitattributes\n\
+             printf '.tuf-digests\\n.tuf-published\\ntargets\\n' >.gitignore\ngit add .\ngit commit -qm start\n\
+             git clone -q --bare . ../remote\ngit remote add origin ../remote\ngit fetch -q\n\
+             git branch -q -u origin/main\ngit clone -q ../remote ../job"
+        );
+        assert_eq!(self.shell(START, "ann", &begin), 0);
     }
 
     fn live(&self, now: &str, role: &str) -> u64 {
@@ -133,13 +152,7 @@ fn the_job_in_a_clone_commits_before_it_publishes_and_sees_what_nobody_has_commi
     let team = Team::new();
     let [job] = recipes("With git").try_into().unwrap();
     let job = format!("{PERSON}\n{job}");
-    let begin = format!(
-        "{PERSON}\ngit init -q -b main && printf '.tuf-history -text merge=union\\nmetadata.staged/** -text\\n' \
-         >.gitattributes && printf '.tuf-digests\\n.tuf-published\\ntargets\\n' >.gitignore && git add . && \
-         git commit -qm start && git clone -q --bare . ../remote && git remote add origin ../remote && \
-         git fetch -q && git branch -q -u origin/main && git clone -q ../remote ../job"
-    );
-    assert_eq!(team.shell(START, "ann", &begin), 0);
+    team.share();
     let save = format!("{PERSON}\ngit add . && git commit -qm work && git push -q origin HEAD:main");
     for day in 1..6 {
         let (noon, evening) = (format!("2030-01-0{day}T13:00:00Z"), format!("2030-01-0{day}T18:00:00Z"));
@@ -162,12 +175,57 @@ fn the_job_in_a_clone_commits_before_it_publishes_and_sees_what_nobody_has_commi
 }
 
 #[test]
+fn a_job_ends_at_the_first_command_that_fails_before_anything_is_live() {
+    let team = Team::new();
+    let [job] = recipes("A job that signs the timestamp again").try_into().unwrap();
+    assert_eq!(team.shell(START, "", "cp -r ann job && rm -r job/targets"), 0);
+    let noon = "2030-01-01T13:00:00Z";
+    let before = team.live(noon, "timestamp");
+    // a key that is not there: what is written is not signed again, and the scheduler must hear of it
+    fs::rename(team.folder.path("keys/timestamp"), team.folder.path("keys/away")).unwrap();
+    assert_ne!(team.shell(noon, "job", &job), 0);
+    fs::rename(team.folder.path("keys/away"), team.folder.path("keys/timestamp")).unwrap();
+    assert_eq!(team.live(noon, "timestamp"), before);
+    assert_eq!(team.shell(noon, "job", &job), 0);
+    assert_eq!(team.live(noon, "timestamp"), before + 1);
+}
+
+#[test]
+fn a_job_in_a_clone_whose_pull_or_push_git_refuses_publishes_nothing() {
+    if !has_git() {
+        return;
+    }
+    let team = Team::new();
+    let [job] = recipes("With git").try_into().unwrap();
+    let job = format!("{PERSON}\n{job}");
+    team.share();
+    let noon = "2030-01-01T13:00:00Z";
+    let before = team.live(noon, "timestamp");
+    let hook =
+        "printf '#!/bin/sh\\nexit 1\\n' >remote/hooks/pre-receive && chmod +x remote/hooks/pre-receive";
+    assert_eq!(team.shell(noon, "", hook), 0);
+    assert_ne!(team.shell(noon, "job", &job), 0);
+    assert_eq!(team.live(noon, "timestamp"), before);
+    // somebody else's commit, and one of the job's that was not pushed
+    let commit = format!(
+        "rm ../remote/hooks/pre-receive && {PERSON}\ngit commit -q --allow-empty -m other && git push -q"
+    );
+    assert_eq!(team.shell(noon, "ann", &commit), 0);
+    assert_ne!(team.shell(noon, "job", &job), 0);
+    assert_eq!(team.live(noon, "timestamp"), before);
+    // as the page says
+    assert_eq!(team.shell(noon, "job", "git reset -q --hard origin/main"), 0);
+    assert_eq!(team.shell(noon, "job", &job), 0);
+    assert_eq!(team.live(noon, "timestamp"), before + 1);
+}
+
+#[test]
 fn the_ceremony_brings_a_signature_to_the_repository_that_was_made_without_it() {
     let team = Team::new();
     let [prepare, sign, take] = recipes("A ceremony").try_into().unwrap();
-    assert_eq!(team.shell(START, "ann", &prepare), 0);
+    team.typed(START, "ann", &prepare);
     fs::create_dir(team.folder.path("elsewhere")).unwrap();
-    assert_eq!(team.shell(START, "elsewhere", &sign), 0);
-    assert_eq!(team.shell(START, "ann", &take), 0);
+    team.typed(START, "elsewhere", &sign);
+    team.typed(START, "ann", &take);
     assert_eq!(team.live(START, "root"), 2);
 }
