@@ -71,61 +71,103 @@ impl Repository {
     }
 }
 
-impl Unread {
-    /// Takes the locks of a place that is going to be collected, then reads the repository. A bucket has none.
+/// A repository and a place that it is published at, both locked; of the repository only the policy has been read. What is
+/// made of the policy's words is made now: nobody changes it any more.
+#[derive(Debug)]
+pub struct LockedPlace {
+    pub(super) unread: Unread,
+    pub(super) at: Destination,
+    pub(super) locks: DestinationLocks,
+}
+
+/// What came of locking a place.
+#[derive(Debug)]
+pub enum PlaceLock {
+    /// The locks are held.
+    Held(LockedPlace),
+    /// The own lock was given back for a moment, and somebody has changed the policy meanwhile: the place may be another one
+    /// now. The own lock is held, those of the place are not.
+    PolicyChanged(Unread),
+}
+
+impl LockedPlace {
+    /// Returns the repository's folder.
+    pub fn dir(&self) -> &Path {
+        self.unread.dir()
+    }
+
+    /// Returns the policy.
+    pub fn policy(&self) -> &Policy {
+        self.unread.policy()
+    }
+
+    /// Returns the place.
+    pub fn at(&self) -> &Destination {
+        &self.at
+    }
+
+    /// Reads the repository to collect what is there. A bucket has no locks.
     ///
     /// # Errors
     /// As [`Repository::lock_collection`] and [`Repository::open_locked`].
-    pub(super) fn read_to_collect(
-        self,
-        at: &Destination,
-        wait: Duration,
-    ) -> Result<(Repository, CollectionLocks), RepositoryError> {
-        let (unread, destination) = self.lock_destination(at, wait)?;
-        let destination = match at {
-            Destination::Folder(folder) => destination.of_live(folder)?,
-            Destination::Own | Destination::Bucket(_) => destination,
+    pub(super) fn read_to_collect(self) -> Result<ToCollect, RepositoryError> {
+        let Self { unread, at, locks } = self;
+        let destination = match &at {
+            Destination::Folder(folder) => locks.of_live(folder)?,
+            Destination::Own | Destination::Bucket(_) => locks,
         };
         let repository = unread.read()?;
         let own = repository.lock.clone();
-        let own = own.map_or_else(|| lock_staged(&repository.dir, wait).map(Arc::new), Ok)?;
-        Ok((repository, CollectionLocks { _own: own, _destination: destination }))
+        let own = own.map_or_else(|| lock_staged(&repository.dir, Duration::ZERO).map(Arc::new), Ok)?;
+        Ok(ToCollect { repository, at, locks: CollectionLocks { _own: own, _destination: destination } })
     }
+}
 
-    /// Takes the locks of a place that is written into. Gives the own lock back for a moment where somebody has the lock of
-    /// a repository there that comes before the own one. A bucket has no locks.
+/// A repository that was read to collect a place, and the locks of both.
+pub(super) struct ToCollect {
+    pub(super) repository: Repository,
+    pub(super) at: Destination,
+    pub(super) locks: CollectionLocks,
+}
+
+impl Unread {
+    /// Takes the locks of a place that is written into, collected or taken over from. Gives the own lock back for a moment where
+    /// somebody has the lock of a repository there that comes before the own one. A bucket has no locks.
     ///
     /// # Errors
     /// [`RepositoryError::Locked`]; as [`Policy::read`], since the policy is read again then.
-    pub(super) fn lock_destination(
-        self,
-        at: &Destination,
-        wait: Duration,
-    ) -> Result<(Self, DestinationLocks), RepositoryError> {
-        let base = match at {
-            Destination::Bucket(_) => return Ok((self, DestinationLocks::default())),
+    pub fn lock_place(self, at: Destination, wait: Duration) -> Result<PlaceLock, RepositoryError> {
+        let base = match &at {
+            Destination::Bucket(_) => {
+                let locks = DestinationLocks::default();
+                return Ok(PlaceLock::Held(LockedPlace { unread: self, at, locks }));
+            }
             Destination::Own => self.dir.clone(),
             Destination::Folder(folder) => folder.clone(),
         };
         let deadline = Instant::now() + wait;
         let left = || deadline.saturating_duration_since(Instant::now());
+        if other_repository(&self.dir, &base) != Some(Order::Before) {
+            let locks = lock_written(&self.dir, &base, wait)?;
+            return Ok(PlaceLock::Held(LockedPlace { unread: self, at, locks }));
+        }
         let staged = Folder::new(base.join(STAGED));
-        let must_give_way = other_repository(&self.dir, &base).is_some_and(|order| order == Order::Before);
-        let (unread, staged) = match must_give_way {
-            false => return lock_written(&self.dir, &base, wait).map(|locks| (self, locks)),
-            true => match lock(&staged, Duration::ZERO) {
-                Err(RepositoryError::Locked { .. }) if !wait.is_zero() => {
-                    let Self { dir, policy: _, now, lock: own } = self;
-                    drop(own);
-                    let staged = lock(&staged, left())?;
-                    let own = lock_staged(&dir, left())?;
-                    // somebody may have changed it meanwhile
-                    (Self { policy: Policy::read(&dir)?, dir, now, lock: own }, staged)
+        let (unread, staged) = match lock(&staged, Duration::ZERO) {
+            Err(RepositoryError::Locked { .. }) if !wait.is_zero() => {
+                let Self { dir, policy: old, now, lock: own } = self;
+                drop(own);
+                let staged = lock(&staged, left())?;
+                let own = lock_staged(&dir, left())?;
+                let unread = Self { policy: Policy::read(&dir)?, dir, now, lock: own };
+                if unread.policy != old {
+                    return Ok(PlaceLock::PolicyChanged(unread));
                 }
-                staged => (self, staged?),
-            },
+                (unread, staged)
+            }
+            staged => (self, staged?),
         };
-        Ok((unread, DestinationLocks { _staged: Some(staged), live: lock_live(&base, left())? }))
+        let locks = DestinationLocks { _staged: Some(staged), live: lock_live(&base, left())? };
+        Ok(PlaceLock::Held(LockedPlace { unread, at, locks }))
     }
 }
 
@@ -200,7 +242,7 @@ mod tests {
     use super::super::testing::{keys, repository, scratch, start};
     use super::*;
 
-    /// So long nobody waits in a test that passes.
+    /// Longer than a passing test ever waits.
     const LONG: Duration = Duration::from_secs(300);
 
     /// Two repositories, the one that comes first in the order of locks before the other.
@@ -222,15 +264,39 @@ mod tests {
         let unread = Repository::lock(&second, start(), Duration::ZERO).unwrap();
         thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                let (unread, locks) = unread.lock_destination(&Destination::Folder(first.clone()), LONG)?;
-                assert!(locks.holds_live());
-                drop(unread.read()?);
+                let held = unread.lock_place(Destination::Folder(first.clone()), LONG)?;
+                let PlaceLock::Held(place) = held else { panic!("{held:?}") };
+                assert!(place.locks.holds_live());
+                drop(place.unread.read()?);
                 Ok::<_, RepositoryError>(())
             });
             // the other one wants what the waiting one had
             drop(lock_staged(&second, LONG).unwrap());
             drop(held);
             waiting.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn who_gave_its_lock_back_and_finds_another_policy_asks_for_the_place_again() {
+        let dir = scratch();
+        let [first, second] = two(dir.path());
+        let held = lock_staged(&first, Duration::ZERO).unwrap();
+        let unread = Repository::lock(&second, start(), Duration::ZERO).unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| unread.lock_place(Destination::Folder(first.clone()), LONG));
+            let own = lock_staged(&second, LONG).unwrap();
+            let policy = second.join(super::super::POLICY);
+            let text = std::fs::read_to_string(&policy).unwrap().replace("\nkeep = 10\n", "\nkeep = 77\n");
+            std::fs::write(&policy, text).unwrap();
+            drop(own);
+            drop(held);
+            let again = waiting.join().unwrap().unwrap();
+            let PlaceLock::PolicyChanged(unread) = again else { panic!("{again:?}") };
+            assert_eq!(unread.policy().retention().keep, 77);
+            // it has its own lock, and no other
+            assert!(lock_staged(&second, Duration::ZERO).is_err());
+            drop(lock_staged(&first, Duration::ZERO).unwrap());
         });
     }
 
@@ -244,7 +310,7 @@ mod tests {
         thread::scope(|scope| {
             let waiting = scope.spawn(|| {
                 begun.send(()).unwrap();
-                unread.lock_destination(&Destination::Folder(second.clone()), LONG)
+                unread.lock_place(Destination::Folder(second.clone()), LONG)
             });
             has_begun.recv().unwrap();
             assert!(lock_staged(&first, Duration::ZERO).is_err());

@@ -101,6 +101,7 @@ pub use keyring::{KeyNames, Keyring, KnownKey, policy_path, short_words};
 pub use keys::{DeadEnd, KeyChoice};
 pub use layout::{ASIDE, DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS};
 pub use lifetime::{Haste, Spelling};
+pub use locks::{LockedPlace, PlaceLock};
 pub use manifest::Manifest;
 pub use next::{KeyToUse, Step};
 pub use place::{BucketPlace, Destination};
@@ -319,7 +320,7 @@ impl Repository {
         self.staged.find_role(name)
     }
 
-    /// Finds the roles whose drafts a user means: as [`Repository::find_roles`], and those of which there is nothing but a
+    /// Finds the roles whose drafts a user means: as [`Repository::find_roles`], and those that have nothing but a
     /// draft that nobody delegates to.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Repository;
 use super::accepted::{Accepted, Damaged, Extent, named};
 use super::ancestry::{
     DamagedRoots, LostSnapshot, Ours, Permissions, Recovered, Signers, Successor, refuse_taken,
@@ -20,7 +21,7 @@ use super::layout::{
     CLIENT_RECORD, Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned, parse_plain,
     parse_versioned,
 };
-use super::locks::{DestinationLocks, lock_written};
+use super::locks::{DestinationLocks, LockedPlace, lock_written};
 use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
 use super::publish_targets::{Anew, TargetCopy, plan_targets};
@@ -28,7 +29,6 @@ use super::scan::total_length;
 use super::staged::AnyRole;
 use super::target_files::{ListedAt, all_listed, check_target_bytes, check_target_files};
 use super::write::put_metadata;
-use super::{Repository, Unread};
 use crate::metadata::{Metadata, RoleName, Targets};
 use crate::storage::{Folder, ReadFiles, Storage, regular_or_none};
 use crate::verify::Verified;
@@ -107,7 +107,7 @@ impl Place {
     }
 
     /// Looks at a destination whose locks are held.
-    fn look_at_locked(
+    pub(super) fn look_at_locked(
         repository: &Path,
         destination: &Destination,
         locks: DestinationLocks,
@@ -174,28 +174,27 @@ impl PublishPlan {
     }
 }
 
-impl Unread {
-    /// Reads the repository and plans its publication, as [`Repository::plan_publish`] does. What is live is looked at
-    /// meanwhile.
+impl LockedPlace {
+    /// Reads the repository and plans its publication at the place, as [`Repository::plan_publish`] does. What is live is looked
+    /// at meanwhile.
     ///
     /// # Errors
     /// As [`Repository::open_locked`] and [`Repository::plan_publish`].
     pub fn plan_publish(
         self,
-        destination: &Destination,
         request: &PublishRequest,
     ) -> Result<(Repository, PublishPlan), RepositoryError> {
-        let (unread, locks) = self.lock_destination(destination, request.wait)?;
+        let Self { unread, at, locks } = self;
         let (dir, first_root) = (unread.dir.clone(), unread.policy.first_root());
         let read_and_check = || {
             let repository = unread.read()?;
             let checked = repository.check_staged(request.expiry)?;
             Ok::<_, RepositoryError>((repository, checked))
         };
-        let look = || Live::look(&dir, first_root, Place::look_at_locked(&dir, destination, locks)?);
+        let look = || Live::look(&dir, first_root, Place::look_at_locked(&dir, &at, locks)?);
         let (staged, live) = rayon::join(read_and_check, look);
         let (repository, checked) = staged?;
-        let plan = repository.plan_over(checked, live?, destination, request)?;
+        let plan = repository.plan_over(checked, live?, &at, request)?;
         Ok((repository, plan))
     }
 }

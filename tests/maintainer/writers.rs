@@ -1,9 +1,10 @@
 //! Several writers at once: nobody's files are swapped or lost, and whoever cannot go on says so in one line.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use serde_json::Value;
@@ -369,6 +370,81 @@ fn publishing_into_a_repository_and_its_own_commands_exclude_each_other() {
         second(&["publish", "--to", to]).exits(0);
         second(&["gc", "--to", to]).exits(0);
     }
+}
+
+/// Two repositories that are copies of one, each published in itself; the one that comes first in the order of locks first.
+fn two_copies(site: &Site) -> [&'static str; 2] {
+    site.run(&["publish"]).exits(0);
+    copy_folder(&site.repository(), &site.folder.path("second"));
+    let mut both = ["repository", "second"];
+    both.sort_by_key(|name| {
+        let place = fs::metadata(site.folder.path(name).join("metadata.staged")).unwrap();
+        (place.dev(), place.ino())
+    });
+    both
+}
+
+#[test]
+fn whoever_takes_over_from_a_repository_that_is_in_use_waits_for_it_in_both_directions() {
+    let site = Site::written();
+    let [first, second] = two_copies(&site);
+    let now = crate::world::start();
+    for (own, from) in [(first, second), (second, first)] {
+        for command in [["pull", "--from"], ["publish", "--to"], ["gc", "--to"]] {
+            let run = |wait: &str| {
+                let mut run = site.folder.command(&["-r", own, "--time", crate::cli::NOW, "--wait", wait]);
+                run.args(command).arg(from);
+                run.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+            };
+            let held = Repository::open_locked(&site.folder.path(from), now, PATIENCE).unwrap();
+            let begun = Instant::now();
+            is_one_line(&end(run("1s")).exits(6));
+            assert!(begun.elapsed() >= Duration::from_secs(1), "{own} {command:?}");
+            let waiting = run("60s");
+            drop(held);
+            end(waiting).exits(0);
+        }
+    }
+}
+
+#[test]
+fn a_collection_that_waited_goes_by_the_policy_that_is_there_when_its_turn_comes() {
+    let site = Site::written();
+    let [first, second] = two_copies(&site);
+    let now = crate::world::start();
+    let own = |args: &[&str]| {
+        let mut run = site.folder.command(&["-r", second, "--time", crate::cli::NOW]);
+        run.args(args);
+        crate::support::finish(run).exits(0)
+    };
+    let keys = [1, 2, 3].map(|key| format!("--key=key-{key}"));
+    for _ in 0..3 {
+        own(&["bump", "targets"]);
+        own(&[&["write"][..], &keys.each_ref().map(String::as_str)].concat());
+        own(&["publish", "--to", first]);
+    }
+    let policy = site.folder.path(second).join("tuf-repo.toml");
+    let before = fs::read_to_string(&policy).unwrap();
+    let keeping = |number: u64| {
+        let lines = format!("\nkeep = {number}\nkeep-within = \"0s\"\n");
+        let text = before.replace("\nkeep = 10\n", &lines);
+        assert_ne!(text, before);
+        fs::write(&policy, text).unwrap();
+    };
+    keeping(1);
+    let held = Repository::open_locked(&site.folder.path(first), now, PATIENCE).unwrap();
+    let mut run = site.folder.command(&["-r", second, "--time", crate::cli::NOW, "--wait", "60s", "--json"]);
+    run.args(["gc", "--to", first]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let waiting = run.spawn().unwrap();
+    // somebody else has its turn at the own repository meanwhile, and keeps more
+    let turn = Repository::open_locked(&site.folder.path(second), now, PATIENCE).unwrap();
+    keeping(10);
+    drop(turn);
+    drop(held);
+    let ran = end(waiting).exits(0);
+    assert_eq!(ran.json()["deleted"], serde_json::json!([]), "{ran:?}");
+    let ran = own(&["--json", "gc", "--to", first, "--keep", "1"]);
+    assert_ne!(ran.json()["deleted"], serde_json::json!([]), "{ran:?}");
 }
 
 #[test]

@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::Repository;
 use super::archive::Archive;
 use super::error::{AtPath, InputError, RepositoryError};
 use super::history::History;
 use super::layout::{DRAFTS, Layout, MAX_METADATA, METADATA, STAGED, TARGETS, parse_versioned};
-use super::locks::CollectionLocks;
+use super::locks::{CollectionLocks, LockedPlace, ToCollect};
 use super::place::Destination;
 use super::policy::Policy;
-use super::{Repository, Unread};
 use crate::metadata::{Metadata, RoleName, Targets};
 use crate::storage::{Folder, ReadFiles, Storage};
 use counts::{Counts, Holder};
@@ -68,35 +68,24 @@ impl Sharing {
     }
 }
 
-impl Unread {
-    /// Reads the repository and plans what [`Repository::plan_gc_of`] does. Waits up to `wait` for each lock.
+impl LockedPlace {
+    /// Reads the repository and plans what [`Repository::plan_gc_of`] does for the place.
     ///
     /// # Errors
     /// As [`Repository::open_locked`] and [`Repository::plan_gc_of`].
-    pub fn plan_gc(
-        self,
-        at: &Destination,
-        retention: Retention,
-        wait: Duration,
-    ) -> Result<(Repository, GcPlan), RepositoryError> {
-        let (repository, locks) = self.read_to_collect(at, wait)?;
-        let plan = repository.count(at, retention, None)?.plan(locks);
+    pub fn plan_gc(self, retention: Retention) -> Result<(Repository, GcPlan), RepositoryError> {
+        let ToCollect { repository, at, locks } = self.read_to_collect()?;
+        let plan = repository.count(&at, retention, None)?.plan(locks);
         Ok((repository, plan))
     }
 
-    /// Reads the repository and tells what [`Repository::explain_gc`] does, under the locks of the place.
+    /// Reads the repository and tells what [`Repository::explain_gc`] does of the place.
     ///
     /// # Errors
-    /// As [`Unread::plan_gc`].
-    pub fn explain_gc(
-        self,
-        at: &Destination,
-        retention: Retention,
-        file: &str,
-        wait: Duration,
-    ) -> Result<Explanation, RepositoryError> {
-        let (repository, _locks) = self.read_to_collect(at, wait)?;
-        repository.explain_gc(at, retention, file)
+    /// As [`LockedPlace::plan_gc`].
+    pub fn explain_gc(self, retention: Retention, file: &str) -> Result<Explanation, RepositoryError> {
+        let ToCollect { repository, at, locks: _locks } = self.read_to_collect()?;
+        repository.explain_gc(&at, retention, file)
     }
 }
 
@@ -113,7 +102,7 @@ impl Repository {
 
     /// Plans the same for a place that was published to, with `metadata/` and `targets/` in it. What is written or drafted
     /// here keeps its target files there as well. The plan holds the locks of the place, so that nothing of it changes before
-    /// the plan is carried out; waits up to `wait` for each, but for none that comes before a lock that is held.
+    /// the plan is carried out. Waits up to `wait` for each, but does not wait for a lock that sorts before one it holds.
     ///
     /// # Errors
     /// [`RepositoryError::Locked`], [`InputError::NoFile`] where nothing was published there;

@@ -28,6 +28,7 @@ use super::diff::RoleDiff;
 use super::error::{AtPath, InputError, RepositoryError};
 use super::history::{Entry, History};
 use super::layout::{MAX_METADATA, METADATA, STAGED, TARGETS};
+use super::locks::LockedPlace;
 use super::place::Destination;
 use super::publish::{Place, refuse_errors};
 use super::scan::total_length;
@@ -181,6 +182,25 @@ impl Live {
     }
 }
 
+impl LockedPlace {
+    /// Reads the repository and plans to take over what is published at the place, as [`Repository::plan_pull_with`] does.
+    ///
+    /// # Errors
+    /// As [`Repository::open_locked`] and [`Repository::plan_pull_with`].
+    pub fn plan_pull(
+        self,
+        targets: TargetFiles,
+        work: Work,
+    ) -> Result<(Repository, PullPlan), RepositoryError> {
+        let Self { unread, at, locks } = self;
+        let mut repository = unread.read()?;
+        let dir = repository.dir.clone();
+        let look = || Place::look_at_locked(&dir, &at, locks);
+        let plan = repository.plan_pull_from(look, &at, targets, work)?;
+        Ok((repository, plan))
+    }
+}
+
 impl Repository {
     /// Plans to take over what is published at a place.
     ///
@@ -206,10 +226,21 @@ impl Repository {
         from: &Destination,
         PullRequest { targets, work, wait }: PullRequest,
     ) -> Result<PullPlan, RepositoryError> {
+        let dir = self.dir.clone();
+        self.plan_pull_from(|| Place::look_at(&dir, from, wait), from, targets, work)
+    }
+
+    fn plan_pull_from(
+        &mut self,
+        look: impl FnOnce() -> Result<Place, RepositoryError>,
+        from: &Destination,
+        targets: TargetFiles,
+        work: Work,
+    ) -> Result<PullPlan, RepositoryError> {
         let Some(root) = self.staged.root.written_version() else {
             return Err(RepositoryError::NothingWritten { folder: self.staged.folder().path().to_owned() });
         };
-        let place = Place::look_at(&self.dir, from, wait)?;
+        let place = look()?;
         let metadata = place.metadata();
         let there = |name: &str| metadata.length(name).at(metadata.place(name));
         if there("root.json")?.is_none() && there("timestamp.json")?.is_none() {

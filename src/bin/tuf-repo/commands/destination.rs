@@ -5,9 +5,11 @@ use std::path::Path;
 use tuf::cli::failure::Failure;
 use tuf::cli::hint::Hint;
 use tuf::cli::text::{one_line, quoted, shell_word};
-use tuf::repository::{BucketPlace, Destination, Policy, Repository};
+use tuf::repository::{BucketPlace, Destination, LockedPlace, PlaceLock, Policy, Repository};
 use tuf::storage::{Bucket, BucketUrl};
 
+use super::edit::wait;
+use crate::context::Context;
 use crate::failure::failure;
 
 /// The place that a repository is published at.
@@ -102,6 +104,23 @@ impl DestinationArgs {
     /// Returns the server that was typed, else the policy's.
     pub fn endpoint<'a>(&'a self, policy: &'a Policy) -> Option<&'a str> {
         self.endpoint.as_deref().or_else(|| policy.publish_endpoint())
+    }
+}
+
+/// Locks the repository and the place that its policy and the command line come to. Where somebody changes the policy while this
+/// waits, the place is found again: what is made of the policy after that stays true.
+pub fn lock_place(
+    context: &Context,
+    find: impl Fn(&Policy, &Path) -> Result<Destination, Failure>,
+) -> Result<LockedPlace, Failure> {
+    let wait = wait(context);
+    let mut unread = Repository::lock(&context.repo, context.now, wait).map_err(failure)?;
+    loop {
+        let at = find(unread.policy(), unread.dir())?;
+        match unread.lock_place(at, wait).map_err(failure)? {
+            PlaceLock::Held(place) => return Ok(place),
+            PlaceLock::PolicyChanged(again) => unread = again,
+        }
     }
 }
 

@@ -17,8 +17,8 @@ use tuf::repository::{
 use tuf::storage::BucketUrl;
 
 use super::common::{DryRun, warn_of};
-use super::destination::{DestinationArgs, bucket};
-use super::edit::{count, wait};
+use super::destination::{DestinationArgs, bucket, lock_place};
+use super::edit::count;
 use super::next::program;
 use super::verify::finding_json;
 use crate::context::Context;
@@ -52,22 +52,22 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let wait = wait(context);
-    let unread = Repository::lock(&context.repo, context.now, wait).map_err(failure)?;
-    let policy = unread.policy();
+    let place = lock_place(context, |policy, repository| {
+        Ok(args.destination.typed(policy, repository)?.unwrap_or(Destination::Own))
+    })?;
+    let (policy, at) = (place.policy(), place.at().clone());
     let default = policy.retention();
     let retention = Retention {
         keep: args.keep.unwrap_or(default.keep),
         keep_within: args.keep_within.unwrap_or(default.keep_within),
     };
-    let at = args.destination.typed(policy, unread.dir())?.unwrap_or(Destination::Own);
     let archive = args.archive.as_deref().map(|to| archive(to, &args, policy)).transpose()?;
     if let Some(file) = &args.explain {
-        let name = relative(file, unread.dir());
-        let explanation = unread.explain_gc(&at, retention, name, wait).map_err(failure)?;
+        let name = relative(file, place.dir());
+        let explanation = place.explain_gc(retention, name).map_err(failure)?;
         return explain(name, &explanation, context);
     }
-    let (repository, plan) = unread.plan_gc(&at, retention, wait).map_err(failure)?;
+    let (repository, plan) = place.plan_gc(retention).map_err(failure)?;
     if !args.dry_run.dry_run {
         repository.execute_gc(&plan, archive.as_ref()).map_err(failure)?;
     }

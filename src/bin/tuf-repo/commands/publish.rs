@@ -14,7 +14,7 @@ use tuf::repository::{
 };
 
 use super::common::{DryRun, progress_bytes, warn_of};
-use super::destination::{DestinationArgs, shown};
+use super::destination::{DestinationArgs, lock_place, shown};
 use super::edit::some;
 use super::verify::finding_json;
 use crate::context::Context;
@@ -65,12 +65,12 @@ impl Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(Duration::ZERO);
-    let unread = Repository::lock(&context.repo, context.now, wait).map_err(failure)?;
-    let destination = args.destination.or_policy(unread.policy(), unread.dir())?;
+    let place = lock_place(context, |policy, repository| args.destination.or_policy(policy, repository))?;
+    let destination = place.at().clone();
     let program = super::next::program(&context.repo);
-    let from = args.destination.to.clone().filter(|_| !args.destination.is_policys(unread.policy()));
-    let (repository, plan) = unread
-        .plan_publish(&destination, &args.request(wait)?)
+    let from = args.destination.to.clone().filter(|_| !args.destination.is_policys(place.policy()));
+    let (repository, plan) = place
+        .plan_publish(&args.request(wait)?)
         .map_err(|error| refused(error, &args, from.as_deref(), context))?;
     warn_of(&plan.warnings, context);
     show_recovery(&plan.recovery, context);

@@ -1,19 +1,15 @@
 //! `pull`: takes over what somebody else has published.
 
-use std::time::Duration;
-
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::hint::Hint;
 use tuf::cli::output::Format;
 use tuf::cli::terminal::{Interaction, confirm};
 use tuf::cli::text::one_line;
-use tuf::repository::{
-    InputError, PullPlan, PullRequest, Refusal, Repository, RepositoryError, RoleDiff, TargetFiles, Work,
-};
+use tuf::repository::{InputError, PullPlan, Refusal, RepositoryError, RoleDiff, TargetFiles, Work};
 
 use super::common::{DryRun, progress_bytes, warn_of};
-use super::destination::{DestinationArgs, shown};
+use super::destination::{DestinationArgs, lock_place, shown};
 use super::edit::some;
 use super::next;
 use super::verify::finding_json;
@@ -55,20 +51,17 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let wait = context.wait.and_then(|wait| wait.to_std().ok()).unwrap_or(Duration::ZERO);
-    let mut repository = Repository::open_locked(&context.repo, context.now, wait).map_err(failure)?;
     let destination = DestinationArgs::at(args.from.clone(), args.endpoint.clone());
-    let from = destination.or_policy(repository.policy(), repository.dir())?;
-    let place = shown(&from, &repository);
+    let locked = lock_place(context, |policy, repository| destination.or_policy(policy, repository))?;
+    let from = locked.at().clone();
     let targets = if args.targets { TargetFiles::Copy } else { TargetFiles::Leave };
     let work = if args.set_aside { Work::SetAside } else { Work::Refuse };
-    let plan = repository.plan_pull_with(&from, PullRequest { targets, work, wait });
-    let plan = plan.map_err(|error| refused(error, &args))?;
+    let (mut repository, plan) = locked.plan_pull(targets, work).map_err(|error| refused(error, &args))?;
+    let place = shown(&from, &repository);
     if !plan.is_published && destination.is_typed() {
         let reason = "no repository has been published there";
-        return Err(failure(
-            InputError::NoFile { path: args.from.unwrap_or_default().into(), reason }.into(),
-        ));
+        let path = args.from.unwrap_or_default().into();
+        return Err(failure(InputError::NoFile { path, reason }.into()));
     }
     warn_of(&plan.warnings, context);
     if context.output.format() != Format::Json {
