@@ -109,7 +109,7 @@ pub struct Named {
     pub names: Vec<String>,
 }
 
-/// So many files are named; there may be millions.
+/// The most files that are named; there may be millions.
 const MOST_NAMED: usize = 1000;
 
 impl Named {

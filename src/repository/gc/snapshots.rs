@@ -33,6 +33,8 @@ pub(super) struct Side<'a> {
     pub(super) retained: BTreeSet<u64>,
     /// What is wrong with delegated roles in its current metadata.
     pub(super) faults: Vec<Fault>,
+    /// The roles that this is about.
+    pub(super) at_fault: BTreeSet<RoleName>,
 }
 
 /// Why a folder of metadata is read.
@@ -93,7 +95,19 @@ impl<'a> Side<'a> {
             Layout::Plain => BTreeSet::from([newest]),
             Layout::Consistent => retained_versions(folder, &names, newest, retention, now)?,
         };
-        Ok(Some(Self { folder, prefix, layout, names, purpose, roots, delegations, retained, faults }))
+        let at_fault = faults.iter().map(|fault| fault.role.clone()).collect();
+        Ok(Some(Self {
+            folder,
+            prefix,
+            layout,
+            names,
+            purpose,
+            roots,
+            delegations,
+            retained,
+            faults,
+            at_fault,
+        }))
     }
 
     /// Looks at what a file lists; `None` where it is no metadata that lists targets.
@@ -115,7 +129,7 @@ impl<'a> Side<'a> {
     }
 
     fn is_at_fault(&self, role: &RoleName) -> bool {
-        self.faults.iter().any(|fault| fault.role == *role)
+        self.at_fault.contains(role)
     }
 
     fn targets(&self, role: &RoleName, version: u64) -> Result<Targets, RepositoryError> {

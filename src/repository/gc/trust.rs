@@ -1,7 +1,10 @@
 //! Which paths a role is trusted for, by the delegations that records and retained metadata hold. A client reaches a role only
 //! through the roles that lead to it, so that each of these must be trusted for a path as well.
 
-use crate::metadata::{Delegations, RoleName};
+use std::collections::BTreeSet;
+
+use super::super::history::sha256;
+use crate::metadata::{DelegatedRole, Delegations, RoleName, SuccinctRoles};
 
 /// The delegations of different roles, each once.
 #[derive(Default)]
@@ -64,9 +67,11 @@ impl Known {
         found
     }
 
-    /// Tells whether any delegation trusts a role for a path, whoever leads to that one.
-    pub(super) fn trusts(&self, role: &RoleName, path: &str) -> bool {
-        self.0.iter().any(|known| known.trusts(role, path))
+    /// Returns what any delegation trusts some roles for, whoever leads to them.
+    pub(super) fn trusting(&self, roles: BTreeSet<RoleName>) -> Together {
+        let mut together = Together::default();
+        self.0.iter().for_each(|known| together.learn(&known.to, &roles));
+        Together { roles, ..together }
     }
 
     /// Tells whether a client that searches for a path comes to a role; `seen` are the roles that were asked about.
@@ -88,6 +93,64 @@ pub(super) fn leads_to(delegations: &Delegations, role: &RoleName) -> bool {
     delegations.role(role).is_some() || bins.is_some_and(|bins| bins.is_bin(role.as_str()))
 }
 
+/// What delegations trust some roles for, taken together: a path is looked up once, however many roles there are.
+#[derive(Default)]
+pub(super) struct Together {
+    roles: BTreeSet<RoleName>,
+    /// Delegations by patterns, one of those with the same patterns.
+    by_pattern: Vec<DelegatedRole>,
+    /// The patterns of those.
+    patterns: BTreeSet<Vec<String>>,
+    /// The prefixes of hashes of paths, and their lengths.
+    prefixes: BTreeSet<String>,
+    lengths: BTreeSet<usize>,
+    /// Sets of bins, some of which are among the roles.
+    bins: Vec<SuccinctRoles>,
+}
+
+impl Together {
+    fn learn(&mut self, delegations: &Delegations, roles: &BTreeSet<RoleName>) {
+        for delegated in delegations.roles().iter().filter(|delegated| roles.contains(&delegated.name)) {
+            match (&delegated.paths, &delegated.path_hash_prefixes) {
+                (Some(patterns), _) if self.patterns.insert(patterns.clone()) => {
+                    self.by_pattern.push(delegated.clone());
+                }
+                (Some(_), _) | (None, None) => {}
+                (None, Some(prefixes)) => {
+                    self.lengths.extend(prefixes.iter().map(String::len));
+                    self.prefixes.extend(prefixes.iter().cloned());
+                }
+            }
+        }
+        if let Some(bins) = &delegations.succinct_roles {
+            let is_same = |known: &SuccinctRoles| {
+                known.name_prefix == bins.name_prefix && known.bit_length == bins.bit_length
+            };
+            let is_new = !self.bins.iter().any(is_same);
+            if is_new && roles.iter().any(|role| bins.is_bin(role.as_str())) {
+                self.bins.push(bins.clone());
+            }
+        }
+    }
+
+    /// Tells whether one of the roles is trusted for a path.
+    pub(super) fn trusts(&self, path: &str) -> bool {
+        let in_bin = |bins: &SuccinctRoles| self.roles.contains(bins.bin_for(path).as_str());
+        self.by_pattern.iter().any(|delegated| delegated.trusts(path))
+            || self.has_prefix_of(path)
+            || self.bins.iter().any(in_bin)
+    }
+
+    fn has_prefix_of(&self, path: &str) -> bool {
+        if self.prefixes.is_empty() {
+            return false;
+        }
+        let hash = hex::encode(sha256(path.as_bytes()));
+        let is_prefix = |length: &usize| hash.get(..*length).is_some_and(|head| self.prefixes.contains(head));
+        self.lengths.iter().any(is_prefix)
+    }
+}
+
 /// A role, and the delegations that lead to it directly.
 pub(super) struct Delegated<'k> {
     known: &'k Known,
@@ -103,5 +166,67 @@ impl Delegated<'_> {
             known.trusts(self.role, path) && self.known.leads_to(&known.by, path, &mut seen)
         };
         self.role.as_str() == "targets" || self.by.iter().any(|known| leads(known))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::metadata::Targets;
+
+    fn delegations(member: &str, value: Value) -> Delegations {
+        let mut text = json!({
+            "_type": "targets", "expires": "2030-01-01T00:00:00Z", "spec_version": "1.0.31", "targets": {}, "version": 1,
+            "delegations": { "keys": {} },
+        });
+        text["delegations"][member] = value;
+        serde_json::from_value::<Targets>(text).unwrap().delegations.unwrap()
+    }
+
+    fn role(name: &str, trusted: &str, what: Value) -> Value {
+        json!({ "keyids": ["a".repeat(64)], "name": name, "terminating": false, "threshold": 1, trusted: what })
+    }
+
+    fn names(names: &[&str]) -> BTreeSet<RoleName> {
+        names.iter().map(|name| RoleName::new(*name).unwrap()).collect()
+    }
+
+    #[test]
+    fn roles_taken_together_are_trusted_for_what_any_of_them_is_trusted_for_by_itself() {
+        let mut known = Known::default();
+        let top = RoleName::targets();
+        let classic = [
+            role("bin-0", "path_hash_prefixes", json!(["0", "1", "2", "3", "4", "5", "6", "7"])),
+            role("bin-8", "path_hash_prefixes", json!(["8", "9", "a", "b", "c", "d", "e", "f"])),
+            role("team", "paths", json!(["team/*", "x"])),
+            role("other", "paths", json!(["*/*"])),
+            role("nobody", "paths", json!([])),
+        ];
+        known.learn(&top, delegations("roles", json!(classic)));
+        known.learn(&top, delegations("roles", json!([role("team", "paths", json!(["older/*"]))])));
+        let bins =
+            json!({ "bit_length": 3, "keyids": ["a".repeat(64)], "name_prefix": "new", "threshold": 1 });
+        known.learn(&RoleName::new("team").unwrap(), delegations("succinct_roles", bins));
+        let all = ["bin-0", "bin-8", "team", "other", "nobody", "new-0", "new-5", "unknown"];
+        let paths: Vec<String> = (0..50)
+            .flat_map(|number| ["", "team/", "older/", "a/b/"].map(|folder| format!("{folder}{number}")))
+            .chain(["x".to_owned()])
+            .collect();
+        for number in 0..1 << all.len() {
+            let some: Vec<&str> = all
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| number >> at & 1 == 1)
+                .map(|(_, name)| *name)
+                .collect();
+            let some = names(&some);
+            let together = known.trusting(some.clone());
+            for path in &paths {
+                let one_by_one = some.iter().any(|role| known.0.iter().any(|known| known.trusts(role, path)));
+                assert_eq!(together.trusts(path), one_by_one, "{some:?} {path}");
+            }
+        }
     }
 }

@@ -6,39 +6,36 @@ use std::collections::BTreeSet;
 use super::super::check::{Finding, Severity};
 use super::super::layout::{Layout, parse_hash_named};
 use super::snapshots::{Held, Side};
-use super::trust::Known;
+use super::trust::Together;
 use crate::metadata::RoleName;
 
-/// The roles at fault, and who trusts them for what.
+/// What roles at fault are trusted for.
 #[derive(Default)]
 pub(super) struct Undecided {
-    roles: BTreeSet<RoleName>,
-    /// The delegations in all that is current and verified, and in older retained metadata that leads to such a role.
-    known: Known,
+    /// By the delegations in all that is current and verified, and in older retained metadata that leads to such a role; nothing
+    /// where no role is at fault.
+    trusted: Option<Together>,
 }
 
 impl Undecided {
     pub(super) fn of(sides: &[Side<'_>], held: &mut Held) -> Self {
-        let roles: BTreeSet<RoleName> =
-            sides.iter().flat_map(|side| &side.faults).map(|fault| fault.role.clone()).collect();
+        let roles: BTreeSet<RoleName> = sides.iter().flat_map(|side| &side.at_fault).cloned().collect();
         let mut known = std::mem::take(&mut held.leading);
-        if !roles.is_empty() {
-            for (by, to) in sides.iter().flat_map(|side| &side.delegations) {
-                known.learn(by, to.clone());
-            }
+        if roles.is_empty() {
+            return Self::default();
         }
-        Self { roles, known }
+        for (by, to) in sides.iter().flat_map(|side| &side.delegations) {
+            known.learn(by, to.clone());
+        }
+        Self { trusted: Some(known.trusting(roles)) }
     }
 
     /// Tells whether such a role may list the target that a file is for.
     pub(super) fn may_list(&self, file: &str, layout: Layout) -> bool {
-        let lists = |path: &str| self.roles.iter().any(|role| self.known.trusts(role, path));
-        if self.roles.is_empty() {
-            return false;
-        }
+        let Some(trusted) = &self.trusted else { return false };
         let (folder, name) = file.split_at(file.rfind('/').map_or(0, |slash| slash + 1));
         let of = parse_hash_named(name).filter(|_| layout == Layout::Consistent);
-        lists(file) || of.is_some_and(|(_, name)| lists(&[folder, name].concat()))
+        trusted.trusts(file) || of.is_some_and(|(_, name)| trusted.trusts(&[folder, name].concat()))
     }
 }
 
