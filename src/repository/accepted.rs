@@ -706,7 +706,7 @@ fn parse<T: Signed>(bytes: &[u8]) -> Result<Metadata<T>, String> {
     Metadata::from_file(bytes.to_vec()).map_err(|error: ParseError| error.to_string())
 }
 
-fn first(bytes: &[u8], version: u64) -> Result<Verified<Root>, String> {
+pub(super) fn first(bytes: &[u8], version: u64) -> Result<Verified<Root>, String> {
     let root = verify_self_signed(parse(bytes)?).map_err(|error| error.to_string())?;
     let found = root.signed().version;
     if found == version { Ok(root) } else { Err(format!("it is root v{found}")) }

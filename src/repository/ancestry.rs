@@ -12,6 +12,7 @@ use std::path::Path;
 use super::accepted::{Accepted, AcceptedFile, Known, Roots, Twin, is_signed_well};
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::history::{Entry, HISTORY, History, Testimony};
+use super::identity::begins_another;
 use super::layout::{Layout, MAX_METADATA, METADATA, is_versioned, parse_versioned};
 use crate::crypto::{Fingerprint, fingerprint};
 use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets};
@@ -85,7 +86,7 @@ impl<'a> Ours<'a> {
 
     /// Asks the history about a live file. That the file lies beside what is written is not enough: a merge, or a copy by
     /// hand, may have put it there.
-    fn testimony(&self, file: &AcceptedFile) -> Result<Testimony, RepositoryError> {
+    pub(super) fn testimony(&self, file: &AcceptedFile) -> Result<Testimony, RepositoryError> {
         let entry = match &file.entry {
             Some(entry) => Some(entry.clone()),
             None => {
@@ -186,7 +187,7 @@ fn refuse_roots(live: &Accepted, ours: &Ours<'_>, damaged: DamagedRoots) -> Resu
     let refused = |file: String, reason| Err(RepositoryError::Refused { file, reason });
     if live.roots == Roots::Foreign
         && let Some(first) = live.files.first()
-        && ours.testimony(first)? != Testimony::Ours
+        && begins_another(ours, first)?
     {
         return refused(format!("{METADATA}/{}", first.name), Refusal::OtherRepository);
     }
@@ -348,7 +349,7 @@ impl Judge<'_> {
         for file in &self.live.files {
             compare(&file.role, file.version);
         }
-        // what a stolen key has listed binds nobody but by the files that are there
+        // after a recovered snapshot only files that exist count, not what it lists
         if let Some(listed) = self.live.snapshot.as_ref().filter(|_| !snapshot_recovered) {
             let listed = &listed.metadata.signed().meta;
             let none = Default::default();

@@ -293,6 +293,31 @@ fn verify_never_passes_a_place_where_another_repository_is_published() {
 }
 
 #[test]
+fn a_place_whose_first_root_is_damaged_is_no_other_repositorys_to_any_command() {
+    for flags in LAYOUTS {
+        let site = Site::worn(flags);
+        let first = site.folder.path("www/metadata/1.root.json");
+        let whole = fs::read(&first).unwrap();
+        let mut exchanged = whole.clone();
+        // a signature that no longer fits
+        let at = exchanged.windows(5).position(|part| part == b"\"sig\"").unwrap() + 9;
+        exchanged[at] = if exchanged[at] == b'0' { b'1' } else { b'0' };
+        for damaged in [&b"{}"[..], b"", &whole[..whole.len() / 2], &exchanged] {
+            fs::write(&first, damaged).unwrap();
+            for args in [&["verify", "--live", "--to", "../www"][..], &["gc", "--to", "../www"]] {
+                let ran = site.run(args).exits(5);
+                let words = ran.stdout + &ran.stderr;
+                assert!(words.contains("1.root.json") && !words.contains("another"), "{args:?} {words}");
+            }
+            // and this copy mends it
+            site.run(&["publish", "--to", "../www"]).exits(0);
+            assert_eq!(fs::read(&first).unwrap(), whole);
+            site.run(&["verify", "--live", "--to", "../www"]).exits(0);
+        }
+    }
+}
+
+#[test]
 fn verify_and_gc_know_where_the_policy_publishes() {
     let site = Site::worn(&[]);
     site.policy("to = \"../www\"");
