@@ -181,7 +181,7 @@ impl Repository {
         })
     }
 
-    /// Digests the files, on all cores, and looks whether they are listed just so. Returns those of which there is something to
+    /// Digests the files, on all cores, and looks whether they are listed just so. Returns those for which there is something to
     /// do, and the digests that are known from now on.
     fn digest<'a>(
         &mut self,

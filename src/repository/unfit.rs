@@ -1,5 +1,6 @@
 //! Targets that no client takes, whoever lists them: by their paths, or by what stands in the place of a digest. One rule for
-//! every way in (a file, a manifest, an import, another repository), and for what checks find.
+//! every way in (a file, a manifest, an import, another repository), and for what checks find. Of what has been live elsewhere only
+//! the paths are refused, not the digests.
 
 use std::fmt;
 

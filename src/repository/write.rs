@@ -71,7 +71,7 @@ impl Written {
     }
 }
 
-/// From so many bytes on a role's file is laid out while it is verified.
+/// Length in bytes from which on a role's file is laid out while it is verified.
 const LARGE: usize = 4 << 20;
 
 /// The bytes of a metadata file that is to be put.

@@ -120,7 +120,7 @@ pub(super) fn is_staging(name: &str) -> bool {
     numbered(name, FOLDER)
 }
 
-/// Removes the staging folders inside a folder whose owners are gone. What cannot be removed is in nobody's way.
+/// Removes the staging folders inside a folder whose owners are gone. One that cannot be removed stays, and hinders nobody.
 ///
 /// # Errors
 /// Where the folder is there and cannot be opened.
