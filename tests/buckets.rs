@@ -194,6 +194,22 @@ fn metadata_and_targets_may_be_apart_and_the_policy_says_where() {
     site.repo("one", &[&["verify", "--live", "--targets"], &to[..]].concat());
     let again = site.repo("one", &[&["--json", "publish"], &to[..]].concat()).json();
     assert_eq!(put(&again), Vec::<&str>::new());
+    // a copy that the policy does not tell is told, and the hint of what it is refused for can be typed
+    site.folder.write("one/tuf-repo.toml", &policy);
+    copy(&site.folder.path("one"), &site.folder.path("two"));
+    site.target("one", "a.txt", "second");
+    site.write("one");
+    site.repo("one", &[&["publish"], &to[..]].concat());
+    site.target("two", "a.txt", "third");
+    site.write("two");
+    let refused = site.folder.run(&[&["-r", "two", "publish"], &to[..]].concat()).exits(5);
+    let from = ["--metadata-from", &metadata, "--targets-from", &targets];
+    assert!(refused.stderr.contains(&format!("pull {}", from.join(" "))), "{refused:?}");
+    let pull = [&["-r", "two", "pull", "--set-aside", "--targets", "--yes"], &from[..]].concat();
+    site.folder.run(&pull).exits(3);
+    let file =
+        |side: &str| fs::read(site.folder.path(&format!("{side}/metadata.staged/2.targets.json"))).unwrap();
+    assert_eq!(file("two"), file("one"));
 }
 
 #[test]

@@ -50,8 +50,8 @@ pub fn name_repository(hint: Hint, repo: &Path) -> Hint {
     })
 }
 
-/// Turns a failure as [`failure`] does. Where live is not of this copy, the hint says how it is taken over, from a place
-/// if that must be named; `recover` is the hint where a new root takes the roles from whoever has published them.
+/// Turns a failure as [`failure`] does. Where live is not of this copy, the hint says how it is taken over, with the options of a
+/// place if that must be named; `recover` is the hint where a new root takes the roles from whoever has published them.
 pub fn failure_over(error: RepositoryError, from: Option<&str>, recover: Option<Hint>) -> Failure {
     let pull = match &error {
         RepositoryError::Refused { reason, .. } => is_pulled(reason),
@@ -65,7 +65,7 @@ pub fn failure_over(error: RepositoryError, from: Option<&str>, recover: Option<
 }
 
 fn pull_hint(from: Option<&str>) -> Hint {
-    let from = from.map(|from| format!(" --from {}", shell_word(from))).unwrap_or_default();
+    let from = from.unwrap_or_default();
     Hint::explained(
         "where no key was stolen (SECURITY.md), take over what is live",
         format!("tuf-repo pull{from}"),
@@ -82,9 +82,10 @@ pub fn taken_away_hint(taken: &TakenAway, recover: impl FnOnce(&str) -> Hint) ->
     }
 }
 
-/// Says how what is live gives way where a root takes away all keys that signed it.
+/// Says how what is live gives way where a root takes away all keys that signed it, with the options of a place if that must be
+/// named.
 pub fn recover_hint(roles: &str, to: Option<&str>) -> Hint {
-    let to = to.map(|to| format!(" --to {}", shell_word(to))).unwrap_or_default();
+    let to = to.unwrap_or_default();
     Hint::explained(GIVES_WAY, format!("tuf-repo publish{to} --recover {roles}"))
 }
 

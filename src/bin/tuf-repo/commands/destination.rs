@@ -35,9 +35,10 @@ pub struct DestinationArgs {
 }
 
 impl DestinationArgs {
-    /// Takes a place that was typed under another name.
-    pub fn at(place: Option<String>, endpoint: Option<String>) -> Self {
-        Self { to: place, metadata_to: None, targets_to: None, endpoint }
+    /// Takes a place that was typed under other names: one with both parts in it, or one for each.
+    pub fn at(place: Option<String>, apart: Option<(String, String)>, endpoint: Option<String>) -> Self {
+        let (metadata_to, targets_to) = apart.unzip();
+        Self { to: place, metadata_to, targets_to, endpoint }
     }
 
     /// Returns the place that was typed, if any.
@@ -91,20 +92,45 @@ impl DestinationArgs {
                 (policy.publish_to().map(in_folder), policy.publish_apart())
             }
         };
-        let mut options: Vec<(&str, &str)> = to.as_deref().map(|to| ("--to", to)).into_iter().collect();
-        options.extend(
-            apart
-                .into_iter()
-                .flat_map(|(metadata, targets)| [("--metadata-to", metadata), ("--targets-to", targets)]),
-        );
-        options.extend(self.endpoint.as_deref().map(|endpoint| ("--endpoint", endpoint)));
-        options.iter().map(|(option, value)| format!(" {option} {}", shell_word(value))).collect()
+        options(Way::To, to.as_deref(), apart, self.endpoint.as_deref())
+    }
+
+    /// Returns the options that name the place that was typed for another command.
+    pub fn options(&self, way: Way) -> Option<String> {
+        let apart = self.metadata_to.as_deref().zip(self.targets_to.as_deref());
+        self.is_typed().then(|| options(way, self.to.as_deref(), apart, self.endpoint.as_deref()))
     }
 
     /// Returns the server that was typed, else the policy's.
     pub fn endpoint<'a>(&'a self, policy: &'a Policy) -> Option<&'a str> {
         self.endpoint.as_deref().or_else(|| policy.publish_endpoint())
     }
+}
+
+/// Whether a command brings something to a place or takes it from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// As `publish`, `verify --live` and `gc` do.
+    To,
+    /// As `pull` does.
+    From,
+}
+
+/// Returns the options that name a place to a command, each after a space.
+fn options(way: Way, whole: Option<&str>, apart: Option<(&str, &str)>, endpoint: Option<&str>) -> String {
+    let names = match way {
+        Way::To => ["--to", "--metadata-to", "--targets-to"],
+        Way::From => ["--from", "--metadata-from", "--targets-from"],
+    };
+    let (metadata, targets) = apart.unzip();
+    let values = names.into_iter().zip([whole, metadata, targets]).chain([("--endpoint", endpoint)]);
+    let values = values.filter_map(|(name, value)| Some((name, value?)));
+    values.map(|(name, value)| format!(" {name} {}", shell_word(value))).collect()
+}
+
+/// Returns the options that name a folder to a command.
+pub fn folder_options(way: Way, folder: &str) -> String {
+    options(way, Some(folder), None, None)
 }
 
 /// Locks the repository and the place that its policy and the command line come to. Where somebody changes the policy while this
@@ -160,5 +186,47 @@ pub fn shown(destination: &Destination, repository: &Repository) -> String {
         Destination::Own => quoted(repository.dir()),
         Destination::Folder(folder) => quoted(folder),
         Destination::Bucket(place) => one_line(&place.shown()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::args::Cli;
+
+    #[test]
+    fn a_place_is_named_to_a_command_by_options_that_it_takes() {
+        let places = [
+            (Some("s3://a b/c"), None, None),
+            (None, Some(("s3://a/m", "s3://b/t")), None),
+            (None, Some(("s3://a/m", "s3://b/t")), Some("http://localhost:1")),
+            (Some("../www"), None, Some("http://localhost:1")),
+        ];
+        for (whole, apart, endpoint) in places {
+            let apart = apart.map(|(metadata, targets)| (metadata.to_owned(), targets.to_owned()));
+            let args = DestinationArgs::at(whole.map(str::to_owned), apart, endpoint.map(str::to_owned));
+            for (way, command) in
+                [(Way::From, "pull"), (Way::To, "publish"), (Way::To, "verify --live"), (Way::To, "gc")]
+            {
+                let line = format!("tuf-repo {command}{}", args.options(way).unwrap());
+                let words = shell_words(&line);
+                assert!(Cli::command().try_get_matches_from(&words).is_ok(), "{line}");
+                for value in [whole, args.metadata_to.as_deref(), args.targets_to.as_deref(), endpoint] {
+                    assert!(value.is_none_or(|value| words.iter().any(|word| word == value)), "{line}");
+                }
+            }
+        }
+        let none = DestinationArgs::at(None, None, Some("http://localhost:1".to_owned()));
+        assert_eq!(none.options(Way::From), None);
+    }
+
+    /// Splits a line as a shell does that knows single quotes.
+    fn shell_words(line: &str) -> Vec<String> {
+        let parts = line.split('\'').enumerate();
+        let mark =
+            |(at, part): (usize, &str)| if at % 2 == 0 { part.replace(' ', "\n") } else { part.to_owned() };
+        parts.map(mark).collect::<String>().split('\n').map(str::to_owned).collect()
     }
 }

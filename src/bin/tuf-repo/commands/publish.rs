@@ -14,7 +14,7 @@ use tuf::repository::{
 };
 
 use super::common::{DryRun, progress_bytes, warn_of};
-use super::destination::{DestinationArgs, lock_place, shown};
+use super::destination::{DestinationArgs, Way, lock_place, shown};
 use super::edit::some;
 use super::verify::finding_json;
 use crate::context::Context;
@@ -68,7 +68,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let place = lock_place(context, |policy, repository| args.destination.or_policy(policy, repository))?;
     let destination = place.at().clone();
     let program = super::next::program(&context.repo);
-    let from = args.destination.to.clone().filter(|_| !args.destination.is_policys(place.policy()));
+    let from = args.destination.options(Way::From).filter(|_| !args.destination.is_policys(place.policy()));
     let (repository, plan) = place
         .plan_publish(&args.request(wait)?)
         .map_err(|error| refused(error, &args, from.as_deref(), context))?;

@@ -9,7 +9,7 @@ use tuf::cli::text::one_line;
 use tuf::repository::{InputError, PullPlan, Refusal, RepositoryError, RoleDiff, TargetFiles, Work};
 
 use super::common::{DryRun, progress_bytes, warn_of};
-use super::destination::{DestinationArgs, lock_place, shown};
+use super::destination::{DestinationArgs, Way, lock_place, shown};
 use super::edit::some;
 use super::next;
 use super::verify::finding_json;
@@ -27,6 +27,14 @@ pub struct Args {
     /// [default: publish.to of tuf-repo.toml, else the repository's own metadata/].
     #[arg(long, value_name = "DEST")]
     from: Option<String>,
+
+    /// The prefix of a bucket for metadata alone, where targets are elsewhere.
+    #[arg(long, value_name = "URL", requires = "targets_from", conflicts_with = "from")]
+    metadata_from: Option<String>,
+
+    /// The prefix of a bucket for targets alone.
+    #[arg(long, value_name = "URL", requires = "metadata_from", conflicts_with = "from")]
+    targets_from: Option<String>,
 
     /// The server of the bucket, where it is not the cloud's own.
     #[arg(long, value_name = "URL")]
@@ -51,16 +59,18 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let destination = DestinationArgs::at(args.from.clone(), args.endpoint.clone());
+    let apart = args.metadata_from.clone().zip(args.targets_from.clone());
+    let destination = DestinationArgs::at(args.from.clone(), apart, args.endpoint.clone());
     let locked = lock_place(context, |policy, repository| destination.or_policy(policy, repository))?;
     let from = locked.at().clone();
     let targets = if args.targets { TargetFiles::Copy } else { TargetFiles::Leave };
     let work = if args.set_aside { Work::SetAside } else { Work::Refuse };
-    let (mut repository, plan) = locked.plan_pull(targets, work).map_err(|error| refused(error, &args))?;
+    let (mut repository, plan) =
+        locked.plan_pull(targets, work).map_err(|error| refused(error, &destination))?;
     let place = shown(&from, &repository);
     if !plan.is_published && destination.is_typed() {
         let reason = "no repository has been published there";
-        let path = args.from.unwrap_or_default().into();
+        let path = args.from.or(args.metadata_from).unwrap_or_default().into();
         return Err(failure(InputError::NoFile { path, reason }.into()));
     }
     warn_of(&plan.warnings, context);
@@ -191,7 +201,7 @@ fn agree(plan: &PullPlan, args: &Args, context: &Context) -> Result<(), Failure>
 }
 
 /// Says what leads on where work here is in the way, or what is live was signed with keys that this copy takes away.
-fn refused(error: RepositoryError, args: &Args) -> Failure {
+fn refused(error: RepositoryError, from: &DestinationArgs) -> Failure {
     match &error {
         RepositoryError::InTheWay { unpublished, .. } => {
             let is_root = unpublished.iter().any(|(role, _)| role.as_str() == "root");
@@ -207,7 +217,8 @@ fn refused(error: RepositoryError, args: &Args) -> Failure {
             failure(error).with_hint(hint)
         }
         RepositoryError::Refused { reason: Refusal::TakenAway { taken, .. }, .. } => {
-            let hint = taken_away_hint(taken, |roles| recover_hint(roles, args.from.as_deref()));
+            let to = from.options(Way::To);
+            let hint = taken_away_hint(taken, |roles| recover_hint(roles, to.as_deref()));
             Failure { hint, ..failure(error) }
         }
         _ => failure(error),

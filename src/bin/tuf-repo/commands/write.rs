@@ -8,6 +8,7 @@ use tuf::cli::failure::{Failure, Outcome};
 use tuf::repository::{Destination, Lacking, Repository, RepositoryError, Selection, SigningKey, Written};
 
 use super::common::{DryRun, KeyArgs, key_dir, progress_bytes, show_trust, warn_of};
+use super::destination::{Way, folder_options};
 use super::edit::{open, open_locked, some};
 use super::next;
 use super::verify::finding_json;
@@ -63,8 +64,9 @@ pub fn over_own_live(error: RepositoryError, repository: &Repository, context: &
     // `pull` takes from where it is published, unless it is told
     let own = context.repo.display().to_string();
     let taken = repository.taken_away(&Destination::Own, Duration::ZERO).unwrap_or_default();
-    let from = Some(own.as_str()).filter(|_| elsewhere);
-    failure_over(error, from, taken_away_hint(&taken, |roles| recover_hint(roles, from)))
+    let named = |way| elsewhere.then(|| folder_options(way, &own));
+    let recover = |roles: &str| recover_hint(roles, named(Way::To).as_deref());
+    failure_over(error, named(Way::From).as_deref(), taken_away_hint(&taken, recover))
 }
 
 /// Carries a planned `write` out unless it is a dry run, and tells; `nothing` says why there is nothing to do.
