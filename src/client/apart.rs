@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use url::Url;
 
 use super::confined::Identity;
-use super::{ClientError, record};
+use super::{ClientError, LocalMetadata, TargetDir, record};
 
 /// What a maintainer works on; it stands beside a repository's metadata and targets.
 const STAGED: &str = "metadata.staged";
@@ -63,6 +63,30 @@ pub fn check_folders(metadata: &Path, targets: &Path) -> Result<(), ClientError>
         Conflict::ClientMetadata
     } else {
         return Ok(());
+    };
+    Err(ClientError::Folders { metadata: metadata.to_owned(), targets: targets.to_owned(), conflict })
+}
+
+/// Refuses two open folders as [`check_folders`] does. Their paths may lead elsewhere by now: here the folders themselves
+/// count, and those above them.
+///
+/// # Errors
+/// As [`check_folders`].
+pub(super) fn check_open_folders(local: &LocalMetadata, dir: &TargetDir) -> Result<(), ClientError> {
+    let (metadata, targets) = (local.path(), dir.path());
+    let ways = local.folder().with_those_above().map_err(|error| ClientError::local(metadata, error));
+    let (own, other) = (ways?, dir.folder.with_those_above());
+    let other = other.map_err(|error| ClientError::local(targets, error))?;
+    let conflict = if own.first() == other.first() {
+        Conflict::Same
+    } else if other.first().is_some_and(|targets| own.contains(targets)) {
+        Conflict::MetadataInTargets
+    } else if own.first().is_some_and(|metadata| other.contains(metadata)) {
+        Conflict::TargetsInMetadata
+    } else if dir.folder.has(record::NAME).map_err(|error| ClientError::local(targets, error))? {
+        Conflict::ClientMetadata
+    } else {
+        return check_folders(metadata, targets);
     };
     Err(ClientError::Folders { metadata: metadata.to_owned(), targets: targets.to_owned(), conflict })
 }

@@ -47,8 +47,10 @@ pub(super) struct Placed {
 }
 
 impl<'a> Arrivals<'a> {
-    pub fn new(dir: &'a TargetDir, forbidden: Identity) -> Self {
-        Self { dir, forbidden, unfinished: OnceLock::new(), taken: Mutex::default() }
+    pub fn new(dir: &'a TargetDir, forbidden: Identity) -> Result<Self, ClientError> {
+        let arrivals = Self { dir, forbidden, unfinished: OnceLock::new(), taken: Mutex::default() };
+        arrivals.check(&dir.folder).map_err(|error| ClientError::local(dir.path(), error))?;
+        Ok(arrivals)
     }
 
     /// Opens the file at a target's place; `None` where there is no regular file.
@@ -92,13 +94,17 @@ impl<'a> Arrivals<'a> {
     /// Lets any folder pass but one of trusted metadata: this client's, which may be mounted in here, or another one's. By
     /// its mark it is known through mounts of every kind.
     fn allowed(&self, folder: Folder) -> io::Result<Folder> {
+        self.check(&folder).map(|()| folder)
+    }
+
+    fn check(&self, folder: &Folder) -> io::Result<()> {
         if folder.identity()? == self.forbidden {
             return Err(io::Error::other("the folder of trusted metadata stands there"));
         }
         if folder.has(record::NAME)? {
             return Err(io::Error::other("a folder of what a client trusts stands there"));
         }
-        Ok(folder)
+        Ok(())
     }
 
     /// Starts an unfinished file for a target, or takes up the one of an earlier run.
@@ -112,14 +118,9 @@ impl<'a> Arrivals<'a> {
                 }
                 return Ok(kept);
             }
-            self.start_anew()
+            self.unfinished()?.file()
         };
         started().map_err(|error| ClientError::local(self.dir.path(), error))
-    }
-
-    /// Starts an empty file that ends with the run.
-    pub fn start_anew(&self) -> io::Result<NewFile> {
-        self.unfinished()?.file()
     }
 
     fn unfinished(&self) -> io::Result<&Unfinished<'a>> {
@@ -298,7 +299,7 @@ mod tests {
     fn whoever_lists_the_digest_of_anothers_large_target_does_not_get_at_what_waits_for_it() {
         let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let dir = TargetDir::create(root.path()).unwrap();
-        let arrivals = dir.arrivals(Identity::at(elsewhere.path()).unwrap());
+        let arrivals = dir.arrivals(Identity::at(elsewhere.path()).unwrap()).unwrap();
         let hashes = Hasher::digest([Algorithm::Sha256], b"whole");
         let info = |length| TargetFile { length, hashes: hashes.clone(), custom: None, extra: Extra::new() };
         let [release, evil] = ["rel/app", "evil/app"].map(|path| TargetPath::parse(path).unwrap());
@@ -326,7 +327,7 @@ mod tests {
     fn a_file_that_is_there_for_one_path_is_not_replaced_for_another() {
         let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let dir = TargetDir::create(root.path()).unwrap();
-        let arrivals = dir.arrivals(Identity::at(elsewhere.path()).unwrap());
+        let arrivals = dir.arrivals(Identity::at(elsewhere.path()).unwrap()).unwrap();
         std::fs::write(root.path().join("app"), b"first").unwrap();
         let [first, second] = ["APP", "app"].map(|path| TargetPath::parse(path).unwrap());
         arrivals.keep(&first, &File::open(root.path().join("app")).unwrap()).unwrap();
@@ -336,9 +337,8 @@ mod tests {
             let mut new = arrivals.start(path, &info).unwrap();
             new.file.write_all(b"owned").unwrap();
             let arrived = [Arrived { new, path, info: &info, clearing: &Clearing::default() }];
-            let home = dir.home().unwrap();
-            arrivals.prepare(&arrived, &home).unwrap();
-            arrivals.put(&arrived, &home).unwrap().outcomes.remove(0)
+            arrivals.prepare(&arrived, dir.home()).unwrap();
+            arrivals.put(&arrived, dir.home()).unwrap().outcomes.remove(0)
         };
         assert!(matches!(put(&second), Err(ClientError::InTheWay { obstacle: Obstacle::Listed, .. })));
         assert_eq!(std::fs::read(root.path().join("app")).unwrap(), b"first");

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
+use super::apart::check_open_folders;
 use super::confined::Folder;
 use super::listing::waiting_names;
 use super::matching::{Matching, Parties};
@@ -83,6 +84,9 @@ pub fn clean(
 ) -> Result<Cleaned, ClientError> {
     let not_initialised = || ClientError::NotInitialised { path: local.path().to_owned() };
     local.load(&RoleName::root())?.ok_or_else(not_initialised)?;
+    if let Some(dir) = targets {
+        check_open_folders(local, dir)?;
+    }
     let _lock = local.lock()?;
     let root = local.load(&RoleName::root())?.ok_or_else(not_initialised)?;
     let mut known = Known::read(local, &root, limits, now)?;
@@ -175,12 +179,12 @@ fn plan_targets(
     record: &Record,
     cleaned: &mut Cleaned,
 ) -> Result<Plan, ClientError> {
-    let home = dir.home()?;
+    let home = dir.home();
     let failed = |path: &str, error| Err(ClientError::local(&dir.path().join(path), error));
     let mut plan =
         Plan { home: home.clone(), targets: BTreeMap::new(), folders: Vec::new(), gone: Vec::new() };
     for ((folder, path), files) in &record.put {
-        if *folder != home || storable(path).is_err() {
+        if folder != home || storable(path).is_err() {
             continue;
         }
         let listed = match known.listed(path) {
@@ -203,7 +207,7 @@ fn plan_targets(
     let mut going = BTreeSet::new();
     // a folder comes after those that it holds
     let made =
-        record.made.iter().rev().filter(|((folder, path), _)| *folder == home && storable(path).is_ok());
+        record.made.iter().rev().filter(|((folder, path), _)| folder == home && storable(path).is_ok());
     for ((_, path), inode) in made {
         let goes = |name: &String| {
             let below = format!("{path}/{name}");

@@ -110,6 +110,39 @@ impl Folder {
         }
     }
 
+    /// Returns this folder and those above it, this one first. The system goes from the open folder, so that a link that
+    /// is switched meanwhile changes nothing.
+    ///
+    /// # Errors
+    /// [`io::Error`] where a folder above cannot be reached.
+    pub fn with_those_above(&self) -> io::Result<Vec<Identity>> {
+        let mut found = vec![self.identity()?];
+        let mut up = "..".to_owned();
+        loop {
+            let above = Identity::from(&statat(&self.0, up.as_str(), AtFlags::empty())?);
+            // the root of the file system is above itself
+            if found.last() == Some(&above) {
+                return Ok(found);
+            }
+            found.push(above);
+            up.push_str("/..");
+        }
+    }
+
+    /// Opens a regular file in this folder, or one that a link of that name leads to; `None` where there is nothing.
+    ///
+    /// # Errors
+    /// [`io::Error`] for anything but a regular file.
+    pub fn linked_file(&self, name: &str) -> io::Result<Option<File>> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(&self.0, entry(name)?, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(invalid("it is not a regular file")) }
+    }
+
     /// Opens a regular file in this folder; `None` where there is nothing of that name.
     ///
     /// # Errors

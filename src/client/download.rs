@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use super::apart::check_open_folders;
 use super::arrivals::{Arrivals, Arrived};
 use super::listing::{FAILURES, NAMED, waiting_names};
 use super::matching::{Matching, Parties};
 use super::obstacles::Clearing;
-use super::transfer::{OnBytes, Transfer, holds, refused};
-use super::unfinished::{NewFile, Removal};
-use super::{ClientError, ListedTarget, TargetDir, Updater, check_folders};
+use super::transfer::{OnBytes, Transfer, copy_if_right, holds, refused};
+use super::unfinished::{NewFile, Removal, Unfinished};
+use super::{ClientError, ListedTarget, TargetDir, Updater};
 use crate::metadata::{RoleName, TargetFile, TargetPath};
 use crate::trusted_set::{TargetSearch, Visit};
 
@@ -113,12 +114,12 @@ impl Updater<'_> {
         jobs: NonZeroUsize,
         progress: OnBytes<'_>,
     ) -> Result<Downloads, ClientError> {
-        check_folders(self.local.path(), dir.path())?;
+        check_open_folders(&self.local, dir)?;
         let (mut downloaded, mut faults) = (Vec::new(), Faults::default());
         // where all is in place already, nothing else would come by what a killed process left
         faults.all.extend(dir.sweep().err());
         let plan = self.plan(wanted, dir, &mut faults)?;
-        let arrivals = dir.arrivals(self.local.folder_identity()?);
+        let arrivals = dir.arrivals(self.local.folder_identity()?)?;
         let failures = Failures::default();
         let mut rest: Vec<&Planned<'_>> = plan.iter().collect();
         let mut jobs = jobs;
@@ -163,11 +164,11 @@ impl Updater<'_> {
         dir: &TargetDir,
         faults: &mut Faults,
     ) -> Result<Vec<Planned<'t>>, ClientError> {
-        let (home, mut record) = (dir.home()?, None);
+        let mut record = None;
         let mut matching = Matching::new(self.limits.matching);
         let mut plan = Vec::with_capacity(wanted.len());
         for target in self.without_conflicts(wanted, &mut matching, faults) {
-            match self.clearing(target, dir, &home, &mut record, &mut matching) {
+            match self.clearing(target, dir, dir.home(), &mut record, &mut matching) {
                 Ok(clearing) => plan.push(Planned { target, clearing }),
                 Err(error) => faults.note(&target.role, error),
             }
@@ -221,9 +222,9 @@ impl Updater<'_> {
         if arrived.is_empty() {
             return Ok(Vec::new());
         }
-        let (_lock, home) = (self.locked()?, dir.home()?);
-        self.local.add_to_record(arrivals.prepare(arrived, &home)?)?;
-        let placed = arrivals.put(arrived, &home)?;
+        let _lock = self.locked()?;
+        self.local.add_to_record(arrivals.prepare(arrived, dir.home())?)?;
+        let placed = arrivals.put(arrived, dir.home())?;
         self.local.add_to_record(placed.lines)?;
         Ok(placed.outcomes)
     }
@@ -301,7 +302,7 @@ impl Updater<'_> {
             return Ok(Outcome::InPlace);
         }
         let mut unfinished = arrivals.start(path, info)?;
-        match self.transfer(path, info, &mut unfinished, dir, progress) {
+        match self.transfer(path, info, &mut unfinished, &dir.file(path), progress) {
             Ok(()) => Ok(Outcome::Arrived(unfinished)),
             // what is kept would take the room of metadata and of others' targets, in every run
             Err(error) if error.is_of_room() => arrivals.discard(unfinished).and(Err(error)),
@@ -309,8 +310,9 @@ impl Updater<'_> {
         }
     }
 
-    /// Opens a verified target for reading: the one that is in its place in a folder, else one that is downloaded and
-    /// gone when it is closed, after waiting in `waiting`.
+    /// Opens a verified target for reading: a copy of the one that is in its place in a folder, else one that is
+    /// downloaded. It lies in the metadata folder and is gone when it is closed: nobody who may write to the target folder
+    /// changes what is read.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -319,23 +321,37 @@ impl Updater<'_> {
         path: &TargetPath,
         info: &TargetFile,
         dir: Option<&TargetDir>,
-        waiting: &TargetDir,
         progress: OnBytes<'_>,
     ) -> Result<File, ClientError> {
         digestible(path, info)?;
-        let local = |error: io::Error| ClientError::local(&waiting.file(path), error);
-        let rewound = |mut file: File| file.seek(SeekFrom::Start(0)).map(|_| file).map_err(local);
-        let forbidden = self.local.folder_identity()?;
-        if let Some(dir) = dir
-            && let Some(file) = dir.arrivals(forbidden).open(path)?
-            && holds(&file, info).map_err(|error| ClientError::local(&dir.file(path), error))?
-        {
-            return rewound(file);
+        let waiting = self.local.path().join(path.as_str());
+        let local = |error: io::Error| ClientError::local(&waiting, error);
+        let unfinished = Unfinished::new(self.local.folder()).map_err(local)?;
+        let mut new = unfinished.file().map_err(local)?;
+        let is_copied = match dir {
+            Some(dir) => self.copy(path, info, dir, &mut new)?,
+            None => false,
+        };
+        if is_copied {
+            progress(info.length);
+        } else {
+            self.transfer(path, info, &mut new, &waiting, progress)?;
         }
-        let arrivals = waiting.arrivals(forbidden);
-        let mut unfinished = arrivals.start_anew().map_err(local)?;
-        self.transfer(path, info, &mut unfinished, waiting, progress)?;
-        rewound(unfinished.file)
+        new.file.seek(SeekFrom::Start(0)).map_err(local)?;
+        Ok(new.file)
+    }
+
+    /// Copies the target that is in its place in a folder; tells whether the copy is right. Else it is empty.
+    fn copy(
+        &self,
+        path: &TargetPath,
+        info: &TargetFile,
+        dir: &TargetDir,
+        new: &mut NewFile,
+    ) -> Result<bool, ClientError> {
+        check_open_folders(&self.local, dir)?;
+        let Some(there) = dir.arrivals(self.local.folder_identity()?)?.open(path)? else { return Ok(false) };
+        copy_if_right(&there, &mut new.file, info).map_err(|error| ClientError::local(&dir.file(path), error))
     }
 
     /// Downloads a target into an unfinished file, from the first mirror whose bytes are right.
@@ -344,11 +360,11 @@ impl Updater<'_> {
         path: &TargetPath,
         info: &TargetFile,
         unfinished: &mut NewFile,
-        dir: &TargetDir,
+        file: &Path,
         progress: OnBytes<'_>,
     ) -> Result<(), ClientError> {
         let transfer = Transfer::new(&mut unfinished.file, info, progress);
-        let mut transfer = transfer.map_err(|error| ClientError::local(&dir.file(path), error))?;
+        let mut transfer = transfer.map_err(|error| ClientError::local(file, error))?;
         self.mirrors.attempt(path, |mirror| transfer.run(self, mirror, path))
     }
 }

@@ -59,6 +59,11 @@ impl LocalMetadata {
         &self.path
     }
 
+    /// Returns the open folder.
+    pub(super) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
     /// Returns which folder it is.
     pub(super) fn folder_identity(&self) -> Result<Identity, ClientError> {
         self.folder.identity().map_err(|error| ClientError::local(&self.path, error))
@@ -121,12 +126,7 @@ impl LocalMetadata {
     /// # Errors
     /// [`ClientError::Local`].
     pub fn load(&self, role: &RoleName) -> Result<Option<Vec<u8>>, ClientError> {
-        let path = self.file(role);
-        match read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(ClientError::local(&path, error)),
-        }
+        self.read(&name(role)).map_err(|error| ClientError::local(&self.file(role), error))
     }
 
     /// Replaces a role's file in one step.
@@ -180,23 +180,23 @@ impl LocalMetadata {
 
     /// Returns what the system knows of a role's file; `None` where there is none.
     pub(super) fn identity(&self, role: &RoleName) -> Result<Option<FileIdentity>, ClientError> {
-        let path = self.file(role);
-        match std::fs::metadata(&path) {
-            Ok(found) => Ok(Some(FileIdentity {
+        let found = || {
+            let Some(file) = self.folder.linked_file(&name(role))? else { return Ok(None) };
+            let found = file.metadata()?;
+            Ok(Some(FileIdentity {
                 device: found.dev(),
                 inode: found.ino(),
                 length: found.len(),
                 modified: (found.mtime(), found.mtime_nsec()),
                 changed: (found.ctime(), found.ctime_nsec()),
-            })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(ClientError::local(&path, error)),
-        }
+            }))
+        };
+        found().map_err(|error| ClientError::local(&self.file(role), error))
     }
 
     /// Reads the note on the targets metadata that was verified last. One that cannot be read counts as missing.
     pub(super) fn noted(&self) -> Option<NotedTargets> {
-        NotedTargets::from_bytes(&read(&self.path.join(NOTE)).ok()?)
+        NotedTargets::from_bytes(&self.read(NOTE).ok()??)
     }
 
     /// Replaces that note.
@@ -206,6 +206,17 @@ impl LocalMetadata {
         }
         let replaced = replace(&self.folder, NOTE, &noted.to_bytes());
         replaced.map_err(|error| ClientError::local(&self.path.join(NOTE), error))
+    }
+
+    /// Reads a regular file; `None` where there is none. Links are followed: python-tuf keeps `root.json` as one.
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let Some(file) = self.folder.linked_file(name)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large"));
+        }
+        Ok(Some(bytes))
     }
 
     fn file(&self, role: &RoleName) -> PathBuf {
@@ -241,17 +252,6 @@ fn is_misleading(role: &RoleName) -> bool {
     let is_version = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     (TOP_LEVEL.contains(&small.as_str()) && !role.is_top_level())
         || small.strip_suffix(".root").is_some_and(|version| !version.is_empty() && is_version(version))
-}
-
-/// Reads a regular file. Links are followed: python-tuf keeps `root.json` as one.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let refused = |reason| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-    if !std::fs::metadata(path)?.is_file() {
-        return refused("it is not a regular file");
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST { refused("it is too large") } else { Ok(bytes) }
 }
 
 #[cfg(test)]

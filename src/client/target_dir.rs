@@ -15,6 +15,8 @@ use crate::metadata::TargetPath;
 pub struct TargetDir {
     path: PathBuf,
     pub(super) folder: Folder,
+    /// What the record knows the folder by.
+    home: Home,
 }
 
 /// What there is at the place of a file that was put.
@@ -44,8 +46,8 @@ impl TargetDir {
     /// # Errors
     /// [`ClientError::Local`].
     pub fn create(path: &Path) -> Result<Self, ClientError> {
-        let folder = Folder::create(path).map_err(|error| ClientError::local(path, error))?;
-        Ok(Self { path: path.to_owned(), folder })
+        let opened = Folder::create(path).and_then(|folder| Self::of(path, folder));
+        opened.map_err(|error| ClientError::local(path, error))
     }
 
     /// Opens the folder; `None` where there is none.
@@ -53,11 +55,23 @@ impl TargetDir {
     /// # Errors
     /// [`ClientError::Local`].
     pub fn open_existing(path: &Path) -> Result<Option<Self>, ClientError> {
-        match Folder::open(path) {
-            Ok(folder) => Ok(Some(Self { path: path.to_owned(), folder })),
+        match Folder::open(path).and_then(|folder| Self::of(path, folder)) {
+            Ok(opened) => Ok(Some(opened)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(ClientError::local(path, error)),
         }
+    }
+
+    /// Finds the real path of a folder that is open. From then on nothing asks where the path leads: it may be switched.
+    fn of(path: &Path, folder: Folder) -> io::Result<Self> {
+        let identity = folder.identity()?;
+        let real = path.canonicalize()?;
+        if Identity::at(&real)? != identity {
+            return Err(io::Error::other("another folder has come in its place"));
+        }
+        let real = real.as_os_str().as_encoded_bytes().escape_ascii().to_string();
+        let home = Home { device: identity.device, inode: identity.inode, path: real };
+        Ok(Self { path: path.to_owned(), folder, home })
     }
 
     /// Returns where the folder is.
@@ -71,21 +85,16 @@ impl TargetDir {
     }
 
     /// Returns what the record knows the folder by.
-    pub(super) fn home(&self) -> Result<Home, ClientError> {
-        let home = || {
-            let Identity { device, inode } = self.folder.identity()?;
-            let real = self.path.canonicalize()?;
-            if Identity::at(&real)? != self.folder.identity()? {
-                return Err(io::Error::other("another folder has come in its place"));
-            }
-            Ok(Home { device, inode, path: real.as_os_str().as_encoded_bytes().escape_ascii().to_string() })
-        };
-        home().map_err(|error| ClientError::local(&self.path, error))
+    pub(super) fn home(&self) -> &Home {
+        &self.home
     }
 
     /// Starts to take targets. Nothing is made before the first one comes, and nothing is put in the `forbidden` folder,
     /// wherever it is mounted.
-    pub(super) fn arrivals(&self, forbidden: Identity) -> Arrivals<'_> {
+    ///
+    /// # Errors
+    /// [`ClientError::Local`] where this is that folder, or another client's.
+    pub(super) fn arrivals(&self, forbidden: Identity) -> Result<Arrivals<'_>, ClientError> {
         Arrivals::new(self, forbidden)
     }
 

@@ -120,6 +120,34 @@ pub(super) fn holds(mut file: &File, info: &TargetFile) -> io::Result<bool> {
     Ok(judge(digesting, info).is_ok())
 }
 
+/// Copies a file into an empty one if it holds what metadata says: the bytes that are judged are the bytes that are written.
+/// Else nothing is in the other one.
+pub(super) fn copy_if_right(from: &File, to: &mut File, info: &TargetFile) -> io::Result<bool> {
+    if from.metadata()?.len() != info.length {
+        return Ok(false);
+    }
+    let mut digesting = Digesting::of(info);
+    // a file that grows meanwhile has the wrong length
+    let mut bytes = from.take(info.length.saturating_add(1));
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match bytes.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                to.write_all(&buffer[..count])?;
+                digesting.update(&buffer[..count]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let is_right = judge(digesting, info).is_ok();
+    if !is_right {
+        to.set_len(0)?;
+    }
+    Ok(is_right)
+}
+
 /// Digests the rest of a file, and returns how many bytes that was.
 fn digest(file: &mut impl Read, digesting: &mut Digesting) -> io::Result<u64> {
     let mut buffer = vec![0; 64 * 1024];

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::confined::Folder;
+use super::confined::{Folder, Identity};
 
 /// The name below which unfinished files lie, in the folder that they are for.
 const PLACE: &str = ".tuf-fetch";
@@ -36,6 +36,15 @@ pub struct NewFile {
     /// The file, open for reading and writing.
     pub file: File,
     lies: Lies,
+}
+
+/// When somebody else may come in between while a file is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// After the last look at the file, before its rename.
+    BeforeRename,
+    /// After another file that came has been moved away, before the old one is put back.
+    BeforeRestoring,
 }
 
 /// Where a new file lies.
@@ -116,11 +125,17 @@ impl<'a> Unfinished<'a> {
     /// # Errors
     /// [`io::Error`] where that fails, or where another file has come to the name of this one.
     pub fn put(&self, new: &NewFile, folder: &Folder, to: &str) -> io::Result<()> {
-        self.put_while(new, folder, to, &|| ())
+        self.put_while(new, folder, to, &|_| ())
     }
 
-    /// Puts as [`Self::put`] does; `meanwhile` is what happens to come between the last look at the file and its rename.
-    fn put_while(&self, new: &NewFile, folder: &Folder, to: &str, meanwhile: &dyn Fn()) -> io::Result<()> {
+    /// Puts as [`Self::put`] does; `meanwhile` is what happens to come at a moment.
+    fn put_while(
+        &self,
+        new: &NewFile,
+        folder: &Folder,
+        to: &str,
+        meanwhile: &dyn Fn(Moment),
+    ) -> io::Result<()> {
         let (from, name) = self.lies(&new.lies);
         if !from.holds(name, &new.file)? {
             return Err(exchanged(None));
@@ -128,12 +143,13 @@ impl<'a> Unfinished<'a> {
         // keeps a hard link to the old file; without one the old file cannot be restored
         let (there, before) = (folder.named(to)?, self.next_name());
         let old = there.filter(|_| folder.link(to, &self.part, &before).is_ok());
-        meanwhile();
+        meanwhile(Moment::BeforeRename);
         let put = from.rename(name, folder, to).and_then(|()| {
             if folder.holds(to, &new.file)? {
                 return Ok(());
             }
             let aside = self.set_aside(folder, to)?;
+            meanwhile(Moment::BeforeRestoring);
             if old.is_some() && self.part.named(&before)? == old {
                 self.part.rename(&before, folder, to)?;
                 // that name too can be given to another file
@@ -143,10 +159,38 @@ impl<'a> Unfinished<'a> {
             }
             Err(exchanged(aside))
         });
-        if old.is_some() {
-            self.part.remove(&before)?;
+        match (put, old) {
+            (Ok(()), Some(_)) => self.part.remove(&before),
+            (Err(error), Some(old)) => Err(self.keep_old(error, &before, old, folder, to)),
+            (put, None) => put,
         }
-        put
+    }
+
+    /// Keeps an old file that could not be put back: what is still in a process's folder at its end is removed. Returns the
+    /// failure, with the name that the old file has now.
+    fn keep_old(
+        &self,
+        error: io::Error,
+        before: &str,
+        old: Identity,
+        folder: &Folder,
+        to: &str,
+    ) -> io::Error {
+        if !matches!(self.part.named(before), Ok(Some(there)) if there == old) {
+            return error;
+        }
+        if matches!(folder.named(to), Ok(Some(there)) if there == old) {
+            // it is where it was; this is only its second name
+            let _ = self.part.remove(before);
+            return error;
+        }
+        match self.set_aside(&self.part, before) {
+            Ok(Some(name)) => {
+                let reason = format!("{error}; the file that was there before lies under {PLACE}/{name} now");
+                io::Error::new(error.kind(), reason)
+            }
+            _ => error,
+        }
     }
 
     /// Moves away what has come to a name in the place of the file that was verified; nothing of it is removed. Returns the
@@ -416,7 +460,11 @@ mod tests {
                         Lies::Part(name) => place.join(&unfinished.name).join(name),
                         Lies::Kept(name) => place.join(name),
                     };
-                    let put = unfinished.put_while(&new, &folder, "to", &|| exchange(&waiting, way));
+                    let put = unfinished.put_while(&new, &folder, "to", &|moment| {
+                        if moment == Moment::BeforeRename {
+                            exchange(&waiting, way);
+                        }
+                    });
                     assert!(put.is_err(), "{old:?} {way} {kept}");
                     let there = std::fs::read_to_string(root.path().join("to")).ok();
                     assert_eq!(there.as_deref(), old, "{way} {kept}");
@@ -427,6 +475,33 @@ mod tests {
                     assert_eq!(aside, way < 3 || old.is_none(), "{old:?} {way} {kept}");
                 }
             }
+        }
+    }
+
+    /// The folder that comes keeps the old file from its place: its only name was in the folder of the process then, which
+    /// ends with it.
+    #[test]
+    fn an_old_file_is_not_removed_where_something_comes_to_its_place_before_it_is_put_back() {
+        for comes in ["folder", "file"] {
+            let root = tempfile::tempdir().unwrap();
+            let folder = Folder::open(root.path()).unwrap();
+            let to = root.path().join("to");
+            std::fs::write(&to, b"old").unwrap();
+            let unfinished = Unfinished::new(&folder).unwrap();
+            let new = unfinished.file().unwrap();
+            let waiting = root.path().join(PLACE).join(&unfinished.name).join("0");
+            let put = unfinished.put_while(&new, &folder, "to", &|moment| match moment {
+                Moment::BeforeRename => exchange(&waiting, 0),
+                Moment::BeforeRestoring if comes == "file" => {}
+                Moment::BeforeRestoring => std::fs::create_dir_all(to.join("deep")).unwrap(),
+            });
+            let said = put.unwrap_err().to_string();
+            drop(unfinished);
+            sweep(&folder).unwrap();
+            let is_old = |name: &String| std::fs::read(root.path().join(name)).is_ok_and(|old| old == b"old");
+            let old: Vec<String> = tree(root.path()).into_iter().filter(is_old).collect();
+            assert_eq!(old.len(), 1, "{comes}: {said}");
+            assert!(old[0] == "to" || said.contains(&format!("lies under {} now", old[0])), "{said} {old:?}");
         }
     }
 

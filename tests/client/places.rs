@@ -1,6 +1,6 @@
 //! Where targets may lie: never where unfinished files lie, nor in the place of another role's target.
 
-use tuf::client::{ClientError, Obstacle};
+use tuf::client::{ClientError, Obstacle, TargetDir};
 use tuf::metadata::{Algorithm, Hasher};
 
 use crate::simulator::{Client, Simulator};
@@ -269,4 +269,84 @@ fn a_record_that_cannot_be_read_lets_nothing_be_cleared_away() {
     assert_eq!((downloaded, faults.len()), (vec!["zz".to_owned()], 1));
     assert!(faults[0].to_string().contains(".tuf-put: line"), "{}", faults[0]);
     assert_eq!(read(&client, "tools/x"), "x");
+}
+
+fn download_into(
+    client: &Client,
+    simulator: &Simulator,
+    dir: &TargetDir,
+) -> Result<tuf::client::Downloads, ClientError> {
+    let mut updater = client.updater(simulator).unwrap();
+    let listed = updater.list().unwrap().targets;
+    updater.download_targets(&listed, dir, std::num::NonZeroUsize::MIN, &|_| ())
+}
+
+/// What `download app -o -` reads from.
+fn printed_target(client: &Client, simulator: &Simulator) -> std::fs::File {
+    let mut updater = client.updater(simulator).unwrap();
+    let (_, info) = updater.target_info("app").unwrap().unwrap();
+    let dir = TargetDir::create(&client.targets()).unwrap();
+    updater.open_target(&tuf::client::storable("app").unwrap(), &info, Some(&dir), &|_| ()).unwrap()
+}
+
+/// Somebody with rights in the folder above the target folder switches its path between two folders. The path was safe each
+/// time it was asked; the folder that had been opened was that of the trusted root.
+#[test]
+fn a_target_folder_whose_path_is_switched_after_it_was_opened_never_replaces_a_trusted_root() {
+    let mut simulator = Simulator::new();
+    simulator.delegate("targets", "plugins", |role| role.paths = Some(vec!["*".into(), "*/*".into()]));
+    for path in ["root.json", "metadata/root.json", "deep/root.json"] {
+        simulator.add_target("plugins", path, b"the root of the author of plugins");
+    }
+    simulator.publish_all();
+    let own = Client::new(&simulator);
+    let other = Client::new(&simulator);
+    let (work, own_folder) = (tempfile::tempdir().unwrap(), own.file("."));
+    std::fs::create_dir(work.path().join("safe")).unwrap();
+    std::fs::create_dir_all(other.file("deep")).unwrap();
+    let above = own_folder.canonicalize().unwrap().parent().unwrap().to_owned();
+    std::fs::create_dir_all(own.file("below")).unwrap();
+    let opened = [own.file("."), own.file("below"), other.file("."), above];
+    let roots = || [&own, &other].map(|client| std::fs::read(client.file("root.json")).unwrap());
+    let before = roots();
+    for folder in opened {
+        let link = work.path().join("link");
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        let dir = TargetDir::create(&link).unwrap();
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink("safe", &link).unwrap();
+        let downloaded = download_into(&own, &simulator, &dir);
+        assert!(matches!(downloaded, Err(ClientError::Folders { .. })), "{folder:?}");
+        assert_eq!(roots(), before, "{folder:?}");
+        assert!(!folder.join("deep/root.json").exists(), "{folder:?}");
+        std::fs::remove_file(&link).unwrap();
+    }
+}
+
+/// `download -o -` printed bytes that were changed in place after they had been verified.
+#[test]
+fn a_target_that_is_changed_in_its_place_while_it_is_printed_is_printed_as_it_was_verified() {
+    let large: Vec<u8> = (0..3 << 20).map(|index| (index % 251) as u8).collect();
+    for bytes in [&b"verified"[..], &large] {
+        let mut simulator = Simulator::new();
+        simulator.add_target("targets", "app", bytes);
+        simulator.publish_all();
+        let client = Client::new(&simulator);
+        client.download_all(&simulator);
+        for changed in [&b"owned"[..], &vec![b'x'; bytes.len()]] {
+            let mut opened = printed_target(&client, &simulator);
+            let before = std::fs::read(at(&client, "app")).unwrap();
+            std::fs::write(at(&client, "app"), changed).unwrap();
+            let mut printed = Vec::new();
+            std::io::Read::read_to_end(&mut opened, &mut printed).unwrap();
+            assert!(printed == bytes);
+            // what is wrong already is not taken up either
+            let mut opened = printed_target(&client, &simulator);
+            printed.clear();
+            std::io::Read::read_to_end(&mut opened, &mut printed).unwrap();
+            assert!(printed == bytes);
+            std::fs::write(at(&client, "app"), before).unwrap();
+        }
+        assert!(!client.file(".tuf-fetch").exists());
+    }
 }

@@ -112,9 +112,8 @@ fn print(session: &Session<'_>, wanted: &[Wanted]) -> Result<(), Failures> {
         return Err(Failure::usage("--output", detail).into());
     };
     let place = TargetDir::open_existing(session.target_dir())?;
-    let waiting = TargetDir::create(session.metadata_dir())?;
     let progress = Progress::bytes(session.output.verbosity(), info.length, path.as_str());
-    let file = updater.open_target(path, info, place.as_ref(), &waiting, &|bytes| progress.advance(bytes));
+    let file = updater.open_target(path, info, place.as_ref(), &|bytes| progress.advance(bytes));
     let mut file = file?;
     drop(progress);
     match io::copy(&mut file, &mut io::stdout().lock()) {
