@@ -87,7 +87,10 @@ pub fn clean(
     if let Some(dir) = targets {
         check_open_folders(local, dir)?;
     }
-    let _lock = local.lock()?;
+    let _lock = match removal {
+        Removal::Done => Some(local.lock()?),
+        Removal::Planned => local.lock_that_is_there()?,
+    };
     let root = local.load(&RoleName::root())?.ok_or_else(not_initialised)?;
     let mut known = Known::read(local, &root, limits, now)?;
     let mut record = local.record()?;

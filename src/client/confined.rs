@@ -12,6 +12,7 @@ use rustix::fs::{
     AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat, flock, linkat, mkdirat, openat, renameat,
     statat, unlinkat,
 };
+use rustix::process::geteuid;
 
 /// Which file or folder it is, by device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +48,13 @@ impl From<&Stat> for Identity {
         Self { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
     }
 }
+
+/// The mode of a new file, before the umask. Nobody else may write, whatever a default ACL says: it gives no more than this.
+const FILE: Mode = Mode::from_raw_mode(0o644);
+/// The mode of a file that only its owner opens.
+const PRIVATE_FILE: Mode = Mode::from_raw_mode(0o600);
+/// The mode of a folder that only its owner opens. A default ACL gives nobody rights to it.
+const PRIVATE_FOLDER: Mode = Mode::from_raw_mode(0o700);
 
 /// An open folder.
 pub struct Folder(OwnedFd);
@@ -89,13 +97,45 @@ impl Folder {
         }
     }
 
-    /// Opens a folder in this one, made where there is nothing of that name.
+    /// Tells whether the folder belongs to the user that runs this process.
     ///
     /// # Errors
-    /// As [`Folder::folder`].
-    pub fn make_folder(&self, name: &str) -> io::Result<Self> {
-        self.make_new_folder(name)?;
-        self.folder(name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    /// [`io::Error`] where the system does not say.
+    pub fn is_own(&self) -> io::Result<bool> {
+        Ok(rustix::fs::fstat(&self.0)?.st_uid == geteuid().as_raw())
+    }
+
+    /// Takes the rights to an own folder away from others, where they may write to it.
+    ///
+    /// # Errors
+    /// [`io::Error`] where the system does not say what they may.
+    pub fn shut(&self) -> io::Result<()> {
+        if is_written_by_others(&self.0)? {
+            // a file system without modes gives the same rights to all files
+            let _ = rustix::fs::fchmod(&self.0, PRIVATE_FOLDER);
+        }
+        Ok(())
+    }
+
+    /// Opens a file to be locked, made where there is none. Only its owner may open it: whoever may open it may lock it.
+    ///
+    /// # Errors
+    /// [`io::Error`] for anything but a regular file, a link to one included.
+    pub fn lock_file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(&self.0, entry(name)?, flags, PRIVATE_FILE) {
+            Ok(file) => File::from(file),
+            Err(error) => return Err(self.explain(name, error, "not a file")),
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(invalid("it is not a regular file"));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            // an earlier version made it readable for all; another user's stays as it is
+            let _ = rustix::fs::fchmod(&file, PRIVATE_FILE);
+        }
+        Ok(file)
     }
 
     /// Makes a folder in this one; tells whether it was made, and not there before.
@@ -165,7 +205,7 @@ impl Folder {
     pub fn append(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match openat(&self.0, entry(name)?, flags, Mode::from_raw_mode(0o666)) {
+        match openat(&self.0, entry(name)?, flags, FILE) {
             Ok(file) => {
                 let file = File::from(file);
                 if file.metadata()?.is_file() { Ok(file) } else { Err(invalid("it is not a regular file")) }
@@ -199,7 +239,7 @@ impl Folder {
     /// [`io::Error`] where the folder takes no file.
     pub fn make_file(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(openat(&self.0, entry(name)?, flags, Mode::from_raw_mode(0o666))?))
+        Ok(File::from(openat(&self.0, entry(name)?, flags, FILE)?))
     }
 
     /// Makes an empty folder that only its owner reads; fails where there is anything of that name.
@@ -207,17 +247,17 @@ impl Folder {
     /// # Errors
     /// [`io::Error`] where the folder takes no other.
     pub fn make_private_folder(&self, name: &str) -> io::Result<()> {
-        Ok(mkdirat(&self.0, entry(name)?, Mode::from_raw_mode(0o700))?)
+        Ok(mkdirat(&self.0, entry(name)?, PRIVATE_FOLDER)?)
     }
 
     /// Opens a file for reading and writing, made where there is none, that stays when its owner is killed and has one
-    /// owner at a time; `None` where it has one, or where the file system cannot tell.
+    /// owner at a time; `None` where it has one, where the file system cannot tell, or where another user may write to it.
     ///
     /// # Errors
     /// [`io::Error`] for anything but a regular file, a link to one included.
     pub fn own(&self, name: &str) -> io::Result<Option<File>> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match openat(&self.0, entry(name)?, flags, Mode::from_raw_mode(0o666)) {
+        let file = match openat(&self.0, entry(name)?, flags, FILE) {
             Ok(file) => File::from(file),
             Err(error) => return Err(self.explain(name, error, "not a file")),
         };
@@ -227,6 +267,9 @@ impl Folder {
         }
         // under another name the file may be somebody's
         if metadata.nlink() > 1 {
+            return Ok(None);
+        }
+        if is_written_by_others(&file)? || metadata.uid() != geteuid().as_raw() {
             return Ok(None);
         }
         // whoever owned it before may have put it in its place meanwhile: it is no longer ours to write to then
@@ -378,6 +421,12 @@ impl Folder {
     }
 }
 
+/// Tells whether another user than the owner may write to a file, or to a folder.
+fn is_written_by_others(open: impl AsFd) -> io::Result<bool> {
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(open)?.st_mode);
+    Ok(mode.intersects(Mode::WGRP | Mode::WOTH))
+}
+
 /// Accepts the name of one entry only.
 fn entry(name: &str) -> io::Result<&str> {
     if matches!(name, "" | "." | "..") || name.contains(['/', '\0']) {
@@ -402,7 +451,7 @@ mod tests {
         let folder = Folder::open(root.path()).unwrap();
         for name in ["", ".", "..", "a/b", "/etc", "a\0b"] {
             assert!(folder.file(name).is_err(), "{name}");
-            assert!(folder.make_folder(name).is_err(), "{name}");
+            assert!(folder.make_new_folder(name).is_err(), "{name}");
             assert!(folder.make_file(name).is_err(), "{name}");
         }
         assert_eq!(folder.names().unwrap(), Vec::<String>::new());
@@ -417,7 +466,8 @@ mod tests {
         let folder = Folder::open(root.path()).unwrap();
         let error = folder.folder("folder").err().unwrap();
         assert_eq!(error.to_string(), "'folder' is a symbolic link");
-        assert!(folder.make_folder("folder").is_err());
+        assert!(folder.make_private_folder("folder").is_err());
+        assert!(folder.lock_file("file").is_err());
         assert!(folder.file("file").is_err());
         assert!(folder.make_file("file").is_err());
         assert!(folder.own("file").is_err());
@@ -434,6 +484,27 @@ mod tests {
         std::fs::rename(root.path().join("other"), root.path().join("file")).unwrap();
         assert!(!folder.holds("file", &file).unwrap());
         assert!(!folder.holds("absent", &file).unwrap());
+    }
+
+    /// A pipe in the place of the lock once kept the client waiting for its other end.
+    #[test]
+    fn a_lock_is_a_regular_file_that_only_its_owner_opens() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let mode = || std::fs::metadata(root.path().join("lock")).unwrap().mode() & 0o777;
+        folder.lock_file("lock").unwrap();
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(
+            root.path().join("lock"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o644),
+        )
+        .unwrap();
+        folder.lock_file("lock").unwrap();
+        assert_eq!(mode(), 0o600);
+        std::fs::create_dir(root.path().join("folder")).unwrap();
+        assert!(folder.lock_file("folder").is_err());
+        rustix::fs::mknodat(&folder, "pipe", FileType::Fifo, PRIVATE_FILE, 0).unwrap();
+        assert!(folder.lock_file("pipe").is_err());
     }
 
     #[test]

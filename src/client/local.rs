@@ -2,10 +2,11 @@
 //!
 //! A file here has been verified once. It is verified again whenever it is read: what lies on a disk is only bytes.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::ClientError;
 use super::confined::{Folder, Identity};
@@ -18,6 +19,10 @@ use crate::metadata::{RoleName, TOP_LEVEL};
 const LARGEST: u64 = 1 << 30;
 /// The name of the lock; not `.json`, so that nobody takes it for metadata.
 const LOCK: &str = ".lock";
+/// How long a client waits at most for another one that holds the lock.
+pub const LOCK_WAIT: Duration = Duration::from_secs(300);
+/// The pause between two attempts to get the lock.
+const LOCK_STEP: Duration = Duration::from_millis(50);
 /// The name of the note on the targets metadata that was verified last.
 const NOTE: &str = ".verified";
 
@@ -69,16 +74,30 @@ impl LocalMetadata {
         self.folder.identity().map_err(|error| ClientError::local(&self.path, error))
     }
 
-    /// Waits until no other client changes the folder.
+    /// Waits until no other client changes the folder, [`LOCK_WAIT`] at most.
     ///
     /// # Errors
     /// [`ClientError::Local`].
     pub fn lock(&self) -> Result<LocalLock, ClientError> {
-        let path = self.path.join(LOCK);
-        let locked =
-            File::options().create(true).append(true).open(&path).and_then(|file| file.lock().map(|()| file));
-        let lock = locked.map_err(|error| ClientError::local(&path, error))?;
-        Ok(LocalLock(lock))
+        let locked = self.folder.lock_file(LOCK).and_then(|file| wait_for(file, LOCK_WAIT));
+        locked.map_err(|error| ClientError::local(&self.path.join(LOCK), error))
+    }
+
+    /// Waits as [`Self::lock`] does, for one who changes nothing: no lock is made. `None` where there is none that this user
+    /// may open.
+    pub(super) fn lock_that_is_there(&self) -> Result<Option<LocalLock>, ClientError> {
+        let locked = match self.folder.file(LOCK) {
+            Ok(file) => file.map(|file| wait_for(file, LOCK_WAIT)).transpose(),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            Err(error) => Err(error),
+        };
+        locked.map_err(|error| ClientError::local(&self.path.join(LOCK), error))
+    }
+
+    /// Tells whether another client changes the folder just now.
+    pub fn is_locked(&self) -> bool {
+        let Ok(Some(file)) = self.folder.file(LOCK) else { return false };
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
     /// Marks the folder as a client's, which it stays. To be called under the lock.
@@ -224,6 +243,22 @@ impl LocalMetadata {
     }
 }
 
+/// Locks a file, and waits for whoever has locked it.
+fn wait_for(file: File, most: Duration) -> io::Result<LocalLock> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(LocalLock(file)),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < most => std::thread::sleep(LOCK_STEP),
+            Err(TryLockError::WouldBlock) => {
+                let reason = format!("another process has held this lock for {} seconds", most.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
 /// Returns the name of a role's file: the role's own, percent-encoded.
 fn name(role: &RoleName) -> String {
     let encoded = role.encoded();
@@ -257,6 +292,23 @@ fn is_misleading(role: &RoleName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Anybody who might read the metadata folder could keep the client waiting in silence, without end.
+    #[test]
+    fn a_lock_that_somebody_keeps_is_waited_for_no_longer_than_said() {
+        let root = tempfile::tempdir().unwrap();
+        let local = LocalMetadata::open(root.path()).unwrap();
+        assert!(local.lock_that_is_there().unwrap().is_none());
+        assert!(!local.is_locked() && !root.path().join(LOCK).exists());
+        let kept = local.lock().unwrap();
+        assert!(local.is_locked());
+        let other = local.folder.lock_file(LOCK).unwrap();
+        let said = wait_for(other, Duration::ZERO).err().unwrap();
+        assert_eq!(said.to_string(), "another process has held this lock for 0 seconds");
+        drop(kept);
+        assert!(!local.is_locked());
+        local.lock().unwrap();
+    }
 
     #[test]
     fn no_delegated_role_has_the_file_of_a_top_level_one_or_of_a_version_of_the_root() {

@@ -39,14 +39,14 @@ pub use file_url::FileFetcher;
 pub use http::{HttpFetcher, HttpOptions};
 pub use init::{FirstRoot, init, init_from_repository};
 pub use listing::{ListedTarget, Listing, storable};
-pub use local::LocalMetadata;
+pub use local::{LOCK_WAIT, LocalMetadata};
 pub use mirrors::{MirrorFailure, Mirrors, Repository};
 pub use obstacles::Obstacle;
 pub use retry::{Retries, Retrying};
 pub use status::{LocalRole, Standing, status};
 pub use target_dir::TargetDir;
 pub use transfer::OnBytes;
-pub use unfinished::Removal;
+pub use unfinished::{PlaceTaken, Removal};
 pub use updater::{Limits, Updater, Versions};
 pub use urls::{parse_base, shown};
 

@@ -249,7 +249,7 @@ impl Record {
         if text.is_empty() {
             return Ok(());
         }
-        let mut file = metadata.append(NAME)?;
+        let mut file = open_to_add(metadata)?;
         let whole = length_of_whole_lines(&mut file)?;
         // what a loss of power left of a line says nothing
         file.set_len(whole)?;
@@ -272,6 +272,21 @@ impl Record {
         }
         Ok(())
     }
+}
+
+/// Opens the record for lines at its end. One that has a second name, in a backup say, is copied first: that one stays as it is.
+fn open_to_add(metadata: &Folder) -> io::Result<File> {
+    let mut file = metadata.append(NAME)?;
+    if file.metadata()?.nlink() == 1 {
+        return Ok(file);
+    }
+    let mut bytes = Vec::new();
+    Read::by_ref(&mut file).take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(invalid(format!("the record is longer than {LARGEST} bytes")));
+    }
+    replace(metadata, NAME, &bytes)?;
+    metadata.append(NAME)
 }
 
 /// Returns the paths of a folder and of those above it.
@@ -336,6 +351,19 @@ mod tests {
 
     fn paths(folder: &Folder) -> Vec<String> {
         Record::read(folder).unwrap().put.into_keys().map(|(_, path)| path).collect()
+    }
+
+    #[test]
+    fn a_backup_that_is_a_second_name_of_the_record_does_not_grow() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        Record::add(&folder, [put("a")]).unwrap();
+        let backup = root.path().join("backup");
+        std::fs::hard_link(root.path().join(NAME), &backup).unwrap();
+        let before = std::fs::read(&backup).unwrap();
+        Record::add(&folder, [put("b")]).unwrap();
+        assert_eq!(paths(&folder), ["a", "b"]);
+        assert_eq!(std::fs::read(&backup).unwrap(), before);
     }
 
     #[test]

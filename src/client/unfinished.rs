@@ -1,5 +1,6 @@
 //! Files that are not finished: they lie below the name `.tuf-fetch` of a folder, where no target path leads and no
-//! role's file, and each is known by its descriptor.
+//! role's file, and each is known by its descriptor. Where another user has that name, they lie below `.tuf-fetch-UID`: the
+//! folder is always the user's own, and nobody else may write to it.
 //!
 //! Small ones lie in a folder of the process, which ends with it; a large one lies under its digest, so that the next
 //! run can take it up. A file is moved to its place only where its name still leads to the file that is open.
@@ -8,9 +9,12 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::process::geteuid;
+
 use super::confined::{Folder, Identity};
 
-/// The name below which unfinished files lie, in the folder that they are for.
+/// The name below which unfinished files lie, in the folder that they are for. Where it is another user's, a hyphen and the
+/// number of the own user follow.
 const PLACE: &str = ".tuf-fetch";
 /// What the name of a process's folder ends with.
 const PART: &str = ".part";
@@ -25,10 +29,89 @@ const ATTEMPTS: usize = 1000;
 /// the next.
 pub struct Unfinished<'a> {
     above: &'a Folder,
-    place: Folder,
+    place: Place,
     part: Folder,
     name: String,
     next: AtomicU64,
+}
+
+/// A folder below which unfinished files of this user lie.
+struct Place {
+    folder: Folder,
+    name: String,
+}
+
+/// Other users have both names that the folder for unfinished files may have.
+#[derive(Debug, thiserror::Error)]
+#[error("'{name}' is no folder of the user who runs this command, and neither is '.tuf-fetch'")]
+pub struct PlaceTaken {
+    name: String,
+}
+
+impl Place {
+    /// Returns the names that a place may have, the one for this user only first.
+    fn names() -> [String; 2] {
+        [format!("{PLACE}-{}", geteuid().as_raw()), PLACE.to_owned()]
+    }
+
+    /// Opens the place of a name; `None` where there is none, or where it is not this user's.
+    fn open(above: &Folder, name: &str) -> io::Result<Option<Self>> {
+        let folder = match above.folder(name) {
+            Ok(Some(folder)) if folder.is_own()? => folder,
+            Ok(_) => return Ok(None),
+            // a folder of another user need not be readable, and a link or a file may have the name
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        folder.shut()?;
+        Ok(Some(Self { folder, name: name.to_owned() }))
+    }
+
+    /// Opens the places of this user that are there.
+    fn all(above: &Folder) -> io::Result<Vec<Self>> {
+        let places = Self::names().into_iter().map(|name| Self::open(above, &name));
+        places.filter_map(io::Result::transpose).collect()
+    }
+
+    /// Makes a place, or opens the one that is there.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] where others remove it meanwhile; [`PlaceTaken`].
+    fn make(above: &Folder) -> io::Result<Self> {
+        let [own, common] = Self::names();
+        // an interrupted target may lie there
+        if let Some(place) = Self::open(above, &own)? {
+            return Ok(place);
+        }
+        for name in [&common, &own] {
+            let is_made = match above.make_private_folder(name) {
+                Ok(()) => true,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+                Err(error) => return Err(io::Error::new(error.kind(), format!("'{name}': {error}"))),
+            };
+            if let Some(place) = Self::open(above, name)? {
+                return Ok(place);
+            }
+            if !above.has(name)? {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            if is_made {
+                // a file system that gives new files another owner
+                let _ = above.remove_folder(name);
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, PlaceTaken { name: own }))
+    }
+
+    /// Removes the place where it holds nothing.
+    fn remove_if_empty(&self, above: &Folder) {
+        let _ = above.remove_folder(&self.name);
+    }
 }
 
 /// A new file, known by its descriptor.
@@ -64,14 +147,14 @@ impl<'a> Unfinished<'a> {
         let mut number: u32 = 0;
         for _ in 0..ATTEMPTS {
             // others remove the place whenever it is empty
-            let place = match above.make_folder(PLACE) {
+            let place = match Place::make(above) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 made => made?,
             };
-            sweep_place(&place)?;
+            sweep_place(&place.folder)?;
             let name = format!("{}.{number}{PART}", std::process::id());
             number = number.wrapping_add(1);
-            match place.make_private_folder(&name) {
+            match place.folder.make_private_folder(&name) {
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) =>
                 {
@@ -80,14 +163,14 @@ impl<'a> Unfinished<'a> {
                 made => made?,
             }
             // somebody may take it for a left-over before it is locked
-            let Ok(Some(part)) = place.folder(&name) else { continue };
+            let Ok(Some(part)) = place.folder.folder(&name) else { continue };
             match part.try_lock() {
                 // somebody does, and is about to remove it
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 // a file system without locks sweeps nothing
                 Ok(()) | Err(_) => {}
             }
-            if place.holds(&name, &part)? {
+            if place.folder.holds(&name, &part)? {
                 return Ok(Self { above, place, part, name, next: AtomicU64::new(0) });
             }
         }
@@ -111,7 +194,7 @@ impl<'a> Unfinished<'a> {
     pub fn kept(&self, digest: &str) -> io::Result<Option<NewFile>> {
         let name = format!("{digest}{KEPT}");
         // something else stands there: the target is fetched without it
-        let Ok(Some(mut file)) = self.place.own(&name) else { return Ok(None) };
+        let Ok(Some(mut file)) = self.place.folder.own(&name) else { return Ok(None) };
         file.seek(SeekFrom::End(0))?;
         Ok(Some(NewFile { file, lies: Lies::Kept(name) }))
     }
@@ -138,7 +221,7 @@ impl<'a> Unfinished<'a> {
     ) -> io::Result<()> {
         let (from, name) = self.lies(&new.lies);
         if !from.holds(name, &new.file)? {
-            return Err(exchanged(None));
+            return Err(self.exchanged(None));
         }
         // keeps a hard link to the old file; without one the old file cannot be restored
         let (there, before) = (folder.named(to)?, self.next_name());
@@ -157,7 +240,7 @@ impl<'a> Unfinished<'a> {
                     self.set_aside(folder, to)?;
                 }
             }
-            Err(exchanged(aside))
+            Err(self.exchanged(aside))
         });
         match (put, old) {
             (Ok(()), Some(_)) => self.part.remove(&before),
@@ -186,7 +269,10 @@ impl<'a> Unfinished<'a> {
         }
         match self.set_aside(&self.part, before) {
             Ok(Some(name)) => {
-                let reason = format!("{error}; the file that was there before lies under {PLACE}/{name} now");
+                let reason = format!(
+                    "{error}; the file that was there before lies under {}/{name} now",
+                    self.place.name
+                );
                 io::Error::new(error.kind(), reason)
             }
             _ => error,
@@ -198,10 +284,10 @@ impl<'a> Unfinished<'a> {
     fn set_aside(&self, folder: &Folder, name: &str) -> io::Result<Option<String>> {
         loop {
             let aside = format!("{ASIDE}{}-{}", std::process::id(), self.next_name());
-            if self.place.has(&aside)? {
+            if self.place.folder.has(&aside)? {
                 continue;
             }
-            return match folder.rename(name, &self.place, &aside) {
+            return match folder.rename(name, &self.place.folder, &aside) {
                 Ok(()) => Ok(Some(aside)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
@@ -236,24 +322,24 @@ impl<'a> Unfinished<'a> {
     fn lies<'p>(&'p self, lies: &'p Lies) -> (&'p Folder, &'p str) {
         match lies {
             Lies::Part(name) => (&self.part, name),
-            Lies::Kept(name) => (&self.place, name),
+            Lies::Kept(name) => (&self.place.folder, name),
         }
     }
-}
 
-fn exchanged(aside: Option<String>) -> io::Error {
-    let mut reason = "another file came in the place of the one that was verified".to_owned();
-    if let Some(name) = aside {
-        reason.push_str(&format!("; it lies under {PLACE}/{name} now"));
+    fn exchanged(&self, aside: Option<String>) -> io::Error {
+        let mut reason = "another file came in the place of the one that was verified".to_owned();
+        if let Some(name) = aside {
+            reason.push_str(&format!("; it lies under {}/{name} now", self.place.name));
+        }
+        io::Error::other(reason)
     }
-    io::Error::other(reason)
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         // where this fails the next sweep removes it; the place itself stays while it holds anything
-        let _ = remove_numbered(&self.part).and_then(|()| self.place.remove_folder(&self.name));
-        let _ = self.above.remove_folder(PLACE);
+        let _ = remove_numbered(&self.part).and_then(|()| self.place.folder.remove_folder(&self.name));
+        self.place.remove_if_empty(self.above);
     }
 }
 
@@ -275,11 +361,10 @@ pub fn replace(folder: &Folder, name: &str, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// [`io::Error`] where the folder cannot be read.
 pub fn sweep(above: &Folder) -> io::Result<()> {
-    // something of another kind under that name is not ours
-    let Ok(Some(place)) = above.folder(PLACE) else { return Ok(()) };
-    sweep_place(&place)?;
-    // it stays while it holds anything
-    let _ = above.remove_folder(PLACE);
+    for place in Place::all(above)? {
+        sweep_place(&place.folder)?;
+        place.remove_if_empty(above);
+    }
     Ok(())
 }
 
@@ -298,20 +383,23 @@ pub enum Removal {
 /// # Errors
 /// [`io::Error`] where the folder cannot be read, or one stays.
 pub fn forget(above: &Folder, is_wanted: &dyn Fn(&str) -> bool, removal: Removal) -> io::Result<usize> {
-    let Ok(Some(place)) = above.folder(PLACE) else { return Ok(0) };
     let mut count = 0;
-    for name in names(&place)? {
-        let Some(digest) = name.strip_suffix(KEPT).filter(|digest| is_digest(digest)) else { continue };
-        if !is_wanted(digest)
-            && let Ok(Some(_owned)) = place.own(&name)
-        {
-            count += 1;
-            if removal == Removal::Done {
-                place.remove(&name)?;
+    for place in Place::all(above)? {
+        for name in names(&place.folder)? {
+            let Some(digest) = name.strip_suffix(KEPT).filter(|digest| is_digest(digest)) else { continue };
+            if !is_wanted(digest)
+                && let Ok(Some(_owned)) = place.folder.own(&name)
+            {
+                count += 1;
+                if removal == Removal::Done {
+                    place.folder.remove(&name)?;
+                }
             }
         }
+        if removal == Removal::Done {
+            place.remove_if_empty(above);
+        }
     }
-    let _ = above.remove_folder(PLACE);
     Ok(count)
 }
 
@@ -557,6 +645,119 @@ mod tests {
         alive.put(&file, &folder, "file").unwrap();
         drop(alive);
         assert_eq!(tree(root.path()), ["file"]);
+    }
+
+    fn chown(path: &std::path::Path, mode: u32) {
+        std::os::unix::fs::chown(path, Some(2), Some(2)).unwrap();
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    /// Whoever made `.tuf-fetch`, or an interrupted target in it, could write to the target afterwards.
+    #[test]
+    fn what_another_user_planted_for_unfinished_files_is_not_used_and_stays() {
+        use std::os::unix::fs::MetadataExt;
+        if !geteuid().is_root() {
+            return;
+        }
+        let digest = "a".repeat(64);
+        for kind in ["folder", "link", "file"] {
+            let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let folder = Folder::open(root.path()).unwrap();
+            let planted = root.path().join(PLACE);
+            match kind {
+                "folder" => {
+                    std::fs::create_dir(&planted).unwrap();
+                    std::fs::write(planted.join(format!("{digest}.rest")), b"owned").unwrap();
+                    chown(&planted.join(format!("{digest}.rest")), 0o666);
+                    chown(&planted, 0o777);
+                }
+                "link" => std::os::unix::fs::symlink(elsewhere.path(), &planted).unwrap(),
+                _ => std::fs::write(&planted, b"mine").unwrap(),
+            }
+            let before = tree(root.path());
+            let unfinished = Unfinished::new(&folder).unwrap();
+            assert_eq!(unfinished.place.name, format!("{PLACE}-0"));
+            let mut new = unfinished.kept(&digest).unwrap().unwrap();
+            assert_eq!(new.file.metadata().unwrap().len(), 0);
+            new.file.write_all(b"verified").unwrap();
+            unfinished.put(&new, &folder, "to").unwrap();
+            let put = std::fs::metadata(root.path().join("to")).unwrap();
+            assert_eq!((put.uid(), put.mode() & 0o022), (0, 0));
+            drop(unfinished);
+            sweep(&folder).unwrap();
+            forget(&folder, &|_| false, Removal::Done).unwrap();
+            std::fs::remove_file(root.path().join("to")).unwrap();
+            assert_eq!(tree(root.path()), before);
+            assert_eq!(tree(elsewhere.path()), [""; 0]);
+            // both names are taken
+            std::fs::create_dir(root.path().join(format!("{PLACE}-0"))).unwrap();
+            chown(&root.path().join(format!("{PLACE}-0")), 0o777);
+            let said = Unfinished::new(&folder).err().unwrap();
+            assert!(said.to_string().contains("'.tuf-fetch-0' is no folder of the user"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_others_may_write_to_is_shut_and_what_they_may_write_to_is_not_taken_up() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let place = root.path().join(PLACE);
+        let digest = "a".repeat(64);
+        let rest = place.join(format!("{digest}.rest"));
+        std::fs::create_dir(&place).unwrap();
+        std::fs::write(&rest, b"owned").unwrap();
+        std::fs::set_permissions(&rest, PermissionsExt::from_mode(0o666)).unwrap();
+        std::fs::set_permissions(&place, PermissionsExt::from_mode(0o777)).unwrap();
+        let unfinished = Unfinished::new(&folder).unwrap();
+        assert_eq!(std::fs::metadata(&place).unwrap().mode() & 0o777, 0o700);
+        assert!(unfinished.kept(&digest).unwrap().is_none());
+        if geteuid().is_root() {
+            chown(&rest, 0o644);
+            assert!(unfinished.kept(&digest).unwrap().is_none());
+        }
+    }
+
+    /// A default ACL takes the place of the umask.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_default_acl_gives_nobody_the_right_to_write_to_a_target() {
+        use std::os::unix::fs::MetadataExt;
+        let root = tempfile::tempdir().unwrap();
+        // version 2; for each entry its tag, its rights and whose they are: owner, user 2, group, mask, others
+        let entries = [(1, 7, u32::MAX), (2, 7, 2), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 7, u32::MAX)];
+        let mut acl = 2_u32.to_le_bytes().to_vec();
+        for (tag, rights, whose) in entries {
+            acl.extend([u16::to_le_bytes(tag), u16::to_le_bytes(rights)].concat());
+            acl.extend(u32::to_le_bytes(whose));
+        }
+        let name = "system.posix_acl_default";
+        if rustix::fs::setxattr(root.path(), name, &acl, rustix::fs::XattrFlags::empty()).is_err() {
+            return;
+        }
+        let folder = Folder::open(root.path()).unwrap();
+        let unfinished = Unfinished::new(&folder).unwrap();
+        let place = std::fs::metadata(root.path().join(&unfinished.place.name)).unwrap();
+        assert_eq!(place.mode() & 0o077, 0);
+        for (path, new) in [
+            ("small", unfinished.file().unwrap()),
+            ("large", unfinished.kept(&"a".repeat(64)).unwrap().unwrap()),
+        ] {
+            unfinished.put(&new, &folder, path).unwrap();
+            // the bits of the group are the most that an entry for a user gives
+            assert_eq!(std::fs::metadata(root.path().join(path)).unwrap().mode() & 0o022, 0, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_dry_run_leaves_an_empty_place() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        std::fs::create_dir(root.path().join(PLACE)).unwrap();
+        forget(&folder, &|_| false, Removal::Planned).unwrap();
+        assert_eq!(tree(root.path()), [PLACE]);
+        forget(&folder, &|_| false, Removal::Done).unwrap();
+        assert_eq!(tree(root.path()), [""; 0]);
     }
 
     #[test]

@@ -409,6 +409,73 @@ fn clean_takes_only_what_tuf_fetch_put_and_says_so_before() {
     assert!(work.join("metadata/root.json").exists());
 }
 
+/// User A was killed in a group's folder, and user B was told of its permissions for ever.
+#[test]
+fn another_users_folder_for_unfinished_files_keeps_nobody_from_fetching() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let scene = Scene::started(&simulator());
+    let (targets, url) = (scene.work().join("targets"), scene.file_url());
+    let left = targets.join(".tuf-fetch/77.0.part");
+    std::fs::create_dir_all(&left).unwrap();
+    if left.metadata().unwrap().uid() != 0 {
+        return;
+    }
+    std::fs::write(left.join("0"), b"half").unwrap();
+    chown(targets.join(".tuf-fetch"), Some(2), Some(2)).unwrap();
+    scene.run(&["--repo", &url]).succeeds();
+    scene.run(&["clean"]).succeeds();
+    assert!(left.join("0").exists() && targets.join("one.txt").exists());
+    assert!(!targets.join(".tuf-fetch-0").exists());
+    // both names: the folder is named, and the hint is the way on
+    std::fs::create_dir(targets.join(".tuf-fetch-0")).unwrap();
+    chown(targets.join(".tuf-fetch-0"), Some(2), Some(2)).unwrap();
+    std::fs::remove_file(targets.join("one.txt")).unwrap();
+    let before = tree(&targets);
+    let run = scene.run(&["--repo", &url]).fails(1, "targets: io: ");
+    assert!(run.stderr().contains("'.tuf-fetch-0' is no folder of the user who runs this command"));
+    assert!(run.stderr().contains("hint: ") && run.stderr().contains("--target-dir DIR"), "{}", run.stderr());
+    assert!(tree(&targets) == before);
+    scene.run(&["--repo", &url, "--target-dir", "own"]).succeeds();
+}
+
+/// It once made a lock, and took an empty folder away.
+#[test]
+fn a_dry_run_of_clean_changes_nothing_not_even_the_lock() {
+    let scene = Scene::started(&simulator());
+    scene.run(&["--repo", &scene.file_url()]).succeeds();
+    std::fs::remove_file(scene.work().join("metadata/.lock")).unwrap();
+    std::fs::create_dir(scene.work().join("targets/.tuf-fetch")).unwrap();
+    let before = tree(&scene.work());
+    scene.run(&["clean", "--dry-run"]).succeeds();
+    assert!(tree(&scene.work()) == before);
+}
+
+/// Whoever could read the metadata folder stopped the client in silence; a pipe did without any lock.
+#[test]
+fn a_lock_that_is_held_is_told_and_a_pipe_or_a_link_is_none() {
+    use std::io::Read;
+    let scene = Scene::started(&simulator());
+    let (lock, url) = (scene.work().join("metadata/.lock"), scene.file_url());
+    let held = std::fs::File::open(&lock).unwrap();
+    held.lock().unwrap();
+    let mut command = scene.command(&["--repo", &url, "refresh"]);
+    let mut waiting = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = [0; 30];
+    waiting.stderr.as_mut().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"another process holds metadata");
+    drop(held);
+    assert!(waiting.wait().unwrap().success());
+    std::fs::remove_file(&lock).unwrap();
+    symlink("elsewhere", &lock).unwrap();
+    scene
+        .run(&["--repo", &url, "refresh"])
+        .fails(1, "metadata/.lock: io: metadata/.lock: '.lock' is a symbolic");
+    assert!(!scene.work().join("metadata/elsewhere").exists());
+    std::fs::remove_file(&lock).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    scene.run(&["--repo", &url, "refresh"]).fails(1, "metadata/.lock: io: ");
+}
+
 #[test]
 fn clean_leaves_what_another_process_is_at_work_on() {
     let scene = Scene::started(&simulator());

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tuf::cli::failure;
 use tuf::cli::text::one_line;
-use tuf::client::{ClientError, Code, Conflict, Obstacle, check_folders, check_sources};
+use tuf::client::{ClientError, Code, Conflict, Obstacle, PlaceTaken, check_folders, check_sources};
 
 use crate::hint::{Given, Hint, free, path_word};
 
@@ -150,6 +150,11 @@ fn hint(error: &ClientError) -> Option<Hint> {
         }
         error if error.is_of_room() => {
             Hint::offline("make room; what nobody trusts any more goes by", &["clean"])
+        }
+        ClientError::Local { source, .. }
+            if source.get_ref().is_some_and(|cause| cause.is::<PlaceTaken>()) =>
+        {
+            Hint::again("give the client a folder that only this user writes to", &[("--target-dir", "DIR")])
         }
         ClientError::Folders { metadata, targets, conflict } => apart(metadata, targets, *conflict),
         ClientError::ReadFrom { url, .. } => {

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tuf::cli::clock;
 use tuf::cli::output::Output;
 use tuf::client::{
-    Authorities, FetchError, Fetched, Fetcher, HttpFetcher, HttpOptions, Limits, LocalMetadata, Mirrors,
-    Repository, Retries, Retrying, SchemeFetcher, Sink, Updater, Versions, check_folders, check_sources,
-    shown,
+    Authorities, FetchError, Fetched, Fetcher, HttpFetcher, HttpOptions, LOCK_WAIT, Limits, LocalMetadata,
+    Mirrors, Repository, Retries, Retrying, SchemeFetcher, Sink, Updater, Versions, check_folders,
+    check_sources, shown,
 };
 use url::Url;
 
@@ -127,6 +127,11 @@ impl<'a> Session<'a> {
     /// Brings the trusted metadata up to date.
     pub fn refreshed<'f>(&self, fetcher: &'f dyn Fetcher, mirrors: Mirrors) -> Result<Updater<'f>, Failure> {
         let local = LocalMetadata::open(self.metadata_dir())?;
+        if local.is_locked() {
+            let (path, most) = (local.path().join(".lock"), LOCK_WAIT.as_secs());
+            let said = format!("another process holds {}: waiting {most} seconds at most", path.display());
+            self.output.talk(&said);
+        }
         Ok(Updater::refreshed(fetcher, local, mirrors, Limits::default(), self.now)?)
     }
 }
