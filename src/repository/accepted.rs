@@ -13,6 +13,7 @@ use super::error::{AtPath, RepositoryError};
 use super::fault::Leading;
 use super::history::{Entry, stated_version};
 use super::layout::{Layout, MAX_METADATA, is_versioned, parse_plain, parse_versioned};
+use super::signed_by::SignedBy;
 use super::unknown_signer::{KnownRoots, Unreached, is_root};
 use crate::metadata::{MetaFile, Metadata, ParseError, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
 use crate::storage::{Folder, ReadFiles, Storage};
@@ -24,6 +25,8 @@ const TIMESTAMP: &str = "timestamp.json";
 /// How far a place is looked at.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Extent<'a> {
+    /// The roots alone.
+    Roots,
     /// Down to the snapshot.
     Snapshot,
     /// With all roles that list targets.
@@ -52,6 +55,8 @@ pub(super) struct AcceptedFile {
     pub(super) twin: Twin,
     /// The line of a history that would vouch for it; made only where the file is not written here as well.
     pub(super) entry: Option<Entry>,
+    /// The keys of the root that signed it; known of targets and of snapshots.
+    pub(super) signed_by: SignedBy,
 }
 
 /// A live file that no client accepts.
@@ -96,6 +101,9 @@ pub(super) struct Accepted {
     /// The newest metadata of roles that list targets and that no snapshot leads to, where the newest snapshot is damaged:
     /// clients may have it.
     pub(super) stranded: BTreeMap<RoleName, Targets>,
+    /// What stands in the place of the live `targets` where that gives way: its delegations count, those of the live one do
+    /// not.
+    instead: Option<Targets>,
     pub(super) files: Vec<AcceptedFile>,
     pub(super) damaged: Vec<Damaged>,
     /// A file that is whole, and that no known root leads to.
@@ -118,7 +126,13 @@ impl Accepted {
     ) -> Result<Self, RepositoryError> {
         let names = live.names().at(live.place(""))?;
         let mut reader = Reader { live, written, names, found: Self::nothing() };
+        if let Extent::WholeUnder(targets) = extent {
+            reader.found.instead = Some(targets.clone());
+        }
         reader.roots(first_root)?;
+        if matches!(extent, Extent::Roots) {
+            return Ok(reader.found);
+        }
         reader.follow(extent)?;
         reader.look_for_strangers()?;
         reader.look_for_the_unreached()?;
@@ -134,6 +148,7 @@ impl Accepted {
             snapshot: None,
             targets: BTreeMap::new(),
             stranded: BTreeMap::new(),
+            instead: None,
             files: Vec::new(),
             damaged: Vec::new(),
             unreached: None,
@@ -146,16 +161,14 @@ impl Accepted {
         Layout::of(self.root.as_ref().is_some_and(|root| root.metadata.signed().consistent_snapshot))
     }
 
-    /// Returns the accepted file of a role.
-    pub(super) fn file(&self, role: &RoleName) -> Option<&AcceptedFile> {
-        self.files.iter().rev().find(|file| file.role == *role)
-    }
-
     /// Returns everybody who may sign for a role at this place.
     pub(super) fn authorities<'a>(&'a self, role: &'a RoleName) -> impl Iterator<Item = Authority<'a>> {
         let root = self.root.iter().filter_map(|root| root.metadata.signed().authority(role));
-        let targets = self.targets.values().map(Verified::signed).chain(self.stranded.values());
-        root.chain(targets.filter_map(|targets| targets.authority(role)))
+        let followed = self.targets.iter().map(|(name, targets)| (name, targets.signed()));
+        // whom a `targets` delegates to that gives way is nobody
+        let counts = |(name, _): &(&RoleName, &Targets)| self.instead.is_none() || name.as_str() != "targets";
+        let targets = followed.chain(&self.stranded).filter(counts).map(|(_, targets)| targets);
+        root.chain(targets.chain(&self.instead).filter_map(|targets| targets.authority(role)))
     }
 
     /// Returns how clients are led to delegated roles now.
@@ -241,8 +254,8 @@ impl Reader<'_> {
         Ok(Some(Found { bytes, twin }))
     }
 
-    fn accept(&mut self, name: String, role: RoleName, version: u64, found: &Found) {
-        self.found.files.push(accepted_file(name, role, version, found));
+    fn accept(&mut self, name: String, role: RoleName, version: u64, found: &Found, signed_by: SignedBy) {
+        self.found.files.push(AcceptedFile { signed_by, ..accepted_file(name, role, version, found) });
     }
 
     fn note_damage(&mut self, name: &str, role: RoleName, twin: Twin, reason: String) {
@@ -264,7 +277,7 @@ impl Reader<'_> {
         let theirs = self.live_root(first_root, plain.as_ref(), |bytes| first(bytes, first_root))?;
         if let Some((root, found)) = theirs {
             (readable, foreign) = (true, found.twin != Twin::Same);
-            self.accept(first_name, RoleName::root(), first_root, &found);
+            self.accept(first_name, RoleName::root(), first_root, &found, SignedBy::default());
             self.found.root = Some(Known { metadata: root, bytes: found.bytes, twin: found.twin });
         }
         let mut current = match self.found.root.as_ref().map(|root| root.metadata.clone()).or(ours) {
@@ -276,7 +289,7 @@ impl Reader<'_> {
             let judge = |bytes: &[u8]| successor(current.signed(), bytes);
             if let Some((root, found)) = self.live_root(next, plain.as_ref(), judge)? {
                 readable = true;
-                self.accept(root_name(next), RoleName::root(), next, &found);
+                self.accept(root_name(next), RoleName::root(), next, &found, SignedBy::default());
                 self.found.root =
                     Some(Known { metadata: root.clone(), bytes: found.bytes, twin: found.twin });
                 current = root;
@@ -463,7 +476,7 @@ impl Reader<'_> {
         }
         let snapshot = self.found.snapshot.as_ref().map(|known| known.metadata.signed().clone());
         match (&snapshot, extent) {
-            (None, _) | (_, Extent::Snapshot) => {}
+            (None, _) | (_, Extent::Roots | Extent::Snapshot) => {}
             (Some(snapshot), Extent::Whole) => self.delegations(&root, snapshot, layout, None)?,
             (Some(snapshot), Extent::WholeUnder(targets)) => {
                 self.delegations(&root, snapshot, layout, Some(targets))?;
@@ -488,8 +501,10 @@ impl Reader<'_> {
                 _ => continue,
             };
             let Some(found) = self.look(name)? else { continue };
-            if judge::<Snapshot>(&authority, &found.bytes, Some(&MetaFile::new(version))).is_ok() {
-                above.push(accepted_file(name.clone(), role.clone(), version, &found));
+            if let Ok(snapshot) = judge::<Snapshot>(&authority, &found.bytes, Some(&MetaFile::new(version))) {
+                let signed_by = SignedBy::of(&snapshot, Some(&authority));
+                let file = accepted_file(name.clone(), role.clone(), version, &found);
+                above.push(AcceptedFile { signed_by, ..file });
             }
         }
         Ok(above)
@@ -548,12 +563,13 @@ impl Reader<'_> {
             here.find_map(|authority| judge::<Targets>(&authority, &found.bytes, None).ok())
         };
         let Some(taken) = taken else { return Ok(false) };
+        let signed_by = SignedBy::of(&taken, root.authority(role).as_ref());
         let version = taken.signed().version;
         let named = parse_versioned(name).filter(|_| is_versioned(layout, name));
         if named.is_some_and(|(named, _)| named != version) {
             return Ok(false);
         }
-        self.accept(name.to_owned(), role.clone(), version, &found);
+        self.accept(name.to_owned(), role.clone(), version, &found, signed_by);
         if self.found.stranded.get(role).is_none_or(|known| known.version < version) {
             self.found.stranded.insert(role.clone(), taken.into_signed());
         }
@@ -576,7 +592,14 @@ impl Reader<'_> {
         match judged {
             Ok(metadata) => {
                 if role.as_str() != "timestamp" {
-                    self.accept(name.to_owned(), role.clone(), metadata.signed().version(), &found);
+                    let signed_by = SignedBy::of(&metadata, root.authority(role).as_ref());
+                    self.accept(
+                        name.to_owned(),
+                        role.clone(),
+                        metadata.signed().version(),
+                        &found,
+                        signed_by,
+                    );
                 }
                 Ok(Some(Known { metadata, bytes: found.bytes, twin: found.twin }))
             }
@@ -683,8 +706,9 @@ impl Reader<'_> {
         let Some(found) = self.look(&name)? else { return Ok(None) };
         let taken = match judge::<Targets>(&authority, &found.bytes, Some(&listed)) {
             Ok(metadata) => {
+                let signed_by = SignedBy::of(&metadata, root.authority(role).as_ref());
                 let file = accepted_file(name.clone(), role.clone(), listed.version, &found);
-                Ok((file, metadata))
+                Ok((AcceptedFile { signed_by, ..file }, metadata))
             }
             Err(_) if found.twin == Twin::Same => return Ok(None),
             Err(reason) => Err(reason),
@@ -699,7 +723,7 @@ fn root_name(version: u64) -> String {
 
 fn accepted_file(name: String, role: RoleName, version: u64, found: &Found) -> AcceptedFile {
     let entry = (found.twin != Twin::Same).then(|| Entry::new(role.clone(), version, &found.bytes));
-    AcceptedFile { name, role, version, twin: found.twin, entry }
+    AcceptedFile { name, role, version, twin: found.twin, entry, signed_by: SignedBy::default() }
 }
 
 fn parse<T: Signed>(bytes: &[u8]) -> Result<Metadata<T>, String> {

@@ -14,10 +14,11 @@ use super::error::{AtPath, Refusal, RepositoryError};
 use super::history::{Entry, HISTORY, History, Testimony};
 use super::identity::begins_another;
 use super::layout::{Layout, MAX_METADATA, METADATA, is_versioned, parse_versioned};
-use crate::crypto::{Fingerprint, fingerprint};
-use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets};
+use super::signed_by::SignedBy;
+use super::taken_away::TakenAway;
+use crate::metadata::{Metadata, RoleName, Root, Snapshot, Targets};
 use crate::storage::{Folder, ReadFiles};
-use crate::verify::{Authority, Delegator, Verified};
+use crate::verify::{Authority, Delegator};
 
 /// What becomes of a place where no root can be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,13 +68,20 @@ pub(super) struct Ours<'a> {
     written: &'a Folder,
     /// How its written files are named.
     layout: Layout,
+    /// The newest root here, written or drafted: what gives way to it can be recovered once it is written.
+    newest_root: Option<&'a Root>,
     /// Read where the files that are written now do not vouch for what is live.
     history: OnceCell<History>,
 }
 
 impl<'a> Ours<'a> {
     pub(super) fn of(repository: &'a Path, written: &'a Folder, layout: Layout) -> Self {
-        Self { repository, written, layout, history: OnceCell::new() }
+        Self { repository, written, layout, newest_root: None, history: OnceCell::new() }
+    }
+
+    /// Names the newest root here.
+    pub(super) fn with_newest_root(self, newest_root: Option<&'a Root>) -> Self {
+        Self { newest_root, ..self }
     }
 
     fn history(&self) -> Result<&History, RepositoryError> {
@@ -124,9 +132,24 @@ pub(super) struct Permissions<'a> {
 /// A file that is in the way.
 struct Objection {
     role: RoleName,
+    /// The version that is live.
+    version: u64,
     file: String,
     reason: Refusal,
+    /// The keys that signed this very file.
+    signed_by: SignedBy,
 }
+
+impl Objection {
+    /// Tells whether somebody else has published it: not where only a version of this copy would go down. Of a timestamp
+    /// nobody keeps a history.
+    fn is_of_others(&self) -> bool {
+        self.role.as_str() == "timestamp" || !matches!(self.reason, Refusal::Behind { .. })
+    }
+}
+
+/// The roles that can be recovered: those whose keys the root names, but for the root.
+pub(super) const RECOVERABLE: [&str; 3] = ["targets", "snapshot", "timestamp"];
 
 /// Refuses a successor of what is live that does not go on from it. Returns the roles that are recovered.
 ///
@@ -140,27 +163,17 @@ pub(super) fn refuse_what_is_not_ours(
 ) -> Result<Vec<Recovered>, RepositoryError> {
     refuse_roots(live, ours, permissions.damaged_roots)?;
     let judge = Judge { live, successor, ours, own_snapshot: own_snapshot(live, successor, ours)? };
-    let mut objections = judge.files()?;
-    let is_recovered = |role: &str, all: &[Objection]| {
-        permissions.recover.contains(role) && all.iter().any(|objection| objection.role.as_str() == role)
-    };
-    let snapshot_recovered = is_recovered("snapshot", &objections);
-    objections.extend(judge.lower(snapshot_recovered));
-    let snapshot_refused =
-        !snapshot_recovered && objections.iter().any(|one| one.role.as_str() == "snapshot");
-    if !snapshot_refused {
-        objections.extend(judge.timestamp(permissions.lost_snapshot)?);
-    }
-    if permissions.lost_snapshot == LostSnapshot::Refuse && !permissions.recover.contains("snapshot") {
-        objections.extend(judge.above()?);
-    }
+    let recover = |role: &RoleName| permissions.recover.contains(role);
     let mut recovered: BTreeMap<RoleName, Recovered> = BTreeMap::new();
     let mut refused = Vec::new();
-    for objection in objections {
-        match permissions.recover.contains(&objection.role) {
-            true => drop(recovered.insert(objection.role.clone(), judge.recovered(&objection)?)),
-            false => refused.push(objection),
+    for objection in judge.objections(permissions.lost_snapshot, recover)? {
+        if !recover(&objection.role) {
+            refused.push(objection);
+            continue;
         }
+        let found = judge.recovered(&objection)?;
+        let newest = recovered.entry(objection.role.clone()).or_insert_with(|| found.clone());
+        newest.from = newest.from.max(found.from);
     }
     if refused.iter().any(|objection| matches!(objection.reason, Refusal::Disputed))
         && let Some(first) = live.files.first().filter(|first| first.twin == Twin::Same)
@@ -179,7 +192,24 @@ pub(super) fn refuse_what_is_not_ours(
         Refusal::NotOurs { .. } => Refusal::NotOurs { more },
         reason => reason,
     };
+    let taken = judge.taken_away()?;
+    let reason = match taken.roles.is_empty() {
+        true => reason,
+        false => Refusal::GivesWay { why: Box::new(reason), taken },
+    };
     Err(RepositoryError::Refused { file, reason })
+}
+
+/// Finds what is live, not of this copy, and was signed only by keys that the newest root here takes away.
+///
+/// # Errors
+/// [`RepositoryError::Io`].
+pub(super) fn taken_away(
+    live: &Accepted,
+    successor: Successor<'_>,
+    ours: &Ours<'_>,
+) -> Result<TakenAway, RepositoryError> {
+    Judge { live, successor, ours, own_snapshot: own_snapshot(live, successor, ours)? }.taken_away()
 }
 
 /// Refuses a place that is another repository's, or where nobody can tell.
@@ -278,6 +308,46 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// Finds all that is in the way, where some roles are recovered.
+    fn objections(
+        &self,
+        lost: LostSnapshot,
+        recover: impl Fn(&RoleName) -> bool,
+    ) -> Result<Vec<Objection>, RepositoryError> {
+        let mut objections = self.files()?;
+        let snapshot = RoleName::snapshot();
+        let is_recovered = recover(&snapshot) && objections.iter().any(|one| one.role == snapshot);
+        objections.extend(self.lower(is_recovered));
+        // where the snapshot is refused, it is named and not the timestamp
+        if is_recovered || objections.iter().all(|one| one.role != snapshot) {
+            objections.extend(self.timestamp(lost)?);
+        }
+        if lost == LostSnapshot::Refuse {
+            objections.extend(self.above()?);
+        }
+        Ok(objections)
+    }
+
+    /// Finds the roles that could be recovered with the newest root here, and whether all else that is live is of this copy.
+    fn taken_away(&self) -> Result<TakenAway, RepositoryError> {
+        let old = self.live.root.as_ref().map(|root| root.metadata.signed());
+        let newest = self.ours.newest_root.or(self.successor.root);
+        let newer = newest.filter(|new| old.is_some_and(|old| new.version > old.version));
+        let Some(new) = newer else { return Ok(TakenAway::default()) };
+        let recoverable = |role: &RoleName| RECOVERABLE.contains(&role.as_str());
+        let objections = self.objections(LostSnapshot::Refuse, recoverable)?;
+        let gives_way = |role: &RoleName| {
+            let mut of_role = objections.iter().filter(|one| one.role == *role);
+            let stays = |one: &Objection| one.signed_by.refuse_kept(role, new).is_err();
+            of_role.clone().any(Objection::is_of_others) && !of_role.any(stays)
+        };
+        let all = [RoleName::targets(), RoleName::snapshot(), RoleName::timestamp()];
+        let roles: Vec<RoleName> = all.into_iter().filter(gives_way).collect();
+        let others = !roles.is_empty() && objections.iter().any(|one| !roles.contains(&one.role));
+        let is_drafted = self.successor.root.is_none_or(|written| written.version < new.version);
+        Ok(TakenAway { roles, others, is_drafted })
+    }
+
     /// Finds accepted files that this copy does not know, roots first, the snapshot last.
     fn files(&self) -> Result<Vec<Objection>, RepositoryError> {
         let mut objections = Vec::new();
@@ -286,8 +356,13 @@ impl Judge<'_> {
         };
         for file in self.live.files.iter().filter(asked) {
             if let Some(reason) = self.objection(file)? {
-                let name = format!("{METADATA}/{}", file.name);
-                objections.push(Objection { role: file.role.clone(), file: name, reason });
+                objections.push(Objection {
+                    role: file.role.clone(),
+                    version: file.version,
+                    file: format!("{METADATA}/{}", file.name),
+                    reason,
+                    signed_by: file.signed_by.clone(),
+                });
             }
         }
         let rank = |objection: &Objection| match objection.role.as_str() {
@@ -338,16 +413,16 @@ impl Judge<'_> {
     /// Finds roles whose versions would go down.
     fn lower(&self, snapshot_recovered: bool) -> Vec<Objection> {
         let mut objections = Vec::new();
-        let mut compare = |role: &RoleName, live: u64| {
+        let mut compare = |role: &RoleName, live: u64, signed_by: SignedBy| {
             let written = self.successor.version(role);
             if written.is_none_or(|written| written < live) {
                 let file = format!("{METADATA}/{}", self.live.layout().metadata_name(role, live));
                 let reason = Refusal::Behind { role: role.clone(), live, written };
-                objections.push(Objection { role: role.clone(), file, reason });
+                objections.push(Objection { role: role.clone(), version: live, file, reason, signed_by });
             }
         };
         for file in &self.live.files {
-            compare(&file.role, file.version);
+            compare(&file.role, file.version, file.signed_by.clone());
         }
         // after a recovered snapshot only files that exist count, not what it lists
         if let Some(listed) = self.live.snapshot.as_ref().filter(|_| !snapshot_recovered) {
@@ -355,9 +430,14 @@ impl Judge<'_> {
             let none = Default::default();
             let differing =
                 listed.differing(self.successor.snapshot.map_or(&none, |snapshot| &snapshot.meta));
+            // a file that is there has been compared, with the keys that signed it
+            let there: BTreeSet<(&RoleName, u64)> =
+                self.live.files.iter().map(|file| (&file.role, file.version)).collect();
             for (path, file) in differing.into_iter().filter_map(|place| listed.at(place)) {
-                if let Some(role) = RoleName::from_metapath(&path) {
-                    compare(&role, file.version);
+                if let Some(role) = RoleName::from_metapath(&path)
+                    && !there.contains(&(&role, file.version))
+                {
+                    compare(&role, file.version, SignedBy::default());
                 }
             }
         }
@@ -374,7 +454,10 @@ impl Judge<'_> {
         let (role, live) = (RoleName::timestamp(), metadata.signed().version);
         let object = |reason| {
             let file = format!("{METADATA}/timestamp.json");
-            Ok(Some(Objection { role: role.clone(), file, reason }))
+            let root = self.live.root.as_ref().map(|root| root.metadata.signed());
+            let authority = root.and_then(|root| root.authority(&role));
+            let signed_by = SignedBy::of(metadata, authority.as_ref());
+            Ok(Some(Objection { role: role.clone(), version: live, file, reason, signed_by }))
         };
         // the files of all roles stand in the place of the snapshot; where they are not as this copy's own snapshot says, the
         // number alone tells nothing: two copies give it to different releases
@@ -398,9 +481,13 @@ impl Judge<'_> {
         let mut objections = Vec::new();
         for file in &self.live.above {
             if !self.is_written_now(file) && self.ours.testimony(file)? != Testimony::Ours {
-                let name = format!("{METADATA}/{}", file.name);
-                let reason = Refusal::Above;
-                objections.push(Objection { role: file.role.clone(), file: name, reason });
+                objections.push(Objection {
+                    role: file.role.clone(),
+                    version: file.version,
+                    file: format!("{METADATA}/{}", file.name),
+                    reason: Refusal::Above,
+                    signed_by: file.signed_by.clone(),
+                });
             }
         }
         Ok(objections)
@@ -422,62 +509,15 @@ impl Judge<'_> {
         };
         let old = self.live.root.as_ref().map(|root| root.metadata.signed());
         let new = self.successor.root.filter(|new| old.is_some_and(|old| new.version > old.version));
-        let Some((old, new)) = old.zip(new) else {
+        let Some(new) = new else {
             return Err(refused(format!(
                 "no new root is part of this publication that takes away the keys of '{role}'"
             )));
         };
-        let kept: BTreeSet<Fingerprint> = keys(new, role).into_values().collect();
-        let signers = self.signers(old, role);
-        if let Some((keyid, _)) = signers.iter().find(|(_, key)| kept.contains(key)) {
-            return Err(refused(format!(
-                "key {keyid} has signed it, and root v{} keeps that key",
-                new.version
-            )));
-        }
-        let to = self.successor.version(role);
-        let Some((from, to)) = self.live_version(role).zip(to) else {
+        objection.signed_by.refuse_kept(role, new).map_err(refused)?;
+        let Some(to) = self.successor.version(role) else {
             return Err(refused(format!("nothing is written of '{role}' that could take its place")));
         };
-        Ok(Recovered { role: role.clone(), from, to })
+        Ok(Recovered { role: role.clone(), from: objection.version, to })
     }
-
-    fn live_version(&self, role: &RoleName) -> Option<u64> {
-        match role.as_str() {
-            "timestamp" => self.live.timestamp.as_ref().map(|known| known.metadata.signed().version),
-            _ => {
-                let listed = self.live.snapshot.as_ref().and_then(|known| known.metadata.signed().role(role));
-                self.live.file(role).map(|file| file.version).or(listed.map(|listed| listed.version))
-            }
-        }
-    }
-
-    /// Returns the keys whose signatures on what is live of a role are valid.
-    fn signers(&self, root: &Root, role: &RoleName) -> BTreeMap<String, Fingerprint> {
-        let mut signers = keys(root, role);
-        let signed: Vec<String> = match role.as_str() {
-            "timestamp" => {
-                self.live.timestamp.iter().flat_map(|known| by(&known.metadata, root, role)).collect()
-            }
-            "snapshot" => {
-                self.live.snapshot.iter().flat_map(|known| by(&known.metadata, root, role)).collect()
-            }
-            _ => self.live.targets.get(role).iter().flat_map(|targets| by(targets, root, role)).collect(),
-        };
-        signers.retain(|keyid, _| signed.contains(keyid));
-        signers
-    }
-}
-
-/// Returns the key ids whose signatures on metadata are valid; one of a key that has two.
-fn by<T: Signed>(metadata: &Verified<T>, root: &Root, role: &RoleName) -> Vec<String> {
-    let result = root.authority(role).map(|authority| authority.check(metadata.metadata().covered()));
-    result.iter().flat_map(|result| result.signed()).map(ToString::to_string).collect()
-}
-
-/// Returns the keys that a root trusts for a role, by their ids.
-fn keys(root: &Root, role: &RoleName) -> BTreeMap<String, Fingerprint> {
-    let authority = root.authority(role);
-    let keys = authority.iter().flat_map(|authority| authority.keys());
-    keys.filter_map(|(id, key)| Some((id.to_string(), fingerprint((*key)?)?))).collect()
 }

@@ -172,10 +172,20 @@ impl Copy {
     }
 }
 
+/// Takes off what a refusal says besides of keys that a new root takes away.
+pub(super) fn plain(error: RepositoryError) -> RepositoryError {
+    match error {
+        RepositoryError::Refused { file, reason: Refusal::GivesWay { why, .. } } => {
+            RepositoryError::Refused { file, reason: *why }
+        }
+        error => error,
+    }
+}
+
 /// Asserts that a publication or a `write` is refused since live is not of this copy, and returns the file that is named.
 #[track_caller]
 pub(super) fn not_ours<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> String {
-    match result.unwrap_err() {
+    match plain(result.unwrap_err()) {
         RepositoryError::Refused { file, reason: Refusal::NotOurs { .. } | Refusal::Unannounced { .. } } => {
             file
         }
@@ -186,7 +196,7 @@ pub(super) fn not_ours<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -
 /// Asserts that a publication or a `write` is refused for any reason of ancestry, and returns the message.
 #[track_caller]
 pub(super) fn refused<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> String {
-    match result.unwrap_err() {
+    match plain(result.unwrap_err()) {
         error @ RepositoryError::Refused {
             reason:
                 Refusal::NotOurs { .. }

@@ -341,6 +341,15 @@ pub enum Refusal {
     /// What is to be recovered was signed by a key that the new root still trusts, or there is no new root.
     #[error("cannot be recovered: {0}")]
     NotRecovered(String),
+    /// It is live, and this copy does not go on from it; that or something else was signed only by keys that the newest root
+    /// here takes away.
+    #[error("{why}")]
+    GivesWay {
+        /// Why it is refused.
+        why: Box<Refusal>,
+        /// What can be recovered.
+        taken: TakenAway,
+    },
     /// It is live, and was signed only by keys that the newest root here takes away.
     #[error("what is live of {} was signed only by keys that root v{root} here takes away", .taken.roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(", "))]
     TakenAway {

@@ -7,6 +7,7 @@ use super::ancestry::Ours;
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::history::{Entry, Testimony};
 use super::layout::{DRAFTS, MAX_METADATA};
+use super::signed_by::SignedBy;
 use crate::metadata::RoleName;
 use crate::storage::{Folder, Storage};
 
@@ -34,7 +35,9 @@ impl Repository {
             None => Twin::None,
         };
         let entry = Some(Entry::new(RoleName::root(), version, &theirs));
-        let theirs = AcceptedFile { name: name.clone(), role: RoleName::root(), version, twin, entry };
+        let signed_by = SignedBy::default();
+        let theirs =
+            AcceptedFile { name: name.clone(), role: RoleName::root(), version, twin, entry, signed_by };
         if !begins_another(&Ours::of(&self.dir, self.staged.folder(), self.staged.layout()), &theirs)? {
             return Ok(());
         }

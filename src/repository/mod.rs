@@ -60,9 +60,12 @@ mod refresh;
 mod relation;
 mod scan;
 mod sign;
+mod signed_by;
 mod staged;
 mod status;
 mod taken_away;
+#[cfg(test)]
+mod taken_away_tests;
 mod target_files;
 mod targets;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Repository;
 use super::accepted::{Accepted, Extent, is_signed_well};
-use super::ancestry::{DamagedRoots, LostSnapshot, Ours, Permissions, Successor, refuse_what_is_not_ours};
+use super::ancestry::{DamagedRoots, LostSnapshot, Permissions, refuse_what_is_not_ours};
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::layout::{Layout, MAX_METADATA, METADATA, is_versioned};
 use super::staged::AnyRole;
@@ -43,20 +43,17 @@ impl Repository {
             // then the files of all roles tell whose release it is
             accepted = read(Extent::Whole)?;
         }
-        // what a thief has published there gives way to the root that takes the keys away; `publish` asks for each role
-        let taken = self.taken_away_at(&live)?;
-        let recover: BTreeSet<RoleName> =
-            if taken.others { Default::default() } else { taken.roles.into_iter().collect() };
+        let none = BTreeSet::new();
         let permissions = Permissions {
             damaged_roots: DamagedRoots::Refuse,
             lost_snapshot: LostSnapshot::Leave,
-            recover: &recover,
+            recover: &none,
         };
-        let root = self.staged.root.effective().filter(|_| !recover.is_empty());
-        let written_root = self.successor().root;
-        let successor = Successor { root: root.or(written_root), ..self.successor() };
-        let ours = Ours::of(&self.dir, written, self.staged.layout());
-        refuse_what_is_not_ours(&accepted, successor, &ours, permissions)?;
+        let refused = refuse_what_is_not_ours(&accepted, self.successor(), &self.ours(), permissions).err();
+        let mut recover = none.clone();
+        if let Some(refusal) = refused {
+            (accepted, recover) = self.let_taken_away_pass(&live, refusal)?;
+        }
         let view = View::of_all(&self.staged);
         let graph = view.graph();
         for InTheWay { role, version, name, bytes } in in_the_way {
@@ -73,6 +70,47 @@ impl Repository {
             }
         }
         Ok(())
+    }
+
+    /// Goes on where all that is in the way was signed only by keys that the newest root here takes away: what a thief has
+    /// published there gives way once that root is written, and `publish` asks for each role. Returns what clients accept
+    /// without the thief's delegations, and the roles.
+    fn let_taken_away_pass(
+        &self,
+        live: &Folder,
+        refusal: RepositoryError,
+    ) -> Result<(Accepted, BTreeSet<RoleName>), RepositoryError> {
+        if !matches!(&refusal, RepositoryError::Refused { reason: Refusal::GivesWay { .. }, .. }) {
+            return Err(refusal);
+        }
+        // only now all that is live is looked at
+        let taken = self.taken_away_at(live)?;
+        let recover: BTreeSet<RoleName> = taken.roles.iter().cloned().collect();
+        if taken.others || recover.is_empty() {
+            return Err(match refusal {
+                RepositoryError::Refused { file, reason: Refusal::GivesWay { why, .. } }
+                    if recover.is_empty() =>
+                {
+                    RepositoryError::Refused { file, reason: *why }
+                }
+                RepositoryError::Refused { file, reason: Refusal::GivesWay { why, .. } } => {
+                    RepositoryError::Refused { file, reason: Refusal::GivesWay { why, taken } }
+                }
+                other => other,
+            });
+        }
+        let read = |extent| Accepted::read(live, self.staged.folder(), self.policy.first_root(), extent);
+        let accepted = match recover.contains("targets") {
+            true => self.follow_own_targets(live)?,
+            false => read(Extent::Whole)?,
+        };
+        let permissions = Permissions {
+            damaged_roots: DamagedRoots::Refuse,
+            lost_snapshot: LostSnapshot::Leave,
+            recover: &recover,
+        };
+        refuse_what_is_not_ours(&accepted, self.successor_with_newest_root(), &self.ours(), permissions)?;
+        Ok((accepted, recover))
     }
 
     /// Tells whether the timestamp and the snapshot that are live are those that are written, and no newer root is there.

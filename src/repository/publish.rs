@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Repository;
 use super::accepted::{Accepted, Damaged, Extent, named};
 use super::ancestry::{
-    DamagedRoots, LostSnapshot, Ours, Permissions, Recovered, Signers, Successor, refuse_taken,
+    DamagedRoots, LostSnapshot, Permissions, RECOVERABLE, Recovered, Signers, Successor, refuse_taken,
     refuse_what_is_not_ours,
 };
 use super::check::{Checked, Expiry, Finding, Report, Severity, TargetBytes, check_metadata, unjudged_files};
@@ -338,16 +338,13 @@ impl Repository {
         mut accepted: Accepted,
         request: &PublishRequest,
     ) -> Result<Ancestors, RepositoryError> {
-        let recoverable = |role: &&RoleName| matches!(role.as_str(), "targets" | "snapshot" | "timestamp");
-        if let Some(role) = request.recover.iter().find(|role| !recoverable(role)) {
+        if let Some(role) = request.recover.iter().find(|role| !RECOVERABLE.contains(&role.as_str())) {
             return Err(InputError::NotRecoverable { role: role.clone() }.into());
         }
         let written = self.staged.folder();
-        let targets = self.staged.targets(&RoleName::targets()).and_then(|state| state.written.as_ref());
-        if let Some(targets) = targets.filter(|_| request.recover.contains("targets")) {
+        if request.recover.contains("targets") {
             // whom a stolen key delegates to is nobody's ancestor; whom this copy delegates to still is
-            let extent = Extent::WholeUnder(targets.signed());
-            accepted = Accepted::read(place, written, self.policy.first_root(), extent)?;
+            accepted = self.follow_own_targets(place)?;
         }
         let lost_snapshot = match request.damaged_roots {
             DamagedRoots::Refuse => LostSnapshot::Refuse,
@@ -355,8 +352,8 @@ impl Repository {
         };
         let permissions =
             Permissions { damaged_roots: request.damaged_roots, lost_snapshot, recover: &request.recover };
-        let ours = Ours::of(&self.dir, written, self.staged.layout());
-        let recovered = refuse_what_is_not_ours(&accepted, self.successor(), &ours, permissions)?;
+        let recovered = refuse_what_is_not_ours(&accepted, self.successor(), &self.ours(), permissions)
+            .map_err(|refusal| self.with_what_gives_way(place, refusal))?;
         refuse_succession(written, &accepted)?;
         Ok(Ancestors { accepted, recovered })
     }
@@ -566,8 +563,8 @@ fn vanishing(live: &Ancestors, staged: &BTreeMap<RoleName, Targets>) -> Vec<Stri
         return Vec::new();
     }
     let is_listed = |path: &str| staged.values().any(|targets| targets.targets.contains_key(path));
-    let listed = live.accepted.targets.values();
-    let paths = listed.flat_map(|targets| targets.signed().targets.keys());
+    let listed = live.accepted.targets.values().map(Verified::signed).chain(live.accepted.stranded.values());
+    let paths = listed.flat_map(|targets| targets.targets.keys());
     let gone: BTreeSet<String> = paths.filter(|path| !is_listed(path)).map(Cow::into_owned).collect();
     gone.into_iter().collect()
 }

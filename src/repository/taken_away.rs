@@ -1,104 +1,108 @@
 //! Live metadata that was signed only by keys which a newer root here takes away: after the theft of a key, what the thief has
 //! published. Nobody takes it over; it gives way to the new root (`publish --recover`).
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
 use super::Repository;
-use super::accepted::{Accepted, Extent, Known, Twin};
-use super::error::{AtPath, Refusal, RepositoryError};
-use super::history::History;
+use super::accepted::{Accepted, Extent, Roots};
+use super::ancestry::{Ours, Successor, taken_away};
+use super::error::{Refusal, RepositoryError};
 use super::layout::METADATA;
-use super::place::Destination;
-use super::publish::Place;
 use super::staged::AnyRole;
-use crate::crypto::{Fingerprint, fingerprint};
-use crate::metadata::{RoleName, Root, Signed, Timestamp};
+use crate::metadata::RoleName;
 use crate::storage::Storage;
-use crate::verify::{Delegator, Verified};
 
 /// What is live and was signed only by keys that the newest root here takes away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TakenAway {
     /// The roles: targets, snapshot, timestamp.
     pub roles: Vec<RoleName>,
-    /// Whether something else is live that this copy does not know, signed with keys that stay.
+    /// Whether something else is live that this copy does not go on from, signed with keys that stay.
     pub others: bool,
+    /// Whether the newest root here is a draft.
+    pub is_drafted: bool,
 }
 
-/// The file that says where clients begin.
-const ROOT: &str = "root.json";
+impl TakenAway {
+    /// Tells whether roles that the live `targets` delegates to may be the thief's as well.
+    fn may_lead_to_others(&self) -> bool {
+        self.others && self.roles.iter().any(|role| role.as_str() == "targets")
+    }
+}
 
 impl Repository {
     /// Returns the roles (targets, snapshot, timestamp) whose metadata at a place is not of this copy and was signed only by keys
     /// that the newest root here, written or drafted, takes away.
     ///
     /// # Errors
-    /// [`RepositoryError::Io`], [`super::InputError::History`], [`RepositoryError::Locked`].
-    pub fn taken_away(&self, at: &Destination, wait: Duration) -> Result<TakenAway, RepositoryError> {
-        let place = Place::look_at(&self.dir, at, wait)?;
-        self.taken_away_at(place.metadata())
+    /// [`RepositoryError::Io`], [`super::InputError::History`].
+    pub(super) fn taken_away_at(&self, live: &dyn Storage) -> Result<TakenAway, RepositoryError> {
+        let read = |extent| Accepted::read(live, self.staged.folder(), self.policy.first_root(), extent);
+        // no root is newer than the live one: nothing there is read
+        let roots = read(Extent::Roots)?;
+        let old = roots.root.as_ref().map(|known| known.metadata.signed().version);
+        if roots.roots != Roots::Whole || self.staged.root.effective().map(|root| root.version) <= old {
+            return Ok(TakenAway::default());
+        }
+        self.under_own_targets(live, taken_away(&read(Extent::Whole)?, self.successor(), &self.ours())?)
     }
 
-    /// Does what [`Repository::taken_away`] does, at a place that is open already.
+    /// Looks again where `targets` gives way and something else does not: whom a thief delegates to is nobody, whom this copy
+    /// delegates to still is.
     ///
     /// # Errors
-    /// As [`Repository::taken_away`].
-    pub(super) fn taken_away_at(&self, live: &dyn Storage) -> Result<TakenAway, RepositoryError> {
-        let newest = self.staged.root.effective();
-        let written = self.staged.folder();
-        if newest.is_none() || live.length(ROOT).at(live.place(ROOT))?.is_none() {
-            return Ok(TakenAway::default());
+    /// As [`Repository::taken_away_at`].
+    fn under_own_targets(&self, live: &dyn Storage, taken: TakenAway) -> Result<TakenAway, RepositoryError> {
+        match taken.may_lead_to_others() {
+            true => taken_away(&self.follow_own_targets(live)?, self.successor(), &self.ours()),
+            false => Ok(taken),
         }
-        let accepted = Accepted::read(live, written, self.policy.first_root(), Extent::Whole)?;
-        let old = accepted.root.as_ref().map(|known| known.metadata.signed());
-        let Some((old, new)) = old.zip(newest).filter(|(old, new)| new.version > old.version) else {
-            return Ok(TakenAway::default());
-        };
-        let history = History::recorded(&self.dir)?.unwrap_or_default();
-        let foreign: BTreeSet<&RoleName> = accepted
-            .files
-            .iter()
-            .filter(|file| file.entry.as_ref().is_some_and(|entry| !history.vouches_for(entry)))
-            .map(|file| &file.role)
-            .collect();
-        let is_foreign = |role: &RoleName| foreign.contains(role);
-        let targets = RoleName::targets();
-        let mut found = Vec::new();
-        let is_foreign_targets = is_foreign(&targets);
-        if let Some(known) = accepted.targets.get(&targets).filter(|_| is_foreign_targets)
-            && loses_all_signers(known, old, new, &targets)
-        {
-            found.push(targets);
-        }
-        let snapshot = RoleName::snapshot();
-        let is_foreign_snapshot = is_foreign(&snapshot);
-        if let Some(known) = accepted.snapshot.as_ref().filter(|_| is_foreign_snapshot)
-            && loses_all_signers(&known.metadata, old, new, &snapshot)
-        {
-            found.push(snapshot);
-        }
-        let timestamp = RoleName::timestamp();
-        if let Some(known) = &accepted.timestamp
-            && (is_foreign_snapshot || self.is_in_front(known))
-            && known.twin != Twin::Same
-            && loses_all_signers(&known.metadata, old, new, &timestamp)
-        {
-            found.push(timestamp);
-        }
-        let others = !found.is_empty() && foreign.iter().any(|role| !found.contains(role));
-        Ok(TakenAway { roles: found, others })
     }
 
-    /// Tells whether a live timestamp is at least as new as the written one.
-    fn is_in_front(&self, live: &Known<Timestamp>) -> bool {
-        self.staged.timestamp.written_version().is_none_or(|ours| ours <= live.metadata.signed().version)
+    /// Makes sure that a refusal leaves out whom only a thief delegates to, in what it says to recover.
+    ///
+    /// # Errors
+    /// As [`Repository::taken_away_at`].
+    pub(super) fn with_what_gives_way(
+        &self,
+        live: &dyn Storage,
+        refusal: RepositoryError,
+    ) -> RepositoryError {
+        match refusal {
+            RepositoryError::Refused { file, reason: Refusal::GivesWay { why, taken } } => {
+                match self.under_own_targets(live, taken) {
+                    Ok(taken) => RepositoryError::Refused { file, reason: Refusal::GivesWay { why, taken } },
+                    Err(error) => error,
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Follows a place under the delegations of this copy's written `targets`.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`].
+    pub(super) fn follow_own_targets(&self, live: &dyn Storage) -> Result<Accepted, RepositoryError> {
+        let targets = self.staged.targets(&RoleName::targets()).and_then(|state| state.written.as_ref());
+        let extent = targets.map_or(Extent::Whole, |targets| Extent::WholeUnder(targets.signed()));
+        Accepted::read(live, self.staged.folder(), self.policy.first_root(), extent)
+    }
+
+    /// Returns what this copy knows of itself.
+    pub(super) fn ours(&self) -> Ours<'_> {
+        Ours::of(&self.dir, self.staged.folder(), self.staged.layout())
+            .with_newest_root(self.staged.root.effective())
+    }
+
+    /// Returns what is written, with the newest root: what `write` would put.
+    pub(super) fn successor_with_newest_root(&self) -> Successor<'_> {
+        let successor = self.successor();
+        Successor { root: self.staged.root.effective().or(successor.root), ..successor }
     }
 
     /// Refuses to take over live metadata that was signed only by keys which the newest root here takes away.
     ///
     /// # Errors
-    /// [`RepositoryError::Refused`], and as [`Repository::taken_away`].
+    /// [`RepositoryError::Refused`], and as [`Repository::taken_away_at`].
     pub(super) fn refuse_taken_away(&self, live: &dyn Storage) -> Result<(), RepositoryError> {
         let taken = self.taken_away_at(live)?;
         let root = self.staged.root.draft_version().or(self.staged.root.written_version()).unwrap_or(0);
@@ -110,16 +114,4 @@ impl Repository {
             }),
         }
     }
-}
-
-/// Tells whether a new root trusts none of the keys whose signatures on a role's metadata are valid under the old one.
-fn loses_all_signers<T: Signed>(metadata: &Verified<T>, old: &Root, new: &Root, role: &RoleName) -> bool {
-    let Some(authority) = old.authority(role) else { return false };
-    let result = authority.check(metadata.metadata().covered());
-    let signers = result.signed().iter().filter_map(|id| fingerprint(authority.key(id)?));
-    let signers: BTreeSet<Fingerprint> = signers.collect();
-    let kept = new.authority(role);
-    let kept = kept.iter().flat_map(|authority| authority.keys());
-    let kept: BTreeSet<Fingerprint> = kept.filter_map(|(_, key)| fingerprint((*key)?)).collect();
-    !signers.is_empty() && signers.is_disjoint(&kept)
 }

@@ -502,3 +502,27 @@ fn a_rotation_without_a_theft_is_pulled_and_published_as_ever() {
     team.release("B", "targets", "b");
     team.copy("B", &["publish", "--to", "www"]).exits(0);
 }
+
+#[test]
+fn a_rotation_that_meets_a_colleagues_release_is_given_up_pulled_over_and_made_again() {
+    let team = Team::new(&[]);
+    team.copies("A", "B");
+    team.release("B", "targets", "b");
+    team.copy("B", &["publish", "--to", "www"]).exits(0);
+    let rotate = || {
+        for role in ["snapshot", "timestamp"] {
+            let (old, new) = (format!("key-{role}.pub"), format!("new-{role}.pub"));
+            team.copy("A", &["rotate-key", role, "--old", &old, "--new", &new]).exits(0);
+        }
+    };
+    rotate();
+    let ran = team.copy("A", &["pull", "--from", "www", "--yes"]).exits(5);
+    assert!(ran.stderr.contains("others have published too, with keys that stay"), "{ran:?}");
+    assert_eq!(proposed(&ran), ["tuf-repo -r A discard root"]);
+    team.copy("A", &["discard", "root"]).exits(0);
+    team.copy("A", &["pull", "--from", "www", "--yes"]).exits(0);
+    rotate();
+    team.write("A").exits(0);
+    team.copy("A", &["publish", "--to", "www"]).exits(0);
+    team.refresh("old").exits(0);
+}

@@ -19,6 +19,10 @@ pub const GIVES_WAY: &str = "a colleague's release is kept by making the new roo
 const OTHERS_WORK: &str = "others have published too, with keys that stay: make the new root in the copy that published last, \
      and publish with --recover there";
 
+/// What leads on besides, where the new root is no more than a draft.
+const GIVE_ROOT_UP: &str =
+    "; where no key was stolen (SECURITY.md), give the draft of the root up, pull, then make it again";
+
 /// The most roles that a hint names.
 const MOST_NAMED: usize = 20;
 
@@ -51,16 +55,32 @@ pub fn name_repository(hint: Hint, repo: &Path) -> Hint {
 }
 
 /// Turns a failure as [`failure`] does. Where live is not of this copy, the hint says how it is taken over, with the options of a
-/// place if that must be named; `recover` is the hint where a new root takes the roles from whoever has published them.
-pub fn failure_over(error: RepositoryError, from: Option<&str>, recover: Option<Hint>) -> Failure {
-    let pull = match &error {
-        RepositoryError::Refused { reason, .. } => is_pulled(reason),
-        _ => false,
+/// place if that must be named; `recover` makes the hint where a new root takes the roles from whoever has published them.
+pub fn failure_over(
+    error: RepositoryError,
+    from: Option<&str>,
+    recover: impl FnOnce(&str) -> Hint,
+) -> Failure {
+    let hint = match &error {
+        RepositoryError::Refused { reason, .. } => match (taken_away(reason), is_pulled(reason)) {
+            (Some(taken), _) => Some(taken_away_hint(taken, recover)),
+            (None, true) => Some(pull_hint(from)),
+            (None, false) => None,
+        },
+        _ => None,
     };
     let failure = failure(error);
-    match pull {
-        true => failure.with_hint(recover.unwrap_or_else(|| pull_hint(from))),
-        false => failure,
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+/// Returns what a new root here takes away of what is live, where a refusal has found that.
+fn taken_away(reason: &Refusal) -> Option<&TakenAway> {
+    match reason {
+        Refusal::GivesWay { taken, .. } | Refusal::TakenAway { taken, .. } => Some(taken),
+        _ => None,
     }
 }
 
@@ -72,13 +92,13 @@ fn pull_hint(from: Option<&str>) -> Hint {
     )
 }
 
-/// Says what leads on where a root takes away all keys that signed what is live, unless it takes away none.
-pub fn taken_away_hint(taken: &TakenAway, recover: impl FnOnce(&str) -> Hint) -> Option<Hint> {
+/// Says what leads on where a root takes away all keys that signed what is live.
+fn taken_away_hint(taken: &TakenAway, recover: impl FnOnce(&str) -> Hint) -> Hint {
     let roles: Vec<String> = taken.roles.iter().map(|role| shell_word(role.as_str())).collect();
-    match (roles.is_empty(), taken.others) {
-        (true, _) => None,
-        (false, false) => Some(recover(&roles.join(" "))),
-        (false, true) => Some(Hint::advice(OTHERS_WORK)),
+    match (taken.others, taken.is_drafted) {
+        (false, _) => recover(&roles.join(" ")),
+        (true, false) => Hint::advice(OTHERS_WORK),
+        (true, true) => Hint::explained(format!("{OTHERS_WORK}{GIVE_ROOT_UP}"), "tuf-repo discard root"),
     }
 }
 
@@ -157,9 +177,8 @@ fn refusal_hint(reason: &Refusal) -> Hint {
             Hint::explained("list the bytes that are there now", "tuf-repo add-targets --replace PATH")
         }
         reason if is_pulled(reason) => pull_hint(None),
-        Refusal::TakenAway { taken, .. } => {
-            let recover = |roles: &str| recover_hint(roles, None);
-            taken_away_hint(taken, recover).unwrap_or_else(|| pull_hint(None))
+        Refusal::GivesWay { taken, .. } | Refusal::TakenAway { taken, .. } => {
+            taken_away_hint(taken, |roles| recover_hint(roles, None))
         }
         Refusal::Unannounced { .. } => Hint::explained(
             "let the copy that wrote it publish once more, which mends the place; then here",

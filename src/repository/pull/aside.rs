@@ -81,3 +81,47 @@ fn place_aside(role: &RoleName, what: &str, bytes: &[u8]) -> String {
     let (digest, _) = digest.split_at(DIGITS);
     format!("{STAGED}/{DRAFTS}/{ASIDE}/{}.{what}.{digest}.json", role.encoded())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use super::super::super::ancestry_tests::{Copy, role, sites};
+    use super::super::super::testing::open;
+    use super::super::super::{Layout, PullRequest, TargetFiles};
+    use super::*;
+
+    #[test]
+    fn work_is_kept_aside_and_gone_before_metadata_moves_so_that_the_same_again_goes_on() {
+        for site in sites() {
+            let copy = Copy::first(Layout::Consistent);
+            copy.publish(&site).unwrap();
+            let colleague = copy.twin();
+            colleague.release(&["targets"]).publish(&site).unwrap();
+            copy.edit(|repository| drop(repository.bump(&role("targets"), None).unwrap()));
+            let plan = |repository: &mut Repository| {
+                let request =
+                    PullRequest { targets: TargetFiles::Leave, work: Work::SetAside, wait: Duration::ZERO };
+                repository.plan_pull_with(&site.destination(), request)
+            };
+            let staged = copy.path().join(STAGED);
+            let [draft, aside] = ["targets.json", ASIDE].map(|name| staged.join(DRAFTS).join(name));
+            assert!(draft.exists());
+            let mut repository = open(copy.path(), copy.now);
+            let planned = plan(&mut repository).unwrap();
+            // something is in the way of the first file
+            let blocked = staged.join("2.targets.json");
+            fs::create_dir(&blocked).unwrap();
+            repository.execute_pull(&planned, &site.destination(), &|_| {}).unwrap_err();
+            assert!(!draft.exists());
+            assert_eq!(fs::read_dir(&aside).unwrap().count(), 1);
+            drop(repository);
+            fs::remove_dir(&blocked).unwrap();
+            let mut repository = open(copy.path(), copy.now);
+            let planned = plan(&mut repository).unwrap();
+            repository.execute_pull(&planned, &site.destination(), &|_| {}).unwrap();
+            assert_eq!(fs::read_dir(&aside).unwrap().count(), 1);
+        }
+    }
+}

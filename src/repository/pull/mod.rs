@@ -247,9 +247,14 @@ impl Repository {
             return Ok(PullPlan::default());
         }
         self.read_all()?;
-        let start = self.common_root(metadata, root)?;
-        self.refuse_taken_away(metadata)?;
-        let live = self.read_live(metadata, start)?;
+        let start = match self.common_root(metadata, root) {
+            Err(forked @ RepositoryError::Forked { .. }) => return Err(forked),
+            start => start,
+        };
+        // what is taken over are the very bytes that were judged
+        let once = ReadOnce::of(metadata);
+        self.refuse_taken_away(&once)?;
+        let live = self.read_live(&once, start?)?;
         self.refuse_going_back(metadata, &live)?;
         let mut plan = self.plan_taking(&live, work)?;
         if targets == TargetFiles::Copy && !matches!(from, Destination::Own) {
@@ -261,13 +266,11 @@ impl Repository {
     }
 
     /// Follows what is live from a root that this copy has as well. Whether it has expired is told, not judged.
-    fn read_live(&self, metadata: &dyn Storage, start: u64) -> Result<Live, RepositoryError> {
-        // what is taken over are the very bytes that were judged
-        let once = ReadOnce::of(metadata);
-        let checked = check_metadata(&once, METADATA, start, Expiry::Allow, self.now, None)?;
+    fn read_live(&self, once: &ReadOnce<'_>, start: u64) -> Result<Live, RepositoryError> {
+        let checked = check_metadata(once, METADATA, start, Expiry::Allow, self.now, None)?;
         refuse_errors(&checked.report)?;
         let read = |name: &String| -> Result<Option<(String, Vec<u8>)>, RepositoryError> {
-            let bytes = once.read(name, MAX_METADATA).at(metadata.place(name))?;
+            let bytes = once.read(name, MAX_METADATA).at(once.place(name))?;
             Ok(bytes.map(|bytes| (name.clone(), bytes)))
         };
         let read = |names: &[String]| -> Result<Vec<(String, Vec<u8>)>, RepositoryError> {
@@ -405,6 +408,9 @@ impl Repository {
         self.sweep()?;
         let absent = self.copy_from(plan, from, progress)?;
         self.keep_aside(plan)?;
+        // killed from here on, the same again finds nothing that was made upon what is written now
+        let given_up = plan.given_up.iter().cloned().collect();
+        self.staged.save(&DraftPlan { remove: given_up, ..DraftPlan::default() })?;
         if let Some(history) = &plan.history {
             history.save(&self.dir)?;
         }

@@ -8,17 +8,14 @@ use tuf::cli::hint::Hint;
 use tuf::cli::terminal::{Interaction, confirm};
 use tuf::cli::text::one_line;
 use tuf::metadata::RoleName;
-use tuf::repository::{
-    DamagedRoots, Destination, Expiry, InputError, PublishRequest, Recovered, Recovery, Repository,
-    RepositoryError,
-};
+use tuf::repository::{DamagedRoots, Destination, Expiry, InputError, PublishRequest, Recovered, Recovery};
 
 use super::common::{DryRun, progress_bytes, warn_of};
 use super::destination::{DestinationArgs, Way, lock_place, shown};
 use super::edit::some;
 use super::verify::finding_json;
 use crate::context::Context;
-use crate::failure::{GIVES_WAY, failure, failure_over, taken_away_hint};
+use crate::failure::{GIVES_WAY, failure, failure_over};
 
 /// Publish what is written: checked as a new client and as one that stands on what is live, target files first, the
 /// timestamp last. Nothing is ever deleted. What is live must be of this copy of the repository, or taken over by `pull`.
@@ -71,7 +68,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let from = args.destination.options(Way::From).filter(|_| !args.destination.is_policys(place.policy()));
     let (repository, plan) = place
         .plan_publish(&args.request(wait)?)
-        .map_err(|error| refused(error, &args, from.as_deref(), context))?;
+        .map_err(|error| failure_over(error, from.as_deref(), recover_again))?;
     warn_of(&plan.warnings, context);
     show_recovery(&plan.recovery, context);
     // with everything live too: what a killed command left behind goes
@@ -143,15 +140,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     context.output.result(human, json)
 }
 
-/// Turns a failure of the plan: where what is live is not of this copy, says what leads on.
-fn refused(error: RepositoryError, args: &Args, to: Option<&str>, context: &Context) -> Failure {
-    let live = Repository::open(&context.repo, context.now).ok().and_then(|repository| {
-        let destination = args.destination.or_policy(repository.policy(), repository.dir()).ok()?;
-        repository.taken_away(&destination, Duration::ZERO).ok()
-    });
-    let taken = live.unwrap_or_default();
-    let again = |roles: &str| Hint::again(GIVES_WAY, format!("--recover {roles}"));
-    failure_over(error, to, taken_away_hint(&taken, again))
+/// Says how roles give way by the same command.
+fn recover_again(roles: &str) -> Hint {
+    Hint::again(GIVES_WAY, format!("--recover {roles}"))
 }
 
 /// Says which roles give way and what is no longer listed then.

@@ -6,7 +6,7 @@ use tuf::cli::hint::Hint;
 use tuf::cli::output::Format;
 use tuf::cli::terminal::{Interaction, confirm};
 use tuf::cli::text::one_line;
-use tuf::repository::{InputError, PullPlan, Refusal, RepositoryError, RoleDiff, TargetFiles, Work};
+use tuf::repository::{InputError, PullPlan, RepositoryError, RoleDiff, TargetFiles, Work};
 
 use super::common::{DryRun, progress_bytes, warn_of};
 use super::destination::{DestinationArgs, Way, lock_place, shown};
@@ -14,7 +14,7 @@ use super::edit::some;
 use super::next;
 use super::verify::finding_json;
 use crate::context::Context;
-use crate::failure::{failure, recover_hint, taken_away_hint};
+use crate::failure::{failure, failure_over, recover_hint};
 
 /// Take over what is live where somebody else has published since: verified from what this copy has, shown, then put beside
 /// what is written here. Nothing of this copy's work is given up: drafts and written metadata in the way are named, and
@@ -216,12 +216,10 @@ fn refused(error: RepositoryError, from: &DestinationArgs) -> Failure {
             };
             failure(error).with_hint(hint)
         }
-        RepositoryError::Refused { reason: Refusal::TakenAway { taken, .. }, .. } => {
-            let to = from.options(Way::To);
-            let hint = taken_away_hint(taken, |roles| recover_hint(roles, to.as_deref()));
-            Failure { hint, ..failure(error) }
+        _ => {
+            let recover = |roles: &str| recover_hint(roles, from.options(Way::To).as_deref());
+            failure_over(error, from.options(Way::From).as_deref(), recover)
         }
-        _ => failure(error),
     }
 }
 

@@ -1,11 +1,10 @@
 //! `write`: turns drafts into written metadata.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
-use tuf::repository::{Destination, Lacking, Repository, RepositoryError, Selection, SigningKey, Written};
+use tuf::repository::{Lacking, Repository, RepositoryError, Selection, SigningKey, Written};
 
 use super::common::{DryRun, KeyArgs, key_dir, progress_bytes, show_trust, warn_of};
 use super::destination::{Way, folder_options};
@@ -13,7 +12,7 @@ use super::edit::{open, open_locked, some};
 use super::next;
 use super::verify::finding_json;
 use crate::context::Context;
-use crate::failure::{failure, failure_over, recover_hint, taken_away_hint};
+use crate::failure::{failure, failure_over, recover_hint};
 
 /// Write drafts: sign what the keys may sign, derive snapshot and timestamp, check the outcome as a client would, and
 /// put it in place. If a signature is missing nothing moves.
@@ -63,10 +62,9 @@ pub fn over_own_live(error: RepositoryError, repository: &Repository, context: &
     let elsewhere = policy.publish_to().is_some() || policy.publish_apart().is_some();
     // `pull` takes from where it is published, unless it is told
     let own = context.repo.display().to_string();
-    let taken = repository.taken_away(&Destination::Own, Duration::ZERO).unwrap_or_default();
     let named = |way| elsewhere.then(|| folder_options(way, &own));
     let recover = |roles: &str| recover_hint(roles, named(Way::To).as_deref());
-    failure_over(error, named(Way::From).as_deref(), taken_away_hint(&taken, recover))
+    failure_over(error, named(Way::From).as_deref(), recover)
 }
 
 /// Carries a planned `write` out unless it is a dry run, and tells; `nothing` says why there is nothing to do.
