@@ -122,7 +122,7 @@ fn a_thief_who_removes_files_of_the_own_folder_keeps_nobody_from_writing() {
             fs::remove_file(honest.path().join(METADATA).join(name)).unwrap();
         }
         // without a new root he is in the way
-        honest.edit(|repository| drop(repository.bump(&role("targets"), None).unwrap()));
+        honest.edit(|repository| repository.bump(&role("targets"), None).map(drop).unwrap());
         not_ours(honest.try_write());
         rotate_all(&honest);
         honest.try_write().unwrap();

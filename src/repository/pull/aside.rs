@@ -99,7 +99,7 @@ mod tests {
             copy.publish(&site).unwrap();
             let colleague = copy.twin();
             colleague.release(&["targets"]).publish(&site).unwrap();
-            copy.edit(|repository| drop(repository.bump(&role("targets"), None).unwrap()));
+            copy.edit(|repository| repository.bump(&role("targets"), None).map(drop).unwrap());
             let plan = |repository: &mut Repository| {
                 let request =
                     PullRequest { targets: TargetFiles::Leave, work: Work::SetAside, wait: Duration::ZERO };
