@@ -14,11 +14,15 @@ fn copies(flags: &[&str]) -> Site {
     let site = Site::written_with(flags);
     site.run(&["delegate", "team", "--key", "../key-4.pub", "--paths", "team/*"]).exits(0);
     site.run(&["write", "--key=../key-1", "--key=../key-2", "--key=../key-3", "--key=../key-4"]).exits(0);
+    copy_twice(&site);
+    run(&site, "b", "publish --to www", 0);
+    site
+}
+
+fn copy_twice(site: &Site) {
     for copy in ["a", "b"] {
         copy_folder(&site.repository(), &site.folder.path(copy));
     }
-    run(&site, "b", "publish --to www", 0);
-    site
 }
 
 fn run(site: &Site, copy: &str, line: &str, code: i32) -> String {
@@ -106,16 +110,124 @@ fn a_merged_draft_of_the_root_does_not_trust_a_key_again_that_was_taken_away() {
     }
 }
 
+/// Two copies have written a root of the same version, and version control keeps one of them.
+#[test]
+fn a_merged_draft_upon_a_root_that_gave_way_is_refused_though_its_version_is_the_next() {
+    for flags in LAYOUTS {
+        let site = copies(flags);
+        run(&site, "a", "rotate-key snapshot --old key-2.pub --new key-4.pub", 0);
+        run(&site, "a", "write --key=key-0 --key=key-3 --key=key-4", 0);
+        run(&site, "a", "expire root 200d", 0);
+        run(&site, "b", "rotate-key timestamp --old key-3.pub --new key-5.pub", 0);
+        run(&site, "b", "write --key=key-0 --key=key-5", 0);
+        merge_drafts(&site);
+        is_refused(&site, "root", "--key=key-0 --key=key-1 --key=key-2 --key=key-5");
+    }
+}
+
 /// A draft of the old version that differs from what is written in nothing but its dates undoes nothing.
 #[test]
 fn a_merged_draft_of_new_dates_is_gone_on_with() {
     for flags in LAYOUTS {
+        for bump in ["bump targets", "bump targets --version 9"] {
+            let site = copies(flags);
+            run(&site, "a", bump, 0);
+            run(&site, "b", "expire targets 200d", 0);
+            release(&site, "b", &[]);
+            merge_drafts(&site);
+            run(&site, "b", &format!("write {}", KEYS.join(" ")), 0);
+            run(&site, "b", "publish --to www", 0);
+        }
+    }
+}
+
+#[test]
+fn a_merged_draft_whose_version_was_chosen_by_hand_takes_nothing_off_the_list_either() {
+    for flags in LAYOUTS {
+        for (role, path, keys) in
+            [("targets", "", KEYS.join(" ")), ("team", "team/", KEYS.join(" ") + " --key=key-4")]
+        {
+            for bump_first in [true, false] {
+                let site = copies(flags);
+                let bump = format!("bump {role} --version 5");
+                if bump_first {
+                    run(&site, "a", &bump, 0);
+                }
+                add(&site, "a", &format!("{path}draft"), role);
+                if !bump_first {
+                    run(&site, "a", &bump, 0);
+                }
+                add(&site, "b", &format!("{path}release"), role);
+                release(&site, "b", &["--key=key-4"]);
+                merge_drafts(&site);
+                is_refused(&site, role, &keys);
+                assert!(run(&site, "b", "list", 0).contains("release"));
+            }
+        }
+    }
+}
+
+/// The version of the draft is above the written one because a killed `write` has used one up.
+#[test]
+fn a_merged_draft_after_a_write_that_was_killed_does_not_either() {
+    let site = copies(&[]);
+    add(&site, "a", "draft", "targets");
+    copy_folder(&site.folder.path("a"), &site.folder.path("killed"));
+    run(&site, "killed", &format!("write {}", KEYS.join(" ")), 0);
+    let put = "metadata.staged/3.targets.json";
+    fs::copy(site.folder.path("killed").join(put), site.folder.path("a").join(put)).unwrap();
+    add(&site, "a", "more", "targets");
+    add(&site, "b", "release", "targets");
+    release(&site, "b", &[]);
+    merge_drafts(&site);
+    is_refused(&site, "targets", &KEYS.join(" "));
+    assert!(run(&site, "b", "list", 0).contains("release"));
+}
+
+#[test]
+fn a_merged_draft_of_a_delegation_does_not_take_a_colleagues_delegation_away() {
+    for flags in LAYOUTS {
         let site = copies(flags);
-        run(&site, "a", "bump targets", 0);
-        run(&site, "b", "expire targets 200d", 0);
+        run(&site, "a", "delegate mine --key key-5.pub --paths m/*", 0);
+        run(&site, "a", "bump targets --version 9", 0);
+        run(&site, "b", "revoke team", 0);
         release(&site, "b", &[]);
         merge_drafts(&site);
-        run(&site, "b", &format!("write {}", KEYS.join(" ")), 0);
-        run(&site, "b", "publish --to www", 0);
+        is_refused(&site, "targets", &KEYS.join(" "));
+    }
+}
+
+#[test]
+fn a_draft_from_before_the_first_write_does_not_replace_a_colleagues_first_release() {
+    for flags in LAYOUTS {
+        let site = Site::trusted(flags);
+        copy_twice(&site);
+        add(&site, "a", "draft", "targets");
+        run(&site, "a", "bump targets --version 5", 0);
+        add(&site, "b", "release", "targets");
+        release(&site, "b", &[]);
+        let drafts = site.folder.path("b/metadata.staged/.drafts");
+        fs::create_dir_all(&drafts).unwrap();
+        fs::copy(site.folder.path("a/metadata.staged/.drafts/targets.json"), drafts.join("targets.json"))
+            .unwrap();
+        copy_folder(&site.folder.path("a/targets"), &site.folder.path("b/targets"));
+        is_refused(&site, "targets", &KEYS.join(" "));
+        assert!(run(&site, "b", "list", 0).contains("release"));
+    }
+}
+
+/// What the copy itself writes between two edits leaves the draft what it is.
+#[test]
+fn a_draft_with_a_chosen_version_goes_on_after_writes_of_other_roles() {
+    for flags in LAYOUTS {
+        let site = copies(flags);
+        add(&site, "b", "draft", "targets");
+        run(&site, "b", "bump targets --version 5", 0);
+        run(&site, "b", "bump team", 0);
+        run(&site, "b", "write team --key=key-2 --key=key-3 --key=key-4", 0);
+        run(&site, "b", "refresh --within 3d --key=key-2 --key=key-3", 0);
+        add(&site, "b", "more", "targets");
+        release(&site, "b", &[]);
+        assert!(run(&site, "b", "list", 0).contains("draft"));
     }
 }

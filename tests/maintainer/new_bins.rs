@@ -143,7 +143,8 @@ fn a_bin_whose_draft_cannot_be_read_starts_over_empty() {
     fs::write(world.path("metadata.staged/.drafts/bin-3.json"), "half a dra").unwrap();
     let damaged = || Repository::open_damaged(&world.dir(), world.now).unwrap();
     assert!(damaged().status().unwrap().roles.iter().any(|found| {
-        found.role == role("bin-3") && found.reasons.iter().any(|reason| reason.to_string().contains("read"))
+        found.role == role("bin-3")
+            && found.reasons.iter().any(|reason| reason.to_string().contains("cannot be used"))
     }));
     let mut repository =
         Repository::open_damaged_locked(&world.dir(), world.now, std::time::Duration::from_secs(20)).unwrap();

@@ -8,6 +8,7 @@
 mod drafts;
 mod named;
 mod new_bins;
+mod note;
 mod spent;
 mod state;
 mod written;
@@ -28,21 +29,22 @@ use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets, Times
 use crate::storage::{Folder, ReadFiles};
 use crate::verify::Delegator;
 pub use drafts::{DraftPlan, draft_name, draft_of};
+use note::{NOTE, Note, is_work};
 use spent::Spent;
+use state::repeats;
 pub use state::{AnyRole, Draft, Pins, RoleState, Saved};
-use state::{NOTE, repeats};
 pub(super) use written::Damage;
 use written::{Damaged, Written, listed_role};
 
 /// What a draft's file says; nothing where there is none.
-type ReadDraft<T> = Result<Option<(Metadata<T>, Pins)>, RepositoryError>;
+type ReadDraft<T> = Result<Option<(Metadata<T>, Note)>, RepositoryError>;
 
 fn read_draft<T: Signed>(drafts: &Folder, name: &str) -> ReadDraft<T> {
     let Some(bytes) = drafts.read(name, MAX_METADATA).at(drafts.file(name))? else { return Ok(None) };
     let refused = |reason| RepositoryError::Refused { file: format!("{STAGED}/{DRAFTS}/{name}"), reason };
-    let (metadata, note) =
-        Metadata::<T>::from_file_with(bytes, NOTE).map_err(|error| refused(Refusal::Unreadable(error)))?;
-    Ok(Some((metadata, Pins::of_note(note.as_deref()))))
+    let read = Metadata::<T>::from_file_with(bytes, NOTE)
+        .and_then(|(metadata, note)| Ok((metadata, Note::read::<T>(note.as_deref())?)));
+    read.map(Some).map_err(|error| refused(Refusal::Unreadable(error)))
 }
 
 /// Tells whether a draft differs from what is written in its version and expiry only.
@@ -55,6 +57,18 @@ fn repeats_but_dates<T: Signed>(draft: &T, written: &T) -> bool {
     let mut dated = draft.clone();
     dated.set_expires(written.expires());
     repeats(&dated, written)
+}
+
+/// Returns the written version that a draft of people's work would undo: the draft was made upon something else, and another
+/// copy has written since. A draft that changes dates only undoes nothing. A draft of an older release does not say what it
+/// was made upon; its version must be above the written one.
+fn undone_by<T: Signed>(draft: &Metadata<T>, note: &Note, state: &RoleState<T>) -> Option<u64> {
+    let written = state.written.as_ref().filter(|_| is_work::<T>())?;
+    let version = written.signed().version();
+    let goes_on = note.made_upon.as_ref().is_none_or(|base| base.is(written));
+    let is_above = draft.signed().version() > version;
+    let undoes = !(goes_on && is_above) && !repeats_but_dates(draft.signed(), written.signed());
+    undoes.then_some(version)
 }
 
 /// Up to this many drafts are read at the same time as what is written.
@@ -415,9 +429,8 @@ impl Staged {
     }
 
     /// Reads one draft. One that is written already, byte for byte, is finished and left out; one whose version a killed run
-    /// has given to another file is carried on as the next version, unsigned, and so is one of what is derived. One of people's
-    /// work that is not newer than what is written was made upon something older, by another copy, and would undo what has been
-    /// written since.
+    /// has given to another file is carried on as the next version, unsigned, and so is one of what is derived. People's work
+    /// that was not made upon what is written now would undo what another copy has written since.
     ///
     /// # Errors
     /// [`Refusal::StaleDraft`] for that; [`Refusal::Unreadable`].
@@ -442,12 +455,16 @@ impl Staged {
         spent: u64,
         read: ReadDraft<T>,
     ) -> Result<Option<Draft<T>>, RepositoryError> {
-        let Some((metadata, pins)) = read? else { return Ok(None) };
+        let Some((metadata, note)) = read? else { return Ok(None) };
         let file = format!("{STAGED}/{DRAFTS}/{}", draft_name(role));
         let refused = |reason| RepositoryError::Refused { file, reason };
         if state.written.as_ref().is_some_and(|written| written.signed_bytes() == metadata.signed_bytes()) {
             return Ok(None);
         }
+        if let Some(written) = undone_by(&metadata, &note, state) {
+            return Err(refused(Refusal::StaleDraft { written }));
+        }
+        let pins = note.pins;
         let (version, floor) = (metadata.signed().version(), state.floor.max(spent));
         if version > floor {
             return Ok(Some(Draft { metadata, pins, saved: Saved::Whole }));
@@ -459,13 +476,6 @@ impl Staged {
             let mut draft = Draft { metadata, pins, saved: Saved::Whole };
             draft.take_signatures_of(put);
             return Ok(Some(draft));
-        }
-        let is_work = role.as_str() == "root" || role.lists_targets();
-        let written = state.written.as_ref().map(Metadata::signed).filter(|_| is_work);
-        if let Some(written) = written.filter(|written| version <= written.version())
-            && !repeats_but_dates(metadata.signed(), written)
-        {
-            return Err(refused(Refusal::StaleDraft { written: written.version() }));
         }
         let mut signed = metadata.into_signed();
         signed.set_version(floor + 1);

@@ -4,13 +4,10 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::note::{Base, NOTE, Note};
 use crate::canonical::CanonicalError;
 use crate::metadata::{Covered, FileText, KeyId, Metadata, Signature, Signed};
-
-/// The member of a draft's file, beside `signatures` and `signed`, that holds its [`Pins`].
-pub(super) const NOTE: &str = "draft";
 
 /// What of a draft a person has set by hand, so that it is not derived again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,16 +27,6 @@ impl Pins {
     /// Tells whether the version or the expiry is set by hand.
     pub fn any(self) -> bool {
         self.version || self.expires
-    }
-
-    /// Returns what a draft's file notes; nothing where there is nothing to note.
-    pub(super) fn to_value(self) -> Option<Value> {
-        (self != Self::default()).then(|| serde_json::to_value(self).unwrap_or(Value::Null))
-    }
-
-    /// Reads the note beside a draft's metadata; a draft without one has nothing pinned.
-    pub(super) fn of_note(note: Option<&[u8]>) -> Self {
-        note.and_then(|note| serde_json::from_slice(note).ok()).unwrap_or_default()
     }
 }
 
@@ -296,8 +283,9 @@ impl<T: Signed> AnyRole for RoleState<T> {
 
     fn draft_file(&self) -> Result<Option<FileText>, CanonicalError> {
         let Some(draft) = &self.draft else { return Ok(None) };
-        let pins = draft.pins.to_value();
-        let file = draft.metadata.file(pins.as_ref().map(|pins| (NOTE, pins)))?;
+        // a draft that is read is refused unless it goes on from what is written: that is its base from then on
+        let note = Note { pins: draft.pins, made_upon: Base::now(self) }.to_value();
+        let file = draft.metadata.file(note.as_ref().map(|note| (NOTE, note)))?;
         Ok(Some(file.for_ourselves()))
     }
 
