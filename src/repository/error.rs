@@ -369,6 +369,9 @@ pub enum Refusal {
         /// The written version.
         written: u64,
     },
+    /// The draft of a role that is to be written cannot be used.
+    #[error("{0}")]
+    UnusableDraft(String),
     /// Anything else that a check found.
     #[error("{0}")]
     Finding(String),

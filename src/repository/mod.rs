@@ -167,31 +167,44 @@ impl Repository {
     /// # Errors
     /// As [`Repository::open`].
     pub fn open_damaged(dir: &Path, now: DateTime<Utc>) -> Result<Self, RepositoryError> {
-        let mut unreadable = BTreeMap::new();
         let policy = Policy::read(dir)?;
-        loop {
-            let aside: BTreeSet<String> = unreadable.keys().map(draft_name).collect();
-            match Staged::read_besides(dir, &policy, now, &aside) {
-                Ok(staged) => {
-                    let (dir, keyring) = (dir.to_owned(), OnceLock::new());
-                    return Ok(Self { dir, policy, now, staged, unreadable, keyring, lock: None });
-                }
-                Err(error) => {
-                    let (file, reason) = match &error {
-                        RepositoryError::Refused { file, reason } => (file.clone(), reason.to_string()),
-                        RepositoryError::Io { path, source } => {
-                            let file = path.strip_prefix(dir).unwrap_or(path);
-                            (file.to_string_lossy().into_owned(), source.to_string())
-                        }
-                        _ => return Err(error),
-                    };
-                    let Some(role) = draft_of(&file).filter(|role| !unreadable.contains_key(role)) else {
-                        return Err(error);
-                    };
-                    unreadable.insert(role, reason);
-                }
-            }
-        }
+        let Usable { staged, unreadable } = Usable::read(dir, &policy, now)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            policy,
+            now,
+            staged,
+            unreadable,
+            keyring: OnceLock::new(),
+            lock: None,
+        })
+    }
+
+    /// Returns the roles whose drafts cannot be used and were looked away from, with the reasons.
+    pub fn unusable_drafts(&self) -> &BTreeMap<RoleName, String> {
+        &self.unreadable
+    }
+
+    /// Refuses to write roles whose drafts cannot be used: what is written would go on without them.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Refused`], which names the draft.
+    fn refuse_unusable<'a>(
+        &self,
+        mut roles: impl Iterator<Item = &'a RoleName>,
+    ) -> Result<(), RepositoryError> {
+        let Some((role, reason)) = roles.find_map(|role| self.unreadable.get_key_value(role)) else {
+            return Ok(());
+        };
+        let file = format!("{STAGED}/{DRAFTS}/{}", draft_name(role));
+        Err(RepositoryError::Refused { file, reason: Refusal::UnusableDraft(reason.clone()) })
+    }
+
+    /// Reads again what has changed on disk. Drafts that were looked away from still are.
+    fn read_again(&mut self) -> Result<(), RepositoryError> {
+        let aside: BTreeSet<String> = self.unreadable.keys().map(draft_name).collect();
+        self.staged = Staged::read_besides(&self.dir, &self.policy, self.now, &aside)?;
+        Ok(())
     }
 
     /// Reads a repository as [`Repository::open_damaged`] does, to change it.
@@ -410,6 +423,38 @@ impl Repository {
     }
 }
 
+/// What a repository holds without the drafts that cannot be used.
+struct Usable {
+    staged: Staged,
+    /// The roles of those drafts, and why.
+    unreadable: BTreeMap<RoleName, String>,
+}
+
+impl Usable {
+    fn read(dir: &Path, policy: &Policy, now: DateTime<Utc>) -> Result<Self, RepositoryError> {
+        let mut unreadable = BTreeMap::new();
+        loop {
+            let aside: BTreeSet<String> = unreadable.keys().map(draft_name).collect();
+            let error = match Staged::read_besides(dir, policy, now, &aside) {
+                Ok(staged) => return Ok(Self { staged, unreadable }),
+                Err(error) => error,
+            };
+            let (file, reason) = match &error {
+                RepositoryError::Refused { file, reason } => (file.clone(), reason.to_string()),
+                RepositoryError::Io { path, source } => {
+                    let file = path.strip_prefix(dir).unwrap_or(path);
+                    (file.to_string_lossy().into_owned(), source.to_string())
+                }
+                _ => return Err(error),
+            };
+            let Some(role) = draft_of(&file).filter(|role| !unreadable.contains_key(role)) else {
+                return Err(error);
+            };
+            unreadable.insert(role, reason);
+        }
+    }
+}
+
 /// A repository that is locked to be changed; only its policy has been read.
 #[derive(Debug)]
 pub struct Unread {
@@ -436,16 +481,35 @@ impl Unread {
     /// As [`Repository::open`]; [`InputError::History`] where a line of `.tuf-history` cannot be read, after a merge mostly:
     /// nothing is changed then that the history must know.
     pub fn read(self) -> Result<Repository, RepositoryError> {
-        let read = || Staged::read(&self.dir, &self.policy, self.now);
-        let (staged, history) = rayon::join(read, || History::recorded(&self.dir));
-        let staged = staged?;
+        let read = |unread: &Self| {
+            let staged = Staged::read(&unread.dir, &unread.policy, unread.now)?;
+            Ok(Usable { staged, unreadable: BTreeMap::new() })
+        };
+        self.read_by(read)
+    }
+
+    /// Reads the repository as [`Unread::read`] does, but looks away from drafts that cannot be used: for commands whose work
+    /// is none of theirs.
+    ///
+    /// # Errors
+    /// As [`Unread::read`].
+    pub fn read_past_drafts(self) -> Result<Repository, RepositoryError> {
+        self.read_by(|unread| Usable::read(&unread.dir, &unread.policy, unread.now))
+    }
+
+    fn read_by(
+        self,
+        read: impl FnOnce(&Self) -> Result<Usable, RepositoryError> + Send,
+    ) -> Result<Repository, RepositoryError> {
+        let (usable, history) = rayon::join(|| read(&self), || History::recorded(&self.dir));
+        let Usable { staged, unreadable } = usable?;
         history?;
         Ok(Repository {
             staged,
             dir: self.dir,
             policy: self.policy,
             now: self.now,
-            unreadable: BTreeMap::new(),
+            unreadable,
             keyring: OnceLock::new(),
             lock: Some(Arc::new(self.lock)),
         })

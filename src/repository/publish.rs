@@ -187,7 +187,7 @@ impl LockedPlace {
         let Self { unread, at, locks } = self;
         let (dir, first_root) = (unread.dir.clone(), unread.policy.first_root());
         let read_and_check = || {
-            let repository = unread.read()?;
+            let repository = unread.read_past_drafts()?;
             let checked = repository.check_staged(request.expiry)?;
             Ok::<_, RepositoryError>((repository, checked))
         };

@@ -29,8 +29,8 @@ impl Repository {
         signing_order(&self.staged.graph()).into_iter().filter(due).collect()
     }
 
-    /// Returns the roles that are due and stay as they are, since they have drafts that change more than version and expiry:
-    /// those are somebody's edits.
+    /// Returns the roles that are due and stay as they are, since they have drafts that change more than version and expiry, or
+    /// that cannot be used: those are somebody's edits.
     pub fn due_with_edits(&self, within: Option<TimeDelta>) -> Vec<RoleName> {
         let mut due = self.due(within);
         due.retain(|role| self.is_asked(role, within) && self.is_edited(role));
@@ -42,6 +42,9 @@ impl Repository {
     }
 
     fn is_edited(&self, role: &RoleName) -> bool {
+        if self.unusable_drafts().contains_key(role) {
+            return true;
+        }
         let drafted = self.staged.role(role).is_some_and(|state| state.draft_version().is_some());
         drafted && !self.staged.says_what_is_written(role)
     }
@@ -87,7 +90,7 @@ impl Repository {
     /// `write`.
     ///
     /// # Errors
-    /// As [`Repository::plan_write`].
+    /// As [`Repository::plan_write`]; [`super::Refusal::UnusableDraft`] for a draft of the snapshot or the timestamp.
     pub fn plan_refresh(
         &mut self,
         within: Option<TimeDelta>,
@@ -110,7 +113,9 @@ impl Repository {
             let renewed = self.staged.known_role(role)?.renew(expires, enough);
             renewed.map_err(|reason| InputError::Canonical { what: role.to_string(), reason })?;
         }
-        self.plan_write(&Selection::Whole(due), keys)
+        let written = self.plan_write(&Selection::Whole(due), keys)?;
+        self.refuse_unusable(written.roles.keys())?;
+        Ok(written)
     }
 }
 

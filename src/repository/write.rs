@@ -15,7 +15,7 @@ use super::follow::{Extent, dirty, follow, keys_changed};
 use super::history::{Entry, History};
 use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
 use super::sign::{SigningKey, Verified, sign_drafts, signing_order};
-use super::staged::{AnyRole, DraftPlan, Saved, Staged};
+use super::staged::{AnyRole, DraftPlan, Saved};
 use super::view::View;
 use crate::metadata::{KeyId, RoleName};
 use crate::storage::{Folder, ReadFiles};
@@ -194,15 +194,15 @@ impl Repository {
             if as_drafted && self.staged.layout() == Layout::Consistent {
                 self.staged.promote(&written.roles);
             } else {
-                self.staged = Staged::read(&self.dir, &self.policy, self.now)?;
+                self.read_again()?;
             }
             return Ok(());
         }
         // of the drafts that stay some may say something else now
-        self.staged = Staged::read(&self.dir, &self.policy, self.now)?;
+        self.read_again()?;
         let plan = self.plan_edit()?;
         self.staged.save(&plan)?;
-        self.staged = Staged::read(&self.dir, &self.policy, self.now)?;
+        self.read_again()?;
         Ok(())
     }
 

@@ -334,8 +334,8 @@ fn broken_files_are_named_and_left_alone() {
                 &["gc"],
                 &["discard", "django"],
             ] {
-                // a draft that cannot be read is told of, and can be discarded
-                if !(name.contains(".drafts") && matches!(args[0], "status" | "discard")) {
+                // a draft that cannot be read is told of, and can be discarded; what is written can be published
+                if !(name.contains(".drafts") && matches!(args[0], "status" | "discard" | "publish")) {
                     refused(&site, args, code, kind, name);
                 }
             }

@@ -58,7 +58,7 @@ fn merge_drafts(site: &Site) {
 fn is_refused(site: &Site, role: &str, keys: &str) {
     let before = contents(&site.folder.path(""));
     let edit = "bump snapshot";
-    for line in [&format!("write {keys}"), &format!("refresh {keys}"), &format!("sign {keys}"), edit] {
+    for line in [&format!("write {keys}"), &format!("sign {keys}"), edit] {
         let words = run(site, "b", line, 5);
         assert!(words.contains(&format!(".drafts/{role}.json: was made before v")), "{words}");
         assert!(words.contains(&format!("discard {role}")), "{words}");
@@ -229,5 +229,71 @@ fn a_draft_with_a_chosen_version_goes_on_after_writes_of_other_roles() {
         add(&site, "b", "more", "targets");
         release(&site, "b", &[]);
         assert!(run(&site, "b", "list", 0).contains("draft"));
+    }
+}
+
+/// A draft that cannot be used stops neither the cron job nor a publication: neither of them uses it.
+fn is_left_alone(site: &Site, role: &str, words: &str) {
+    let draft = site.folder.path(&format!("b/metadata.staged/.drafts/{role}.json"));
+    let before = fs::read(&draft).unwrap();
+    for line in [
+        "refresh --key=key-3",
+        "refresh --within 8d --key=key-2 --key=key-3",
+        "publish --to www --dry-run",
+        "publish --to www",
+    ] {
+        let told = run(site, "b", line, 0);
+        assert!(told.contains(words) && told.contains(&format!("discard {role}")), "{line}: {told}");
+    }
+    // due itself, the role is left and named, and the others are signed
+    let told = run(site, "b", &format!("refresh --within 300d {} --key=key-4", KEYS.join(" ")), 3);
+    assert!(told.contains(&format!("'{role}'")), "{told}");
+    run(site, "b", "publish --to www", 0);
+    assert_eq!(fs::read(&draft).unwrap(), before);
+    let told = run(site, "b", &format!("write {role} {}", KEYS.join(" ")), 5);
+    assert!(told.contains(&format!(".drafts/{role}.json: ")), "{told}");
+    run(site, "b", &format!("discard {role}"), 0);
+    assert!(!draft.exists());
+}
+
+#[test]
+fn a_merged_draft_stops_neither_refresh_nor_publish() {
+    for flags in LAYOUTS {
+        let site = copies(flags);
+        add(&site, "a", "draft", "targets");
+        add(&site, "b", "release", "targets");
+        run(&site, "b", &format!("write {}", KEYS.join(" ")), 0);
+        merge_drafts(&site);
+        is_left_alone(&site, "targets", "was made before v");
+        assert!(run(&site, "b", "list", 0).contains("release"));
+    }
+}
+
+#[test]
+fn a_draft_that_is_no_metadata_stops_neither_refresh_nor_publish() {
+    for flags in LAYOUTS {
+        for role in ["root", "team", "targets"] {
+            let site = copies(flags);
+            let drafts = site.folder.path("b/metadata.staged/.drafts");
+            fs::create_dir_all(&drafts).unwrap();
+            fs::write(drafts.join(format!("{role}.json")), "<<<<<<< ours").unwrap();
+            is_left_alone(&site, role, "cannot be used");
+        }
+    }
+}
+
+#[test]
+fn refresh_names_a_draft_of_the_timestamp_that_is_no_metadata() {
+    for flags in LAYOUTS {
+        let site = copies(flags);
+        let draft = site.folder.path("b/metadata.staged/.drafts/timestamp.json");
+        fs::create_dir_all(draft.parent().unwrap()).unwrap();
+        fs::write(&draft, "<<<<<<< ours").unwrap();
+        run(&site, "b", "publish --to www", 0);
+        let before = contents(&site.folder.path("b"));
+        let told = run(&site, "b", "refresh --within 8d --key=key-2 --key=key-3", 5);
+        assert!(told.contains(".drafts/timestamp.json") && told.contains("discard timestamp"), "{told}");
+        let differs = difference(&before, &contents(&site.folder.path("b")));
+        assert!(differs.is_empty(), "{differs:?}");
     }
 }

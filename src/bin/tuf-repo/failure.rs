@@ -130,7 +130,7 @@ fn hint(error: &RepositoryError) -> Option<Hint> {
         ),
         RepositoryError::NothingWritten { .. } => Hint::command("tuf-repo write --key KEY"),
         RepositoryError::Refused { file, reason } => match (draft_of(file), reason) {
-            (Some(role), Refusal::Unreadable(_)) => {
+            (Some(role), Refusal::Unreadable(_) | Refusal::UnusableDraft(_)) => {
                 Hint::command(format!("tuf-repo discard {}", shell_word(role.as_str())))
             }
             (Some(role), Refusal::StaleDraft { .. }) => Hint::explained(

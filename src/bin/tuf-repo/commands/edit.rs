@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tuf::cli::failure::Failure;
+use tuf::cli::text::{one_line, shell_word};
 use tuf::repository::{DRAFTS, DraftPlan, Repository, STAGED};
 
 use super::common::DryRun;
@@ -14,6 +15,26 @@ use crate::failure::failure;
 /// Opens the repository to change it.
 pub fn open_locked(context: &Context) -> Result<Repository, Failure> {
     Repository::open_locked(&context.repo, context.now, wait(context)).map_err(failure)
+}
+
+/// Opens the repository to change it, for a command that leaves people's drafts as they are: one that cannot be used is no
+/// reason to refuse. It is told.
+pub fn open_past_drafts(context: &Context) -> Result<Repository, Failure> {
+    let unread = Repository::lock(&context.repo, context.now, wait(context)).map_err(failure)?;
+    let repository = unread.read_past_drafts().map_err(failure)?;
+    warn_of_drafts(&repository, context);
+    Ok(repository)
+}
+
+/// Tells of the drafts that cannot be used.
+pub fn warn_of_drafts(repository: &Repository, context: &Context) {
+    let program = next::program(&context.repo);
+    for (role, reason) in repository.unusable_drafts() {
+        context.output.warn(&one_line(&format!(
+            "the draft of '{role}' cannot be used and is left as it is: {reason}; to give it up: {program} discard {}",
+            shell_word(role.as_str())
+        )));
+    }
 }
 
 /// Opens the repository to change it, and does something else at the same time that does not depend on what it says.

@@ -69,6 +69,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let (repository, plan) = place
         .plan_publish(&args.request(wait)?)
         .map_err(|error| failure_over(error, from.as_deref(), recover_again))?;
+    super::edit::warn_of_drafts(&repository, context);
     warn_of(&plan.warnings, context);
     show_recovery(&plan.recovery, context);
     // with everything live too: what a killed command left behind goes

@@ -9,14 +9,14 @@ use tuf::metadata::RoleName;
 use tuf::repository::{Lacking, Repository, RepositoryError, SigningKey};
 
 use super::common::{DryRun, KeyArgs};
-use super::edit::{open_locked, some};
+use super::edit::{open_past_drafts, some};
 use super::write::{execute, over_own_live};
 use crate::context::Context;
 use crate::failure::failure;
 
 /// Sign roles again that are about to expire, and touch nothing else. If a key is missing nothing is written. A draft that
-/// changes nothing but version and expiry is gone on with; one that changes more is left, with exit code 3, and the other
-/// roles are signed.
+/// changes nothing but version and expiry is gone on with; one that changes more, or cannot be used, is left, with exit code 3
+/// where its role is due, and the other roles are signed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How soon a role must expire to be signed again [default: refresh of tuf-repo.toml, for each role].
@@ -31,7 +31,7 @@ pub struct Args {
 }
 
 pub fn run(mut args: Args, context: &Context) -> Outcome {
-    let mut repository = open_locked(context)?;
+    let mut repository = open_past_drafts(context)?;
     repository.read_due_bins(args.within).map_err(failure)?;
     let due = repository.due(args.within);
     let loaded = if due.is_empty() {
@@ -85,9 +85,12 @@ fn refuse_edited(edited: &[RoleName]) -> Outcome {
     let [first, ..] = edited else { return Ok(()) };
     let names: Vec<String> = edited.iter().map(|role| format!("'{role}'")).collect();
     let verbs = if edited.len() == 1 { "is due and has a draft" } else { "are due and have drafts" };
-    Err(Failure::attention(format!("{} {verbs} with more than new dates: left as it is", names.join(", ")))
-        .with_hint(Hint::explained(
-            "write what is drafted, or give it up",
-            format!("tuf-repo discard {}", shell_word(first.as_str())),
-        )))
+    Err(Failure::attention(format!(
+        "{} {verbs} with more than new dates, or one that cannot be used: left as it is",
+        names.join(", ")
+    ))
+    .with_hint(Hint::explained(
+        "write what is drafted, or give it up",
+        format!("tuf-repo discard {}", shell_word(first.as_str())),
+    )))
 }
