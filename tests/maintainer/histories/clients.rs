@@ -102,9 +102,10 @@ impl Clients {
             return Err(format!("client {number} has not the timestamp that is live"));
         }
         for (path, expected) in &live.targets {
-            let bytes = fs::read(home.join("targets").join(path));
-            if bytes.is_ok_and(|bytes| digest(&bytes) != *expected) {
-                return Err(format!("client {number} has other bytes of {path}"));
+            match fs::read(home.join("targets").join(path)) {
+                Ok(bytes) if digest(&bytes) == *expected => {}
+                Ok(_) => return Err(format!("client {number} has other bytes of {path}")),
+                Err(error) => return Err(format!("client {number} has not fetched {path}: {error}")),
             }
         }
         Ok(())
