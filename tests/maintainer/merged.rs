@@ -246,7 +246,7 @@ fn is_left_alone(site: &Site, role: &str, words: &str) {
         assert!(told.contains(words) && told.contains(&format!("discard {role}")), "{line}: {told}");
     }
     // due itself, the role is left and named, and the others are signed
-    let told = run(site, "b", &format!("refresh --within 300d {} --key=key-4", KEYS.join(" ")), 3);
+    let told = run(site, "b", &format!("refresh --within 400d {} --key=key-4", KEYS.join(" ")), 3);
     assert!(told.contains(&format!("'{role}'")), "{told}");
     run(site, "b", "publish --to www", 0);
     assert_eq!(fs::read(&draft).unwrap(), before);
