@@ -445,7 +445,7 @@ fn a_timestamp_of_the_same_version_with_other_content_is_nothing_new() {
     let before = std::fs::read(client.file("timestamp.json")).unwrap();
     simulator.snapshot.version = 2;
     simulator.targets.get_mut("targets").unwrap().version = 2;
-    simulator.timestamp.expires = simulator.timestamp.expires + chrono::Duration::days(9);
+    simulator.timestamp.expires += chrono::Duration::days(9);
     simulator.publish_all();
     client.refresh(&simulator).unwrap();
     assert_eq!(std::fs::read(client.file("timestamp.json")).unwrap(), before);
