@@ -67,8 +67,8 @@ fn undone_by<T: Signed>(draft: &Metadata<T>, note: &Note, state: &RoleState<T>) 
     let version = written.signed().version();
     let goes_on = note.made_upon.as_ref().is_none_or(|base| base.is(written));
     let is_above = draft.signed().version() > version;
-    let undoes = !(goes_on && is_above) && !repeats_but_dates(draft.signed(), written.signed());
-    undoes.then_some(version)
+    let undoes_nothing = (goes_on && is_above) || repeats_but_dates(draft.signed(), written.signed());
+    (!undoes_nothing).then_some(version)
 }
 
 /// Up to this many drafts are read at the same time as what is written.
