@@ -469,7 +469,9 @@ fn the_cron_job_and_a_client_by_name_go_on_while_another_teams_role_has_expired(
 }
 
 /// A kind of damage to a role's file, and what is said of it.
-fn damages() -> [(fn(&Path), &'static str); 4] {
+type Damage = (fn(&Path), &'static str);
+
+fn damages() -> [Damage; 4] {
     [
         (|file| fs::remove_file(file).unwrap(), "missing"),
         (|file| fs::write(file, "<html>").unwrap(), "team"),

@@ -105,10 +105,7 @@ impl Standing {
     fn listed(&self) -> u64 {
         let newest =
             |number: &u64| self.site.path(&format!("metadata.staged/{number}.snapshot.json")).exists();
-        let name = (1..20)
-            .filter(newest)
-            .last()
-            .map_or("snapshot.json".to_owned(), |n| format!("{n}.snapshot.json"));
+        let name = (1..20).rfind(newest).map_or("snapshot.json".to_owned(), |n| format!("{n}.snapshot.json"));
         let text = fs::read(self.site.path("metadata.staged").join(name)).unwrap();
         let snapshot: serde_json::Value = serde_json::from_slice(&text).unwrap();
         snapshot["signed"]["meta"]["team.json"]["version"].as_u64().unwrap()

@@ -43,7 +43,7 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<(), Failure> {
         Ok(version) => version,
         Err(failure) => {
             // the lowest first; one that holds anything stays, and so do those above it
-            let _ = made.iter().try_for_each(|folder| std::fs::remove_dir(folder));
+            let _ = made.iter().try_for_each(std::fs::remove_dir);
             return Err(failure);
         }
     };
