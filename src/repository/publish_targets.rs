@@ -94,7 +94,8 @@ pub(super) fn plan_targets(
             let is_copy = layout == Layout::Consistent && !is_anew[place];
             let same = length == Some(file.length)
                 && (is_copy || same_bytes(live, &name, &file).at_place(|| live.place(&name))?);
-            if length.is_some() && !same && layout == Layout::Consistent && held.is_none() {
+            let other_length = length.is_some_and(|found| found != file.length);
+            if other_length && layout == Layout::Consistent && held.is_none() {
                 let reason = format!("is in the bucket and not {} bytes long, as it is listed", file.length);
                 let file = format!("{TARGETS}/{name}");
                 return Err(RepositoryError::Refused { file, reason: Refusal::Finding(reason) });

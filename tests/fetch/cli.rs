@@ -203,9 +203,9 @@ fn a_first_root_that_is_not_had_leaves_no_folder_behind() {
 fn a_target_name_that_looks_like_an_option_is_hinted_as_one_word() {
     let scene = Scene::started(&simulator());
     let url = scene.file_url();
-    let overlap = ["--target-dir", "metadata", "--repo", &url, "--target-name=-x", "update"];
+    let overlap = ["--target-dir", "metadata", "--repo", &url, "--target-name=-x", "download"];
     let run = scene.run(&overlap).fails(2, "metadata: usage: ");
-    assert!(run.stderr().contains(" --target-name=-x update"), "{}", run.stderr());
+    assert!(run.stderr().contains(" --target-name=-x download"), "{}", run.stderr());
 }
 
 #[test]
