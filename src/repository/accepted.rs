@@ -16,7 +16,7 @@ use super::layout::{Layout, MAX_METADATA, is_versioned, parse_plain, parse_versi
 use super::signed_by::SignedBy;
 use super::unknown_signer::{KnownRoots, Unreached, is_root};
 use crate::metadata::{MetaFile, Metadata, ParseError, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
-use crate::storage::{Folder, ReadFiles, Storage};
+use crate::storage::{Folder, ReadFiles, Storage, regular_or_none};
 use crate::verify::{Authority, Delegator, Verified, verify_delegate, verify_self_signed, verify_successor};
 
 const ROOT: &str = "root.json";
@@ -246,7 +246,8 @@ impl Reader<'_> {
         let twin = match length {
             None => Twin::None,
             Some(length) if length == bytes.len() as u64 => {
-                let written = self.written.read(name, MAX_METADATA).at(self.written.file(name))?;
+                let written =
+                    regular_or_none(self.written.read(name, MAX_METADATA)).at(self.written.file(name))?;
                 if written.as_ref() == Some(&bytes) { Twin::Same } else { Twin::Other }
             }
             Some(_) => Twin::Other,

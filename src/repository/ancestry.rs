@@ -17,7 +17,7 @@ use super::layout::{Layout, MAX_METADATA, METADATA, is_versioned, parse_versione
 use super::signed_by::SignedBy;
 use super::taken_away::TakenAway;
 use crate::metadata::{Metadata, RoleName, Root, Snapshot, Targets};
-use crate::storage::{Folder, ReadFiles};
+use crate::storage::{Folder, ReadFiles, regular_or_none};
 use crate::verify::{Authority, Delegator};
 
 /// What becomes of a place where no root can be read.
@@ -98,7 +98,8 @@ impl<'a> Ours<'a> {
         let entry = match &file.entry {
             Some(entry) => Some(entry.clone()),
             None => {
-                let bytes = self.written.read(&file.name, MAX_METADATA).at(self.written.file(&file.name))?;
+                let bytes = regular_or_none(self.written.read(&file.name, MAX_METADATA));
+                let bytes = bytes.at(self.written.file(&file.name))?;
                 bytes.map(|bytes| Entry::new(file.role.clone(), file.version, &bytes))
             }
         };

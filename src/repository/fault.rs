@@ -11,7 +11,7 @@ use super::check::{Finding, Severity};
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::layout::{Layout, MAX_METADATA};
 use crate::metadata::{DelegatedRole, Delegations, RoleName, Snapshot, SuccinctRoles, Targets};
-use crate::storage::Storage;
+use crate::storage::{Storage, regular_or_none};
 use crate::verify::{Authority, Delegator};
 
 /// What is wrong with a delegated role.
@@ -114,7 +114,7 @@ impl<'a> Leading<'a> {
         let here = self.read;
         let read = move |name: &str| match here(name)? {
             Some(bytes) => Ok(Some(bytes)),
-            None => place.read(name, MAX_METADATA).at_place(|| place.place(name)),
+            None => regular_or_none(place.read(name, MAX_METADATA)).at_place(|| place.place(name)),
         };
         Self { read: Box::new(read), ..self }
     }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::{Layout, MAX_METADATA, is_versioned, parse_plain, parse_versioned};
 use crate::metadata::{MAX_NUMBER, Metadata, RoleName, Snapshot, Timestamp};
-use crate::storage::{Folder, ReadFiles};
+use crate::storage::{Folder, ReadFiles, regular_or_none};
 
 /// The file, in the repository's folder.
 pub const HISTORY: &str = ".tuf-history";
@@ -141,7 +141,7 @@ impl History {
     /// Makes the history of some files in the folder of written metadata. What is no metadata there is left out.
     fn of_files(written: &Folder, layout: Layout, names: Vec<String>) -> Result<Self, RepositoryError> {
         let read = |name: &String| -> Result<Option<Entry>, RepositoryError> {
-            let bytes = written.read(name, MAX_METADATA).at(written.file(name))?;
+            let bytes = regular_or_none(written.read(name, MAX_METADATA)).at(written.file(name))?;
             Ok(bytes.and_then(|bytes| Entry::of(layout, name, &bytes, |_| stated_version(&bytes))))
         };
         let entries: Vec<Option<Entry>> = names.par_iter().map(read).collect::<Result<_, _>>()?;
@@ -283,7 +283,7 @@ struct Newest {
 
 impl Newest {
     fn read(written: &Folder, layout: Layout) -> Result<Self, RepositoryError> {
-        let read = |name: &str| written.read(name, MAX_METADATA).at(written.file(name));
+        let read = |name: &str| regular_or_none(written.read(name, MAX_METADATA)).at(written.file(name));
         let mut newest = Self::default();
         // a killed `write` leaves `root.json` behind
         let plain = read("root.json")?;

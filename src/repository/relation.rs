@@ -9,7 +9,7 @@ use super::staged::AnyRole;
 use super::status::Live;
 use super::view::Graph;
 use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
-use crate::storage::{Folder, ReadFiles};
+use crate::storage::{Folder, ReadFiles, regular_or_none};
 
 /// How what is written here stands to what is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,8 @@ impl Repository {
         for role in roles.into_iter().filter(|role| graph.bins_of(role).is_none()) {
             let Some(version) = live.version(&role) else { continue };
             let name = live.layout().metadata_name(&role, version);
-            let read = |folder: &Folder| folder.read(&name, MAX_METADATA).at(folder.file(&name));
+            let read =
+                |folder: &Folder| regular_or_none(folder.read(&name, MAX_METADATA)).at(folder.file(&name));
             let Some(theirs) = read(&published)? else { continue };
             let is_same = read(staged)?.as_ref() == Some(&theirs);
             pairs.push(Pair { role, name, theirs, is_same });

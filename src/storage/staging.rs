@@ -9,7 +9,7 @@
 //! Staging folders are called `.tuf-tmp-0`, `.tuf-tmp-1` and so on. What stands in the way of one (a file, a link, the
 //! folder of another user) is left alone, and the next number is taken.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -69,11 +69,9 @@ impl Staging {
 
     /// Creates an empty file. May be called from many threads.
     pub(super) fn create(&self) -> io::Result<(PathBuf, File)> {
-        let name = format!("{FILE}{}", self.next.fetch_add(1, Ordering::Relaxed));
-        // in the folder that is open: another one may have its name by now
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&self.folder, name.as_str(), flags, Mode::from_raw_mode(0o666))?;
-        Ok((self.path.join(name), File::from(file)))
+        let path = self.path.join(format!("{FILE}{}", self.next.fetch_add(1, Ordering::Relaxed)));
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok((path, file))
     }
 
     /// Returns where a whole folder waits: nothing is there yet.

@@ -53,8 +53,8 @@ fn a_place_that_lost_its_roots_and_its_timestamp_is_no_free_place() {
             let place = team.folder.path("lost/metadata");
             fs::create_dir_all(&place).unwrap();
             fs::copy(stranger.folder.path("www/metadata").join(&name), place.join(&name)).unwrap();
-            let hint = "where you know that this repository was published there: tuf-repo -r A";
-            team.refused("A", &["publish", "--to", "lost"], "metadata/root.json", hint);
+            let hint = "let the copy that wrote it publish once more, which mends the place";
+            team.refused("A", &["publish", "--to", "lost"], &format!("metadata/{name}"), hint);
             // this copy's own file is left of a publication that was cut short
             fs::copy(team.folder.path("www/metadata").join(&name), place.join(&name)).unwrap();
             team.copy("A", &["publish", "--to", "lost"]).exits(0);

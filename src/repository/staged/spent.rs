@@ -11,7 +11,7 @@ use super::super::view::{Graph, View};
 use super::Staged;
 use super::drafts::draft_name;
 use crate::metadata::{Covered, MAX_NUMBER, Metadata, RoleName, Signed, Snapshot, Targets};
-use crate::storage::{Folder, ReadFiles};
+use crate::storage::{Folder, ReadFiles, regular_or_none};
 
 /// A file that a killed `write` has put: its bytes, and what they say.
 type PutFile<T> = (Vec<u8>, Metadata<T>);
@@ -115,7 +115,7 @@ impl Staged {
             return Ok(0);
         }
         let name = draft_name(role);
-        let bytes = self.folder.read(&name, MAX_METADATA).at(self.folder.file(&name))?;
+        let bytes = regular_or_none(self.folder.read(&name, MAX_METADATA)).at(self.folder.file(&name))?;
         let put = bytes.and_then(|bytes| Metadata::<Targets>::from_file(bytes).ok());
         Ok(put.map_or(0, |put| put.signed().version))
     }
@@ -178,7 +178,7 @@ impl Staged {
         signed: &[u8],
     ) -> Result<Option<PutFile<T>>, RepositoryError> {
         let name = self.layout().metadata_name(role, version);
-        let put = self.folder.read(&name, MAX_METADATA).at(self.folder.file(&name))?;
+        let put = regular_or_none(self.folder.read(&name, MAX_METADATA)).at(self.folder.file(&name))?;
         let read = |bytes: Vec<u8>| Metadata::from_bytes(&bytes).ok().map(|put| (bytes, put));
         Ok(put.and_then(read).filter(|(_, put)| put.signed_bytes() == signed))
     }

@@ -217,7 +217,7 @@ pub(super) fn read_expiry(folder: &Folder, name: &str) -> Result<DateTime<Utc>, 
     }
 
     let refused = |reason| RepositoryError::Refused { file: format!("{STAGED}/{name}"), reason };
-    let bytes = folder.read(name, MAX_METADATA).at(folder.file(name))?;
+    let bytes = regular_or_none(folder.read(name, MAX_METADATA)).at(folder.file(name))?;
     let bytes = bytes.ok_or_else(|| refused(Refusal::Missing))?;
     let file: File = serde_json::from_slice(&bytes).map_err(|error| {
         refused(Refusal::Unreadable(ParseError::Malformed { kind: Targets::TYPE, reason: error.to_string() }))
