@@ -434,6 +434,26 @@ fn the_refresh_jobs_sign_what_is_due_and_raise_the_alarm_for_the_rest() {
 }
 
 #[test]
+fn a_draft_of_a_role_that_is_due_raises_the_alarm_after_the_rest_is_published() {
+    if !has_git_and_make() {
+        return;
+    }
+    for file in REFRESHES {
+        let project = Project::new();
+        let draft = "tuf-repo add-targets --role releases --base . releases.txt --prefix releases";
+        project.folder.write("start/releases.txt", "unfinished");
+        let output = project.shell(START, &project.folder.path("start"), draft, &[]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let policy = project.folder.path("start/tuf-repo.toml");
+        let text = fs::read_to_string(&policy).unwrap() + "\n[roles.releases]\nrefresh = \"80d\"\n";
+        fs::write(&policy, text).unwrap();
+        project.commit_and_push("start", "a release that nobody has signed");
+        assert_eq!(project.refresh("2030-01-20T20:00:00Z", file), Err(3), "{file:?}");
+        assert_eq!((project.live_version("timestamp"), project.live_version("snapshot")), (2, 2));
+    }
+}
+
+#[test]
 fn the_refresh_goes_on_from_a_release() {
     if !has_git_and_make() {
         return;

@@ -145,6 +145,23 @@ fn the_job_goes_on_where_a_colleague_has_removed_a_target_and_never_lets_the_tim
 }
 
 #[test]
+fn a_draft_of_a_role_that_is_due_ends_the_jobs_with_3_after_the_timestamp_is_published() {
+    let team = Team::new();
+    let [job] = recipes("A job that signs the timestamp again").try_into().unwrap();
+    assert_eq!(team.shell(START, "", "cp -r ann job && rm -r job/targets"), 0);
+    // somebody has begun an edit in the copy of the job, and `targets` is due
+    team.folder.run(&["--time", START, "-r", "job", "remove-targets", "a"]).exits(0);
+    assert_eq!(team.shell("2030-01-01T13:00:00Z", "job", &job), 0);
+    let policy = team.folder.path("job/tuf-repo.toml");
+    let text = fs::read_to_string(&policy).unwrap().replace("\"13w\"", "\"13w\"\nrefresh = \"80d\"");
+    fs::write(&policy, text).unwrap();
+    let late = "2030-01-20T00:00:00Z";
+    let before = (team.live(late, "timestamp"), team.live(late, "snapshot"));
+    assert_eq!(team.shell(late, "job", &job), 3);
+    assert_eq!((team.live(late, "timestamp"), team.live(late, "snapshot")), (before.0 + 1, before.1 + 1));
+}
+
+#[test]
 fn the_job_in_a_clone_commits_before_it_publishes_and_sees_what_nobody_has_committed() {
     if !has_git() {
         return;

@@ -30,10 +30,10 @@ impl Repository {
     }
 
     /// Returns the roles that are due and stay as they are, since they have drafts that change more than version and expiry, or
-    /// that cannot be used: those are somebody's edits.
+    /// that cannot be used: those are somebody's edits. A role without a refresh window counts once it has expired.
     pub fn due_with_edits(&self, within: Option<TimeDelta>) -> Vec<RoleName> {
         let mut due = self.due(within);
-        due.retain(|role| self.is_asked(role, within) && self.is_edited(role));
+        due.retain(|role| self.is_edited(role));
         due
     }
 

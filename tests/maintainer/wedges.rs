@@ -266,3 +266,52 @@ fn a_refresh_is_not_kept_back_by_drafts() {
         at(&time, &["publish"]).exits(0);
     }
 }
+
+/// Where `team` or `targets` has expired while somebody has a draft of it, and whether the draft can be used.
+fn expired_with_a_draft(flags: &[&str], role: &str, break_draft: bool) -> Site {
+    let site = Site::written_with(flags);
+    site.run(&["delegate", "team", "--key", "../key-4.pub", "--paths", "team/*"]).exits(0);
+    site.run(&["expire", role, "2d"]).exits(0);
+    site.run(&[&WRITE[..], &["--key=../key-4"]].concat()).exits(0);
+    site.run(&["publish"]).exits(0);
+    site.put("team/a", "first");
+    site.run(&["add-targets", "targets/team/a", "--role", role]).exits(0);
+    if break_draft {
+        fs::write(site.path("metadata.staged/.drafts").join(format!("{role}.json")), "{").unwrap();
+    }
+    site
+}
+
+#[test]
+fn a_role_that_has_expired_and_has_a_draft_is_told_with_3_after_the_others_are_written() {
+    for flags in [&[][..], &["--no-consistent-snapshot"]] {
+        for (role, break_draft) in [("targets", false), ("targets", true), ("team", false), ("team", true)] {
+            let site = expired_with_a_draft(flags, role, break_draft);
+            let file = format!("metadata.staged/.drafts/{role}.json");
+            let draft = fs::read(site.path(&file)).unwrap();
+            let later = |args: &[&str]| {
+                let mut command = site.folder.command(&["--time", "2031-03-05T00:00:00Z"]);
+                command.args(args).current_dir(site.repository());
+                crate::support::finish(command)
+            };
+            // neither has a refresh window, and the job has neither key
+            let refresh = ["refresh", "--key=../key-2", "--key=../key-3"];
+            let before = tree(&site.repository());
+            let dry = later(&[&refresh[..], &["--dry-run"]].concat()).exits(3);
+            assert!(dry.stderr.contains(&format!("error: '{role}' is due and has a draft")), "{dry:?}");
+            assert_eq!(tree(&site.repository()), before);
+            let ran = later(&[&refresh[..], &["--json"]].concat()).exits(3);
+            assert!(ran.json()["roles"]["timestamp"].is_u64(), "{ran:?}");
+            assert_eq!(ran.stderr.matches("error: ").count(), 1, "{ran:?}");
+            assert!(ran.stderr.contains(&format!("error: '{role}' is due and has a draft")), "{ran:?}");
+            assert!(ran.stderr.ends_with(&format!("tuf-repo discard {role}\n")), "{ran:?}");
+            assert_eq!(fs::read(site.path(&file)).unwrap(), draft);
+            // once more there is nothing to sign, and the role is still due
+            let again = tree(&site.repository());
+            later(&refresh).exits(3);
+            assert_eq!(tree(&site.repository()), again);
+            later(&["discard", role]).exits(0);
+            later(&refresh).exits(0);
+        }
+    }
+}

@@ -14,9 +14,9 @@ use super::write::{execute, over_own_live};
 use crate::context::Context;
 use crate::failure::failure;
 
-/// Sign roles again that are about to expire, and touch nothing else. If a key is missing nothing is written. A draft that
-/// changes nothing but version and expiry is gone on with; one that changes more, or cannot be used, is left, with exit code 3
-/// where its role is due, and the other roles are signed.
+/// Sign roles again that are about to expire, and touch nothing else. If a key of snapshot, timestamp or a role with a refresh
+/// window is missing nothing is written. A draft that changes nothing but version and expiry is gone on with. A role that is due
+/// and has another draft, or one that cannot be used, is left: the other roles are signed and written, then the exit code is 3.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How soon a role must expire to be signed again [default: refresh of tuf-repo.toml, for each role].
@@ -51,9 +51,7 @@ pub fn run(mut args: Args, context: &Context) -> Outcome {
         |role: &&RoleName| !written.roles.contains_key(*role) && !edited.contains(role) && !told(role);
     let left: Vec<&RoleName> = due.iter().filter(is_left).collect();
     for role in &left {
-        context
-            .output
-            .warn(&format!("'{role}' is due and is left: its keys are not at hand, or it has a draft"));
+        context.output.warn(&format!("'{role}' is due and is left: its keys are not at hand"));
     }
     let nothing = match (edited.is_empty(), left.is_empty()) {
         (false, _) => "only roles with edits are due",

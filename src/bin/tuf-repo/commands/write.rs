@@ -8,7 +8,7 @@ use tuf::repository::{Lacking, Repository, RepositoryError, Selection, SigningKe
 
 use super::common::{DryRun, KeyArgs, key_dir, progress_bytes, show_trust, warn_of};
 use super::destination::{Way, folder_options};
-use super::edit::{open, open_locked, some};
+use super::edit::{open_damaged, open_locked, some};
 use super::next;
 use super::verify::finding_json;
 use crate::context::Context;
@@ -82,7 +82,7 @@ pub fn execute(
         drop(bar);
     }
     let status = match dry_run.dry_run {
-        true => open(context)?.status().map_err(failure)?,
+        true => open_damaged(context)?.status().map_err(failure)?,
         false => repository.status().map_err(failure)?,
     };
     drop(repository);
