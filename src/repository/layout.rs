@@ -8,7 +8,7 @@ pub const METADATA: &str = "metadata";
 pub const STAGED: &str = "metadata.staged";
 /// The folder of drafts, inside [`STAGED`].
 pub const DRAFTS: &str = ".drafts";
-/// The folder of work that gave way to what is live, inside [`DRAFTS`]: no command reads it.
+/// The folder of work that gave way to what is live, inside [`DRAFTS`]: no command goes on from it.
 pub const ASIDE: &str = ".aside";
 /// The folder of target files.
 pub const TARGETS: &str = "targets";

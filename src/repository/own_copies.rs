@@ -1,8 +1,9 @@
 //! Copies that `write` has made among the files of targets, told from people's own files: by what metadata lists, never by
 //! their names alone.
 //!
-//! A file `dir/HASH.name` is such a copy where a draft, or written metadata of any version that is still there, lists
-//! `dir/name` with HASH, and its bytes have that digest. Any other file of such a name is an ordinary one.
+//! A file `dir/HASH.name` is such a copy where a role file of this repository lists `dir/name` with HASH, and its bytes have that
+//! digest: a draft, written metadata of any version that is still there, what is live in `metadata/`, or work that `pull` has set
+//! aside. Any other file of such a name is an ordinary one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +13,9 @@ use super::Repository;
 use super::digest_cache::{DigestCache, Digested};
 use super::error::{AtPath, InputError, RepositoryError};
 use super::find::{FoundTarget, FoundTargets, MaybeCopy};
-use super::layout::{Layout, MAX_METADATA, parse_versioned};
+use super::layout::{ASIDE, Layout, MAX_METADATA, parse_versioned};
 use crate::metadata::{Algorithm, Metadata, RoleName, Targets};
-use crate::storage::ReadFiles;
+use crate::storage::{Folder, ReadFiles};
 
 /// What was found out about files that are named as copies are.
 #[derive(Default)]
@@ -112,7 +113,7 @@ impl Repository {
             }
             own.read.extend(digested.map(|digested| (file.place, digested)));
         }
-        own.copies.extend(self.find_in_older_metadata(&unsure)?);
+        own.copies.extend(self.find_in_other_metadata(&unsure)?);
         Ok(own)
     }
 
@@ -160,40 +161,73 @@ impl Repository {
         Ok((verdict, Some(digested)))
     }
 
-    /// Looks into older versions of metadata for files that have the digest which their names state: a target that was
-    /// replaced or taken off the list leaves its copy until it is collected.
-    fn find_in_older_metadata(&self, files: &[&Candidate<'_>]) -> Result<Vec<usize>, RepositoryError> {
-        if files.is_empty() {
-            return Ok(Vec::new());
-        }
-        let folder = self.staged.folder();
+    /// Looks into role files that are neither written now nor drafts for files that have the digest which their names state: a
+    /// target that was replaced, taken off the list or set aside leaves its copy.
+    fn find_in_other_metadata(&self, files: &[&Candidate<'_>]) -> Result<BTreeSet<usize>, RepositoryError> {
+        let (staged, live) = (self.staged.folder(), self.live_folder());
+        let aside = Folder::new(self.staged.drafts_folder().file(ASIDE));
         let bins = self.staged.graph().bins;
-        let may_list = |role: &RoleName| match bins.iter().find(|set| set.bins.contains(role)) {
-            None => role.lists_targets(),
+        // the bins of today list a path in one of them; older sets of bins of the same name did so in others
+        let is_likely = |role: &RoleName| match bins.iter().find(|set| set.bins.contains(role)) {
+            None => true,
             Some(set) => {
                 files.iter().any(|file| set.bins.bin(set.bins.index_for(file.of)).as_ref() == Some(role))
             }
         };
-        let names = folder.names().at(folder.path())?;
-        let names =
-            names.into_iter().filter(|name| parse_versioned(name).is_some_and(|(_, role)| may_list(&role)));
-        let names: Vec<String> = names.collect();
-        let search = |name: &String| -> Result<Vec<usize>, RepositoryError> {
-            let bytes = folder.read(name, MAX_METADATA).at(folder.file(name))?.unwrap_or_default();
-            let states =
-                |file: &&&Candidate<'_>| memchr::memmem::find(&bytes, file.digest.as_bytes()).is_some();
-            let stated: Vec<&&Candidate<'_>> = files.iter().filter(states).collect();
-            if stated.is_empty() {
-                return Ok(Vec::new());
-            }
-            // what is no metadata lists nothing
-            let Ok(metadata) = Metadata::<Targets>::from_file(bytes) else { return Ok(Vec::new()) };
-            let listed = stated.into_iter().filter(|file| file.is_listed_in(metadata.signed()));
-            Ok(listed.map(|file| file.place).collect())
+        let role_files = |folder: &Folder| -> Result<(Vec<String>, Vec<String>), RepositoryError> {
+            let names = folder.names().at(folder.path())?.into_iter();
+            let of_role = |name: String| {
+                let (_, role) = parse_versioned(&name)?;
+                role.lists_targets().then_some((is_likely(&role), name))
+            };
+            let (likely, others): (Vec<_>, Vec<_>) =
+                names.filter_map(of_role).partition(|(likely, _)| *likely);
+            let bare = |named: Vec<(bool, String)>| named.into_iter().map(|(_, name)| name).collect();
+            Ok((bare(likely), bare(others)))
         };
-        let found: Vec<Vec<usize>> = names.par_iter().map(search).collect::<Result<_, _>>()?;
-        Ok(found.into_iter().flatten().collect())
+        let mut found = BTreeSet::new();
+        let mut search = |folder: &Folder, names: &[String]| -> Result<(), RepositoryError> {
+            let unsure: Vec<&Candidate<'_>> =
+                files.iter().filter(|file| !found.contains(&file.place)).copied().collect();
+            if !unsure.is_empty() {
+                found.extend(listed_in(folder, names, &unsure)?);
+            }
+            Ok(())
+        };
+        if files.is_empty() {
+            return Ok(found);
+        }
+        let (likely, unlikely) = role_files(staged)?;
+        search(staged, &likely)?;
+        search(&aside, &aside.names().at(aside.path())?)?;
+        let (live_likely, live_unlikely) = role_files(&live)?;
+        search(&live, &live_likely)?;
+        search(staged, &unlikely)?;
+        search(&live, &live_unlikely)?;
+        Ok(found)
     }
+}
+
+/// Finds the files whose targets role files list.
+fn listed_in(
+    folder: &Folder,
+    names: &[String],
+    files: &[&Candidate<'_>],
+) -> Result<Vec<usize>, RepositoryError> {
+    let search = |name: &String| -> Result<Vec<usize>, RepositoryError> {
+        let bytes = folder.read(name, MAX_METADATA).at(folder.file(name))?.unwrap_or_default();
+        let states = |file: &&&Candidate<'_>| memchr::memmem::find(&bytes, file.digest.as_bytes()).is_some();
+        let stated: Vec<&&Candidate<'_>> = files.iter().filter(states).collect();
+        if stated.is_empty() {
+            return Ok(Vec::new());
+        }
+        // what is no metadata lists nothing
+        let Ok(metadata) = Metadata::<Targets>::from_file(bytes) else { return Ok(Vec::new()) };
+        let listed = stated.into_iter().filter(|file| file.is_listed_in(metadata.signed()));
+        Ok(listed.map(|file| file.place).collect())
+    };
+    let found: Vec<Vec<usize>> = names.par_iter().map(search).collect::<Result<_, _>>()?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// What a file is.

@@ -13,6 +13,7 @@ mod cli;
 mod client;
 mod collect;
 mod contract;
+mod copies_made_here;
 mod crash;
 mod delegates;
 mod destination;

@@ -1,4 +1,4 @@
-//! Work of this copy that gives way to what is live: it is kept in a folder that no command reads, to be made again.
+//! Work of this copy that gives way to what is live: it is kept in a folder that no command goes on from, to be made again.
 
 use super::super::Repository;
 use super::super::error::{AtPath, RepositoryError};
@@ -72,6 +72,24 @@ impl Repository {
         batch.commit().at(folder.path())?;
         let (drafts, given_up) = (self.staged.drafts_folder(), Vec::from_iter(plan.given_up.iter().cloned()));
         drafts.remove_any(&given_up).at(drafts.path())
+    }
+
+    /// Returns the files in which work of this copy is kept, relative to the repository: those whose names state the digest of
+    /// their bytes. They stay until a person deletes them, so a `pull` that was killed does not lose sight of them.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`].
+    pub fn kept_aside(&self) -> Result<Vec<String>, RepositoryError> {
+        let folder = Folder::new(self.staged.drafts_folder().file(ASIDE));
+        let mut kept = Vec::new();
+        for name in folder.names().at(folder.path())? {
+            let bytes = folder.read(&name, MAX_METADATA).at(folder.file(&name))?.unwrap_or_default();
+            let digest = hex::encode(sha256(&bytes));
+            if name.ends_with(&format!(".{}.json", digest.split_at(DIGITS).0)) {
+                kept.push(format!("{STAGED}/{DRAFTS}/{ASIDE}/{name}"));
+            }
+        }
+        Ok(kept)
     }
 }
 

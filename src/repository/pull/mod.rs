@@ -2,7 +2,7 @@
 //! written, so that the next change goes on from it.
 //!
 //! Work in the way, drafts and what is written here and not live, is named, and nothing moves; where somebody asks for it, it is
-//! kept in a folder that no command reads, to be made again. A root that went apart is never taken: two histories of trust
+//! kept in a folder that no command goes on from, to be made again. A root that went apart is never taken: two histories of trust
 //! cannot be made one.
 //!
 //! All is planned before anything moves, the drafts that follow from what is taken over among it.
@@ -52,7 +52,7 @@ pub enum TargetFiles {
 pub enum Work {
     /// It is named, and nothing is taken over.
     Refuse,
-    /// It is kept in a folder that no command reads.
+    /// It is kept in a folder that no command goes on from.
     SetAside,
 }
 

@@ -45,8 +45,8 @@ pub struct Args {
     targets: bool,
 
     /// Where drafts of this copy, or metadata that is written and not live, are in the way: keep them in
-    /// metadata.staged/.drafts/.aside, which no command reads, and take over what is live. Exit code 3 tells that something
-    /// is kept there.
+    /// metadata.staged/.drafts/.aside, from which no command goes on, and take over what is live. Exit code 3 names what is
+    /// kept there, until it is deleted.
     #[arg(long)]
     set_aside: bool,
 
@@ -87,6 +87,11 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     for name in &absent {
         context.output.warn(&format!("targets/{} is not there", one_line(name)));
     }
+    // a killed run has set work aside that this one does not find in the way any more
+    let aside: Vec<String> = match args.set_aside && !args.dry_run.dry_run {
+        true => repository.kept_aside().map_err(failure)?,
+        false => plan.aside.keys().cloned().collect(),
+    };
     let status = repository.status().map_err(failure)?;
     let next = next::commands(&status.steps, context);
     let line = summary(&plan, &args, &place);
@@ -101,21 +106,18 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         "jumps": plan.jumps,
         "timestamp": plan.timestamp,
         "missing": absent,
-        "aside": plan.aside.keys().collect::<Vec<_>>(),
+        "aside": aside,
         "warnings": plan.warnings.iter().map(finding_json).collect::<Vec<_>>(),
         "next": next,
     });
     context.output.result(String::new, json)?;
-    match plan.aside.is_empty() || args.dry_run.dry_run {
+    match aside.is_empty() || args.dry_run.dry_run {
         true => Ok(()),
-        false => {
-            let kept: Vec<String> = plan.aside.keys().cloned().collect();
-            Err(Failure::attention(format!("work of this copy is kept aside: {}", some(&kept))).with_hint(
-                Hint::advice(
-                    "make these changes again on top of what is live; the files show what they were",
-                ),
-            ))
-        }
+        false => Err(Failure::attention(format!("work of this copy is kept aside: {}", some(&aside))).with_hint(
+            Hint::advice(
+                "make these changes again on top of what is live, then delete the files, which show what they were",
+            ),
+        )),
     }
 }
 
