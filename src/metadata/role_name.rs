@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
 
 /// The four roles that the root delegates to.
 pub const TOP_LEVEL: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
@@ -10,10 +11,14 @@ pub const TOP_LEVEL: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
 /// The longest file name, in bytes, that a role may lead to; leaves room for a version and `.json` in the
 /// 255 bytes of common file systems.
 const LONGEST_ENCODED: usize = 220;
+/// The longest part of a new role's name between two slashes, in bytes.
+const LONGEST_PART: usize = 200;
 
 /// The name of a role, as metadata states it: any string that is not empty and not over-long.
 ///
 /// A name never is a path: files are named by [`RoleName::encoded`].
+///
+/// [`RoleName::parse`] says which names these programs give to roles; a repository of others may have any.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RoleName(String);
@@ -60,27 +65,56 @@ impl RoleName {
     /// client, file system or shell is put to the test.
     ///
     /// # Errors
-    /// [`RoleNameError`] for a top-level name, a path that leaves its folder, a hidden file, control characters,
-    /// and `N.root`, which would shadow a root version.
+    /// [`RoleNameError`] for a top-level name in capitals or small letters, a part that is empty, leaves its folder, is hidden,
+    /// looks like the name of a metadata file or is over-long, control characters, backslashes and colons, and `N.root`, which
+    /// would shadow a root version.
     pub fn parse(name: &str) -> Result<Self, RoleNameError> {
         let role = Self::new(name)?;
-        if role.is_top_level() {
+        if TOP_LEVEL.contains(&role.folded().as_str()) {
             return Err(RoleNameError::TopLevel(role.0));
         }
         let unwise = |reason| Err(RoleNameError::Unwise { name: name.escape_debug().to_string(), reason });
         if name.chars().any(char::is_control) {
             return unwise("has a control character");
         }
-        if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return unwise("is not a plain relative path");
+        if name.contains(['\\', ':']) {
+            return unwise("has a backslash or a colon");
         }
-        if name.starts_with('.') {
-            return unwise("starts with a dot");
+        for part in name.split('/') {
+            if matches!(part, "" | "." | "..") {
+                return unwise("is not a plain relative path");
+            }
+            if part.starts_with('.') {
+                return unwise("has a part that starts with a dot");
+            }
+            if part.to_lowercase().ends_with(".json") {
+                return unwise("has a part that ends in .json");
+            }
+            if part.len() > LONGEST_PART {
+                return unwise("has a part of more than 200 bytes");
+            }
         }
-        if name.strip_suffix(".root").is_some_and(|v| v.bytes().all(|b| b.is_ascii_digit())) {
+        let digits = role.folded().strip_suffix(".root").map(str::to_owned);
+        if digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())) {
             return unwise("looks like a version of root");
         }
         Ok(role)
+    }
+
+    /// Returns the name as a file system may see it that knows neither capitals nor Unicode's two ways to write a letter.
+    pub fn folded(&self) -> String {
+        if self.0.is_ascii() {
+            return self.0.to_ascii_lowercase();
+        }
+        let decomposed: String = self.0.nfd().collect();
+        decomposed.to_uppercase().to_lowercase().nfc().collect()
+    }
+
+    /// Tells whether the name begins with digits and a dot, as the names of files with versions do.
+    pub fn starts_like_a_version(&self) -> bool {
+        let version = self.0.split_once('.').map(|(version, _)| version);
+        version
+            .is_some_and(|version| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
     }
 
     /// The root role.
@@ -226,12 +260,37 @@ mod tests {
     fn refuses_names_for_new_delegations_that_would_brick_a_repository() {
         // the old tool accepted a delegation named "targets" and could not load the repository again
         assert_eq!(RoleName::parse("targets"), Err(RoleNameError::TopLevel("targets".into())));
-        for name in ["", "../root", "/x", "a//b", "a/./b", ".hidden", "a\nb", "1.root", "a/"] {
+        for name in ["", "../root", "/x", "a//b", "a/./b", ".hidden", "a/.hidden", "a\nb", "1.root", "a/"] {
             assert!(RoleName::parse(name).is_err(), "{name}");
         }
-        assert!(RoleName::parse(&"x".repeat(221)).is_err());
-        for name in ["django", "a/b", "project 1", "1.targets", "bin-0f"] {
+        for name in ["root.json", "timestamp.JSON", "a.json/b", "2.ROOT", "a\\b", "c:x", "a:b"] {
+            assert!(RoleName::parse(name).is_err(), "{name}");
+        }
+        for name in ["TARGETS", "ROOT", "Timestamp", "snapShot", "\u{17f}napshot"] {
+            assert_eq!(RoleName::parse(name), Err(RoleNameError::TopLevel(name.to_owned())), "{name}");
+        }
+        assert!(RoleName::parse(&"x".repeat(201)).is_err());
+        for name in ["django", "a/b", "project 1", "1.targets", "bin-0f", "json", "a.json5", "roots"] {
             assert!(RoleName::parse(name).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn names_that_a_file_system_may_take_for_one_fold_to_one() {
+        let folded = |name: &str| RoleName::new(name).unwrap().folded();
+        for (one, other) in [
+            ("Team", "tEAM"),
+            ("\u{e9}", "e\u{301}"),
+            ("\u{c9}t\u{e9}", "e\u{301}te\u{301}"),
+            ("stra\u{df}e", "STRASSE"),
+            ("\u{212a}elvin", "kelvin"),
+        ] {
+            assert_eq!(folded(one), folded(other), "{one} {other}");
+        }
+        assert_ne!(folded("e"), folded("\u{e9}"));
+        let is_like = |name: &str| RoleName::new(name).unwrap().starts_like_a_version();
+        assert!(
+            is_like("1.snapshot") && is_like("002.x") && !is_like("a1.x") && !is_like(".x") && !is_like("12")
+        );
     }
 }

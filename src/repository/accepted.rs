@@ -173,7 +173,8 @@ impl Accepted {
 
     /// Returns how clients are led to delegated roles now.
     pub(super) fn leading<'a>(&'a self, live: &'a dyn Storage) -> Leading<'a> {
-        let read = move |name: &str| live.read(name, MAX_METADATA).at_place(|| live.place(name));
+        let read =
+            move |name: &str| regular_or_none(live.read(name, MAX_METADATA)).at_place(|| live.place(name));
         let delegates = |targets: &&Targets| targets.delegations.is_some();
         let delegator = |(role, targets): (&RoleName, &'a Verified<Targets>)| {
             Some((role.clone(), Some(targets.signed()).filter(delegates)?))
@@ -761,7 +762,7 @@ fn judge<T: Signed>(
 }
 
 /// Returns the roles that one delegates to and a snapshot lists.
-fn children(targets: &Targets, snapshot: &Snapshot) -> Vec<RoleName> {
+pub(super) fn children(targets: &Targets, snapshot: &Snapshot) -> Vec<RoleName> {
     let found = targets.delegations.as_ref().map(delegatees).unwrap_or_default().into_iter();
     let names = found.flat_map(|delegatee| match delegatee {
         Delegatee::Role(role) => vec![role],

@@ -9,18 +9,21 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::accepted::children;
 use super::add_targets::same_file;
-use super::check::unjudged_files;
+use super::bins::left_out;
+use super::check::{Finding, Severity, unjudged_files};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
+use super::fault::{Fault, Ground};
 use super::history::{Entry, HISTORY, first_history};
 use super::init::{Execution, refuse_existing};
 use super::layout::{Layout, METADATA, POLICY, STAGED, TARGETS};
 use super::lock;
 use super::policy::{ADOPTED, TEMPLATE};
 use super::scan::copy_digested;
-use super::unfit::refuse_unfit_paths;
-use crate::metadata::{Algorithm, Metadata, RoleName, Root, TargetFile, TargetPath, Targets};
-use crate::storage::{Batch, Folder, NewFolder, ReadFiles};
+use super::unfit::{Unfit, refuse_unfit_of_top_level, unfit_targets};
+use crate::metadata::{Algorithm, Metadata, RoleName, Root, TargetFile, TargetPath};
+use crate::storage::{Batch, Folder, NewFolder, ReadFiles, regular_or_none};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 use crate::verify::Delegator;
 
@@ -94,6 +97,8 @@ pub struct Adopted {
     pub missing: Vec<String>,
     /// Roles that have expired.
     pub expired: Vec<RoleName>,
+    /// What is wrong with delegated roles of the source, and with what they list: that is left as it is.
+    pub warnings: Vec<Finding>,
     /// Whether the files are named with versions and hashes.
     pub consistent_snapshot: bool,
 }
@@ -139,6 +144,8 @@ struct Taken {
     first_root: u64,
     set: TrustedMetadataSet,
     roles: Vec<RoleName>,
+    /// What is wrong with delegated roles.
+    faults: Vec<Fault>,
 }
 
 impl Taken {
@@ -147,7 +154,8 @@ impl Taken {
         let now = DateTime::<Utc>::MIN_UTC;
         let set =
             TrustedMetadataSet::new(trusted_root, now).map_err(|error| refused("the trusted root", error))?;
-        let mut taken = Self { files: Vec::new(), first_root: set.root().version, set, roles: Vec::new() };
+        let first_root = set.root().version;
+        let mut taken = Self { files: Vec::new(), first_root, set, roles: Vec::new(), faults: Vec::new() };
         taken.older_roots(source, trusted_root)?;
         taken.newer_roots(source)?;
         let layout = Layout::of(taken.set.root().consistent_snapshot);
@@ -214,44 +222,98 @@ impl Taken {
         }
     }
 
+    /// Takes the roles that list targets. What is wrong with a delegated one is its own fault: the others are taken.
     fn delegations(&mut self, source: &dyn Source, layout: Layout) -> Result<(), RepositoryError> {
         let mut pending = vec![(RoleName::targets(), RoleName::root())];
         let mut seen = BTreeSet::new();
         let mut files = Vec::new();
+        let mut delegators: BTreeMap<RoleName, Vec<RoleName>> = BTreeMap::new();
         while let Some((role, delegator)) = pending.pop() {
             if !seen.insert((role.clone(), delegator.clone())) {
                 continue;
             }
-            if self.set.targets(&role).is_some() {
-                let again = self.set.verify_again(&role, &delegator).map(drop);
-                again.map_err(|error| refused(role.as_str(), error))?;
-                continue;
-            }
-            let snapshot = self.set.current_snapshot().map_err(|error| refused("snapshot", error))?;
-            let Some(listed) = snapshot.role(&role) else {
-                let error = TrustError::NotInSnapshot { role: role.clone(), version: snapshot.version };
-                return Err(refused(role.as_str(), error));
+            let taken = match self.set.targets(&role) {
+                Some(_) => {
+                    let again = self.set.verify_again(&role, &delegator).map(drop);
+                    again.map(|()| None).map_err(|error| refused(role.as_str(), error))
+                }
+                None => self.take_targets(source, layout, &role, &delegator),
             };
-            let name = layout.metadata_name(&role, listed.version);
-            let limit = listed.length.unwrap_or(LARGEST).min(LARGEST);
-            let all: Vec<RoleName> =
-                snapshot.meta.keys().filter_map(|path| RoleName::from_metapath(&path)).collect();
-            let bytes = required(source, &name, limit)?;
-            let targets = self.set.update_targets(&bytes, &role, &delegator);
-            let targets = targets.map_err(|error| refused(&name, error))?;
-            refuse_unfit_paths(&role, targets)?;
-            pending.extend(children(targets, &all).into_iter().rev().map(|child| (child, role.clone())));
+            let file = match taken {
+                Ok(file) => file,
+                Err(RepositoryError::Refused { file, reason }) if !role.is_top_level() => {
+                    let ground = Ground::Delegator(delegator);
+                    self.faults.push(Fault { role, ground, file: Some(file), reason });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            delegators.entry(role.clone()).or_default().push(delegator);
+            let Some((name, bytes)) = file else { continue };
+            if let (Some(targets), Some(snapshot)) = (self.set.targets(&role), self.set.snapshot()) {
+                pending
+                    .extend(children(targets, snapshot).into_iter().rev().map(|child| (child, role.clone())));
+                let unnamed = targets.delegations.as_ref().map(left_out).unwrap_or_default();
+                let unnamed = unnamed.into_iter().map(|named| Fault::of_left_out(&role, named, name.clone()));
+                self.faults.extend(unnamed);
+            }
             files.push((name, bytes));
             self.roles.push(role);
         }
+        self.note_unfit(layout, &delegators);
         // the roles that others lead to come first
         self.files.extend(files.into_iter().rev());
         Ok(())
     }
 
-    /// Takes the files of roles that are listed and not delegated to, where they are there.
+    /// Takes the file of a role that lists targets.
+    fn take_targets(
+        &mut self,
+        source: &dyn Source,
+        layout: Layout,
+        role: &RoleName,
+        delegator: &RoleName,
+    ) -> Result<Option<(String, Vec<u8>)>, RepositoryError> {
+        let snapshot = self.set.current_snapshot().map_err(|error| refused("snapshot", error))?;
+        let Some(listed) = snapshot.role(role) else {
+            let error = TrustError::NotInSnapshot { role: role.clone(), version: snapshot.version };
+            return Err(refused(role.as_str(), error));
+        };
+        let name = layout.metadata_name(role, listed.version);
+        let limit = listed.length.unwrap_or(LARGEST).min(LARGEST);
+        let bytes = match required(source, &name, limit) {
+            Err(RepositoryError::Io { path, source }) if source.kind() == io::ErrorKind::FileTooLarge => {
+                let reason = Refusal::Finding(source.to_string());
+                return Err(RepositoryError::Refused { file: path.display().to_string(), reason });
+            }
+            bytes => bytes?,
+        };
+        let taken = self.set.update_targets(&bytes, role, delegator);
+        refuse_unfit_of_top_level(role, taken.map_err(|error| refused(&name, error))?)?;
+        Ok(Some((name, bytes)))
+    }
+
+    /// Notes the targets that no client takes.
+    fn note_unfit(&mut self, layout: Layout, delegators: &BTreeMap<RoleName, Vec<RoleName>>) {
+        for role in &self.roles {
+            let Some(targets) = self.set.targets(role) else { continue };
+            for unfit in unfit_targets(targets) {
+                let ground = Ground::Chain(delegators.get(role).cloned().unwrap_or_default());
+                let file = Some(layout.metadata_name(role, targets.version));
+                let reason = Refusal::Finding(unfit.words());
+                self.faults.push(Fault { role: role.clone(), ground, file, reason });
+            }
+        }
+    }
+
+    /// Takes the files of roles that are listed and not delegated to, where they are there. Those of faulty roles stay where
+    /// they are: nothing here goes on from them.
     fn revoked(&mut self, source: &dyn Source, layout: Layout) -> Result<(), RepositoryError> {
-        let taken: Vec<String> = self.files.iter().map(|(name, _)| name.clone()).collect();
+        let faulty = self.faults.iter().filter_map(|fault| {
+            let listed = self.set.snapshot()?.role(&fault.role)?;
+            Some(layout.metadata_name(&fault.role, listed.version))
+        });
+        let taken: Vec<String> = self.files.iter().map(|(name, _)| name.clone()).chain(faulty).collect();
         let unjudged = self.set.snapshot().map(|snapshot| unjudged_files(layout, snapshot, &taken));
         for name in unjudged.unwrap_or_default() {
             self.files.extend(read(source, &name, LARGEST)?.map(|bytes| (name, bytes)));
@@ -283,6 +345,7 @@ impl Taken {
     fn summary(&self, now: DateTime<Utc>) -> Adopted {
         let mut adopted = Adopted {
             first_root: self.first_root,
+            warnings: self.faults.iter().map(Fault::warning_of_live).collect(),
             consistent_snapshot: self.set.root().consistent_snapshot,
             ..Adopted::default()
         };
@@ -358,11 +421,18 @@ impl Taken {
         let layout = Layout::of(self.set.root().consistent_snapshot);
         let folder = Folder::new(dir.join(TARGETS));
         let mut seen = BTreeSet::new();
-        for (path, file) in
-            self.roles.iter().filter_map(|role| self.set.targets(role)).flat_map(|targets| &targets.targets)
-        {
+        let listed = |role| {
+            self.set
+                .targets(role)
+                .into_iter()
+                .flat_map(move |all| all.targets.iter().map(move |it| (role, it)))
+        };
+        for (role, (path, file)) in self.roles.iter().flat_map(listed) {
             // what cannot be a file here is listed all the same: it is the signer's affair
             let Ok(path) = TargetPath::parse(&path) else { continue };
+            if Unfit::of(path.as_str(), &file).is_some() {
+                continue;
+            }
             for name in layout.target_names(&path, &file) {
                 if !seen.insert(name.clone()) {
                     continue;
@@ -370,13 +440,19 @@ impl Taken {
                 if lies_there(&folder, &name, &file)? {
                     continue;
                 }
-                match copy_target(batch, source, &name, &file)? {
-                    Some(filled) => {
+                match copy_target(batch, source, &name, &file) {
+                    Ok(Some(filled)) => {
                         batch.place(filled, format!("{TARGETS}/{name}"));
                         adopted.put.push(format!("{TARGETS}/{name}"));
                         progress(file.length);
                     }
-                    None => adopted.missing.push(name),
+                    Ok(None) => adopted.missing.push(name),
+                    Err(RepositoryError::Refused { file, reason }) if !role.is_top_level() => {
+                        let message = format!("{file}: {reason}, as '{role}' lists it: it is not taken over");
+                        let (severity, role, file) = (Severity::Warning, Some(role.clone()), Some(file));
+                        adopted.warnings.push(Finding { severity, role, file, message });
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }
@@ -423,16 +499,8 @@ pub(super) fn copy_target(
     Ok(Some(path))
 }
 
-fn children(targets: &Targets, listed: &[RoleName]) -> Vec<RoleName> {
-    let Some(delegations) = &targets.delegations else { return Vec::new() };
-    match &delegations.succinct_roles {
-        None => delegations.roles().iter().map(|role| role.name.clone()).collect(),
-        Some(bins) => listed.iter().filter(|role| bins.is_bin(role.as_str())).cloned().collect(),
-    }
-}
-
 fn read(source: &dyn Source, name: &str, limit: u64) -> Result<Option<Vec<u8>>, RepositoryError> {
-    source.metadata(name, limit).at(format!("{METADATA}/{name}"))
+    regular_or_none(source.metadata(name, limit)).at(format!("{METADATA}/{name}"))
 }
 
 fn required(source: &dyn Source, name: &str, limit: u64) -> Result<Vec<u8>, RepositoryError> {

@@ -6,7 +6,7 @@
 
 use ring::digest::{SHA256, digest};
 
-use crate::metadata::{DelegatedRole, Delegations, RoleName, Snapshot};
+use crate::metadata::{DelegatedRole, Delegations, RoleName, RoleNameError, Snapshot};
 
 /// The most bins that one delegation can have.
 pub const MOST_BINS: u64 = 65_536;
@@ -132,8 +132,37 @@ fn is_lower_hex(byte: u8) -> bool {
     byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
 }
 
-/// Returns what delegations delegate to, in their order.
+/// Returns what delegations delegate to, in their order. Names that no role has here are left out (see [`left_out`]): no command
+/// follows them, nor makes a file's name of them.
 pub fn delegatees(delegations: &Delegations) -> Vec<Delegatee> {
+    let mut all = all_delegatees(delegations);
+    all.retain(|delegatee| name_of(delegatee).is_ok());
+    all
+}
+
+/// Returns the names that delegations delegate to and that no role has here, with the reasons.
+pub fn left_out(delegations: &Delegations) -> Vec<(RoleName, RoleNameError)> {
+    let refused = |delegatee: Delegatee| {
+        let reason = name_of(&delegatee).err()?;
+        let role = match delegatee {
+            Delegatee::Role(role) => Some(role),
+            Delegatee::Bins(set) => set.bin(0),
+        };
+        // a prefix with which no role's name can begin
+        role.map(|role| (role, reason))
+    };
+    all_delegatees(delegations).into_iter().filter_map(refused).collect()
+}
+
+/// Judges the name of what is delegated to; of hash bins the longest stands for all.
+fn name_of(delegatee: &Delegatee) -> Result<RoleName, RoleNameError> {
+    match delegatee {
+        Delegatee::Role(role) => RoleName::parse(role.as_str()),
+        Delegatee::Bins(set) => RoleName::parse(&set.name(set.number() - 1)),
+    }
+}
+
+fn all_delegatees(delegations: &Delegations) -> Vec<Delegatee> {
     if let Some(bins) = &delegations.succinct_roles {
         let bins = BinSet { prefix: bins.name_prefix.clone(), bits: bins.bit_length };
         return vec![Delegatee::Bins(bins)];

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
 use super::accepted::{Accepted, Extent};
-use super::bins::{BinSet, Delegatee, delegatees};
+use super::bins::{BinSet, Delegatee, delegatees, left_out};
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::fault::{Fault, Ground, Leading};
 use super::gate::check_succession;
@@ -475,9 +475,13 @@ impl Checker<'_> {
                 continue;
             };
             self.measure(&role, &name, length, file, USUAL_BOUNDS.1);
+            let file = format!("{}/{name}", self.prefix);
             let Some(targets) = self.taken(set, &role, &delegator, name, taken) else { continue };
             reachable.insert(role.clone());
             let found = targets.delegations.as_ref().map(delegatees).unwrap_or_default();
+            let unnamed = targets.delegations.as_ref().map(left_out).unwrap_or_default();
+            let unnamed = unnamed.into_iter().map(|named| Fault::of_left_out(&role, named, file.clone()));
+            self.faults.extend(unnamed);
             for delegatee in found.into_iter().rev() {
                 match delegatee {
                     Delegatee::Role(child) => pending.push((child, role.clone())),

@@ -189,8 +189,9 @@ fn look(
     elsewhere: bool,
 ) -> Result<Option<(Place, u64)>, RepositoryError> {
     let Some((path, file)) = listed.at(index) else { return Ok(None) };
-    let path = TargetPath::parse(&path).map_err(InputError::from)?;
-    if Unfit::of_path(path.as_str()).is_some() {
+    // the draft itself is found fault with
+    let Ok(path) = TargetPath::parse(&path) else { return Ok(None) };
+    if Unfit::of(path.as_str(), &file).is_some() {
         return Ok(None);
     }
     let mut missing = 0;

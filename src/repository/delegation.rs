@@ -171,6 +171,24 @@ impl Repository {
         (is_known && !self.staged.graph().contains(&role)).then_some(role)
     }
 
+    /// Finds a name that no role has here and that somebody delegates to, in metadata that others made: it can be revoked.
+    pub fn find_left_out(&self, name: &str) -> Option<RoleName> {
+        let role = RoleName::new(name).ok().filter(|role| RoleName::parse(role.as_str()).is_err())?;
+        (!role.is_top_level() && !self.delegators_to(&role).is_empty()).then_some(role)
+    }
+
+    /// Returns the roles that delegate to a name, whatever the name is.
+    pub(super) fn delegators_to(&self, name: &RoleName) -> Vec<RoleName> {
+        let graph = self.staged.graph();
+        let names = |by: &&RoleName| {
+            let delegator = self.staged.targets(by).and_then(|state| state.effective());
+            delegator
+                .and_then(|targets| targets.delegations.as_ref())
+                .is_some_and(|all| all.role(name).is_some())
+        };
+        graph.order.iter().filter(names).cloned().collect()
+    }
+
     /// Takes a delegation back. Returns the roles that nobody delegates to any more; their drafts go with the plan of the
     /// edit, their snapshot entries stay for old clients.
     ///

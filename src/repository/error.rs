@@ -79,6 +79,9 @@ pub enum RepositoryError {
         /// The roles that are written here and not live, with their versions.
         unpublished: Vec<(RoleName, u64)>,
     },
+    /// Drafts that cannot be used, with the reasons: nobody knows what would become of them beside what is live.
+    #[error("{}", .0.iter().map(|(role, reason)| format!("the draft of '{role}' cannot be used: {reason}")).collect::<Vec<_>>().join("; "))]
+    UnusableDrafts(BTreeMap<RoleName, String>),
     /// The roots of this copy and of what is live went apart.
     #[error("root v{version} here ({ours}) is not root v{version} in {} ({theirs}): two histories of trust are never merged", place.display())]
     Forked {
@@ -261,6 +264,9 @@ pub enum Refusal {
     /// It is not metadata.
     #[error(transparent)]
     Unreadable(#[from] ParseError),
+    /// It delegates to a name that no role has here.
+    #[error(transparent)]
+    RoleName(RoleNameError),
     /// It is not there.
     #[error("missing")]
     Missing,

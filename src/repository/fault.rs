@@ -10,7 +10,9 @@ use rayon::prelude::*;
 use super::check::{Finding, Severity};
 use super::error::{AtPath, Refusal, RepositoryError};
 use super::layout::{Layout, MAX_METADATA};
-use crate::metadata::{DelegatedRole, Delegations, RoleName, Snapshot, SuccinctRoles, Targets};
+use crate::metadata::{
+    DelegatedRole, Delegations, RoleName, RoleNameError, Snapshot, SuccinctRoles, Targets,
+};
 use crate::storage::{Storage, regular_or_none};
 use crate::verify::{Authority, Delegator};
 
@@ -64,30 +66,52 @@ impl Fault {
         matches!(self.ground, Ground::Chain(_))
     }
 
+    /// Finds a role that one delegates to under a name that no role has here.
+    pub(super) fn of_left_out(
+        delegator: &RoleName,
+        (role, reason): (RoleName, RoleNameError),
+        file: String,
+    ) -> Self {
+        let ground = Ground::Delegator(delegator.clone());
+        Self { role, ground, file: Some(file), reason: Refusal::RoleName(reason) }
+    }
+
     /// Returns the fault of what others have published as a warning.
     pub(super) fn warning_of_live(&self) -> Finding {
-        let file = self.file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
-        let message = format!("{file}{}: clients get nothing from '{}'", self.reason, self.role);
-        Finding { severity: Severity::Warning, message, ..self.finding() }
+        let role = self.role.as_str().escape_debug();
+        let outcome = match self.reason {
+            Refusal::RoleName(_) => "it is left as it is, and nothing of that role is taken over".to_owned(),
+            _ if self.is_stray() => format!("clients take everything else that '{role}' lists"),
+            _ => format!("clients get nothing from '{role}'"),
+        };
+        self.told(&outcome)
     }
 
     /// Returns the fault as a warning that names the role, who delegates to it, and what is wrong.
     fn warning(&self) -> Finding {
-        let by: Vec<String> = self.ground.delegators().iter().map(|role| format!("'{role}'")).collect();
+        let outcome = match self.reason {
+            Refusal::RoleName(_) => "This change did not cause it, and nothing is done for that role",
+            _ => "This change did not cause it, and clients get everything else",
+        };
+        self.told(outcome)
+    }
+
+    fn told(&self, outcome: &str) -> Finding {
+        let by: Vec<String> = self
+            .ground
+            .delegators()
+            .iter()
+            .map(|role| format!("'{}'", role.as_str().escape_debug()))
+            .collect();
         let delegates = if by.len() == 1 { "delegates" } else { "delegate" };
         let file = self.file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
         let message = format!(
-            "{file}{} ({} {delegates} to '{}'). This change did not cause it, and clients get everything else",
+            "{file}{} ({} {delegates} to '{}'). {outcome}",
             self.reason,
             by.join(" and "),
-            self.role,
+            self.role.as_str().escape_debug(),
         );
-        Finding {
-            severity: Severity::Warning,
-            role: Some(self.role.clone()),
-            file: self.file.clone(),
-            message,
-        }
+        Finding { severity: Severity::Warning, message, ..self.finding() }
     }
 
     fn refusal(self) -> RepositoryError {
@@ -135,6 +159,11 @@ impl<'a> Leading<'a> {
     fn delegators_of(&self, role: &RoleName) -> BTreeSet<&RoleName> {
         let delegates = |targets: &&Targets| targets.authority(role).is_some();
         self.delegators.iter().filter(|(_, targets)| delegates(targets)).map(|(by, _)| by).collect()
+    }
+
+    /// Returns all delegations that lead to a role, for a fault that rests on them.
+    pub(super) fn chain_to(&self, role: &RoleName) -> Ground {
+        Ground::Chain(self.delegators_of(role).into_iter().cloned().collect())
     }
 
     fn bytes(&self, role: &RoleName) -> Result<Option<Vec<u8>>, RepositoryError> {

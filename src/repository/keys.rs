@@ -142,7 +142,8 @@ impl Repository {
         let graph = self.staged.graph();
         let delegators = match role.is_top_level() {
             true => vec![RoleName::root()],
-            false => graph.delegators(role).to_vec(),
+            false if graph.contains(role) => graph.delegators(role).to_vec(),
+            false => self.delegators_to(role),
         };
         if delegators.is_empty() {
             return Err(InputError::UnknownRole(role.to_string()).into());

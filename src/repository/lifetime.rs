@@ -1,12 +1,18 @@
 //! Drafts as such: expiry and versions set by hand, and drafts dropped.
 
+use std::path::Path;
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Repository;
-use super::error::{InputError, RepositoryError};
-use super::layout::Layout;
-use super::staged::{AnyRole, Pins, Saved};
+use super::error::{AtPath, InputError, RepositoryError};
+use super::init::Execution;
+use super::layout::{DRAFTS, Layout, STAGED};
+use super::locks::lock_staged;
+use super::staged::{AnyRole, Pins, Saved, draft_name, drafted_in};
 use crate::metadata::{MetaFile, MetaMap, RoleName, Root, Snapshot, Targets, Timestamp, time};
+use crate::storage::Folder;
 
 /// What is shorter than this was hardly meant: clients refuse the role before anybody can sign it again.
 const LEAST_LIFETIME: TimeDelta = TimeDelta::hours(1);
@@ -104,6 +110,34 @@ impl Repository {
         Ok(state.draft_version().unwrap_or(next))
     }
 
+    /// Removes the drafts of the roles named, or all of them, where what is written cannot be read: only the files of drafts are
+    /// looked at. Returns the roles. A dry run removes nothing.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Locked`], [`RepositoryError::Io`]; [`InputError::UnknownRole`] for a role without a draft.
+    pub fn discard_unread(
+        dir: &Path,
+        names: &[String],
+        execution: Execution,
+        wait: Duration,
+    ) -> Result<Vec<RoleName>, RepositoryError> {
+        let _lock = lock_staged(dir, wait)?;
+        let drafts = Folder::new(dir.join(STAGED).join(DRAFTS));
+        let there = drafted_in(&drafts)?;
+        for name in names {
+            if there.iter().all(|role| role.as_str() != name) {
+                return Err(InputError::UnknownRole(name.escape_debug().to_string()).into());
+            }
+        }
+        let wanted = |role: &RoleName| names.is_empty() || names.iter().any(|name| role.as_str() == name);
+        let dropped: Vec<RoleName> = there.into_iter().filter(wanted).collect();
+        if execution == Execution::Real {
+            let files: Vec<String> = dropped.iter().map(draft_name).collect();
+            drafts.remove_any(&files).at(drafts.path())?;
+        }
+        Ok(dropped)
+    }
+
     /// Drops the drafts of the roles named, or all of them, and those that cannot be read. A role that has never been
     /// written starts over, empty; one that nobody delegates to without those drafts is gone. Returns the roles whose
     /// drafts were dropped, the latter last.
@@ -112,6 +146,7 @@ impl Repository {
     /// [`InputError::UnknownRole`].
     pub fn discard(&mut self, roles: &[RoleName]) -> Result<Vec<RoleName>, RepositoryError> {
         let layout = self.staged.layout();
+        self.discarded.extend(roles.iter().cloned());
         let wanted = |role: &RoleName| roles.is_empty() || roles.contains(role);
         let mut dropped: Vec<RoleName> =
             self.unreadable.keys().filter(|role| wanted(role)).cloned().collect();

@@ -116,7 +116,7 @@ impl LockedPlace {
             Destination::Folder(folder) => locks.of_live(folder)?,
             Destination::Own | Destination::Bucket(_) => locks,
         };
-        let repository = unread.read()?;
+        let repository = unread.read_past_drafts()?;
         let own = repository.lock.clone();
         let own = own.map_or_else(|| lock_staged(&repository.dir, Duration::ZERO).map(Arc::new), Ok)?;
         Ok(ToCollect { repository, at, locks: CollectionLocks { _own: own, _destination: destination } })

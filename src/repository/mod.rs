@@ -127,7 +127,7 @@ use error::AtPath;
 use follow::Extent;
 use history::History;
 use locks::{lock, lock_staged};
-use staged::draft_name;
+use staged::{draft_name, drafted_role};
 
 /// A repository on disk, at a fixed time.
 #[derive(Debug)]
@@ -138,6 +138,10 @@ pub struct Repository {
     staged: Staged,
     /// Drafts that cannot be used, with the reason; they are looked away from.
     unreadable: BTreeMap<RoleName, String>,
+    /// What stands in the place of those drafts in memory: what is signed of a role that only other drafts name.
+    implied: BTreeMap<RoleName, Vec<u8>>,
+    /// The roles whose drafts a person has given up.
+    discarded: BTreeSet<RoleName>,
     keyring: OnceLock<Keyring>,
     /// A plan to collect keeps it too.
     lock: Option<Arc<Lock>>,
@@ -156,6 +160,8 @@ impl Repository {
             policy,
             now,
             unreadable: BTreeMap::new(),
+            implied: BTreeMap::new(),
+            discarded: BTreeSet::new(),
             keyring: OnceLock::new(),
             lock: None,
         })
@@ -168,13 +174,15 @@ impl Repository {
     /// As [`Repository::open`].
     pub fn open_damaged(dir: &Path, now: DateTime<Utc>) -> Result<Self, RepositoryError> {
         let policy = Policy::read(dir)?;
-        let Usable { staged, unreadable } = Usable::read(dir, &policy, now)?;
+        let usable = Usable::read(dir, &policy, now)?;
         Ok(Self {
             dir: dir.to_owned(),
             policy,
             now,
-            staged,
-            unreadable,
+            implied: usable.implied(),
+            discarded: BTreeSet::new(),
+            staged: usable.staged,
+            unreadable: usable.unreadable,
             keyring: OnceLock::new(),
             lock: None,
         })
@@ -238,8 +246,8 @@ impl Repository {
         Ok(Unread { dir: dir.to_owned(), policy: Policy::read(dir)?, now, lock })
     }
 
-    /// Reads a repository as [`Repository::open_locked`] does, and does something else at the same time that needs the lock
-    /// and not what is read. Returns what that comes to, too.
+    /// Reads a repository to edit it, as [`Unread::read_past_drafts`] does, and does something else at the same time that needs
+    /// the lock and not what is read. Returns what that comes to, too.
     ///
     /// # Errors
     /// As [`Repository::open_locked`].
@@ -250,7 +258,7 @@ impl Repository {
         beside: impl FnOnce() -> T + Send,
     ) -> Result<(Self, T), RepositoryError> {
         let unread = Self::lock(dir, now, wait)?;
-        let (opened, done) = rayon::join(|| unread.read(), beside);
+        let (opened, done) = rayon::join(|| unread.read_past_drafts(), beside);
         Ok((opened?, done))
     }
 
@@ -298,7 +306,28 @@ impl Repository {
         self.staged.settle()?;
         self.staged.drop_unreachable();
         follow::follow(&mut self.staged, None, Extent::Present, &self.policy, self.now)?;
-        self.staged.plan_drafts()
+        let mut plan = self.staged.plan_drafts()?;
+        self.leave_unusable(&mut plan)?;
+        Ok(plan)
+    }
+
+    /// Leaves the drafts that cannot be used as they are, and refuses an edit that would take the place of one. Drafts of roles
+    /// that nothing leads to stay too: one that cannot be used may delegate to them.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Refused`], which names the draft.
+    fn leave_unusable(&self, plan: &mut DraftPlan) -> Result<(), RepositoryError> {
+        let is_edited = |role: &&RoleName| {
+            let drafted = self.staged.role(role).and_then(AnyRole::draft_bytes);
+            drafted.is_some_and(|drafted| self.implied.get(*role).map(Vec::as_slice) != Some(drafted.bytes))
+        };
+        self.refuse_unusable(self.unreadable.keys().filter(is_edited))?;
+        plan.put.retain(|(_, role)| !self.unreadable.contains_key(role));
+        if self.unreadable.keys().any(RoleName::lists_targets) {
+            let goes = |role: RoleName| self.staged.role(&role).is_some() || self.discarded.contains(&role);
+            plan.remove.retain(|name| drafted_role(name).is_none_or(goes));
+        }
+        Ok(())
     }
 
     /// Carries a planned edit out, and removes what a killed command left behind.
@@ -431,6 +460,13 @@ struct Usable {
 }
 
 impl Usable {
+    /// Returns what stands in the place of the drafts that cannot be used.
+    fn implied(&self) -> BTreeMap<RoleName, Vec<u8>> {
+        let drafted =
+            |role: &RoleName| Some((role.clone(), self.staged.role(role)?.draft_bytes()?.bytes.to_vec()));
+        self.unreadable.keys().filter_map(drafted).collect()
+    }
+
     fn read(dir: &Path, policy: &Policy, now: DateTime<Utc>) -> Result<Self, RepositoryError> {
         let mut unreadable = BTreeMap::new();
         loop {
@@ -502,14 +538,16 @@ impl Unread {
         read: impl FnOnce(&Self) -> Result<Usable, RepositoryError> + Send,
     ) -> Result<Repository, RepositoryError> {
         let (usable, history) = rayon::join(|| read(&self), || History::recorded(&self.dir));
-        let Usable { staged, unreadable } = usable?;
+        let usable = usable?;
         history?;
         Ok(Repository {
-            staged,
+            implied: usable.implied(),
+            discarded: BTreeSet::new(),
+            staged: usable.staged,
             dir: self.dir,
             policy: self.policy,
             now: self.now,
-            unreadable,
+            unreadable: usable.unreadable,
             keyring: OnceLock::new(),
             lock: Some(Arc::new(self.lock)),
         })

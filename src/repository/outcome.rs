@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
 use super::Repository;
+use super::bins::left_out;
 use super::check::{Finding, misplaced, missing_bin};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::fault::{Fault, Ground, Leading, refuse_caused, same_chain};
@@ -38,6 +39,7 @@ impl Repository {
         faults.extend(outcome.damaged());
         faults.extend(outcome.expired()?);
         faults.extend(outcome.unlisted_bins(&set));
+        faults.extend(outcome.left_out());
         let (before, after) = (self.leading_before(), outcome.leading(&set));
         faults.extend(outcome.strays(&before, &after));
         refuse_caused(faults, &before, &after)
@@ -286,6 +288,17 @@ impl<'a> Outcome<'a> {
             }
         }
         faults
+    }
+
+    /// Returns the delegations to names that no role has here.
+    fn left_out(&self) -> Vec<Fault> {
+        let of_role = |role: &RoleName| {
+            let Some(targets) = self.view.targets(role) else { return Vec::new() };
+            let named = targets.delegations.as_ref().map(left_out).unwrap_or_default();
+            let file = || format!("{STAGED}/{}", self.layout.metadata_name(role, targets.version));
+            named.into_iter().map(|named| Fault::of_left_out(role, named, file())).collect()
+        };
+        self.graph.order.iter().flat_map(of_role).collect()
     }
 
     /// Returns the targets that no client finds or that have names of our own, of roles that change or whose delegations do.

@@ -15,7 +15,7 @@ use super::ancestry::{
 };
 use super::check::{Checked, Expiry, Finding, Report, Severity, TargetBytes, check_metadata, unjudged_files};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
-use super::fault::refuse_caused;
+use super::fault::{Fault, refuse_caused};
 use super::gate::refuse_succession;
 use super::layout::{
     CLIENT_RECORD, Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned, parse_plain,
@@ -24,7 +24,7 @@ use super::layout::{
 use super::locks::{DestinationLocks, LockedPlace, lock_written};
 use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
-use super::publish_targets::{Anew, TargetCopy, plan_targets};
+use super::publish_targets::{Anew, TargetCopy, TargetFault, plan_targets};
 use super::scan::total_length;
 use super::staged::AnyRole;
 use super::target_files::{ListedAt, all_listed, check_target_bytes, check_target_files};
@@ -265,26 +265,19 @@ impl Repository {
         let recovery = Recovery { vanishing: vanishing(&live, &checked.targets), roles: live.recovered };
         let live = live.accepted;
         let faults = std::mem::take(&mut checked.faults);
-        let staged = self.staged.folder();
-        let faults = refuse_caused(
-            faults,
-            &live.leading(place.metadata()),
-            &checked.leading(staged).over(place.metadata()),
-        )?;
+        let faults = self.refuse_caused_at(&place, &live, &checked, faults)?;
         let files = files?;
         let listed = all_listed(&checked.targets);
         let mut new = listed_anew(&checked.targets, &live.targets);
         let lies_apart = !files.findings.is_empty() && !matches!(destination, Destination::Own);
-        refuse_findings(match lies_apart {
-            false => files.findings,
-            // what is live already need not be here
-            true => check_target_files(
-                &self.targets_folder().held(),
-                checked.layout,
-                &at_places(&listed, &new),
-                TargetBytes::Present,
-            )?,
-        })?;
+        if !files.findings.is_empty() {
+            let folder = self.targets_folder().held();
+            let listed = at_places(&listed, &new);
+            refuse_findings(check_target_files(&folder, checked.layout, &listed, TargetBytes::Present)?)?;
+        }
+        // what is live already need not be here, unless its clients look for it here
+        let absent = if lies_apart { Vec::new() } else { faults_of_targets(files.findings)? };
+        let absent = self.refuse_caused_by_targets(&place, &live, &checked, absent)?;
         // what is copied within a file system is digested on the way, before it has its name
         let copies = matches!(destination, Destination::Folder(_));
         let check_bytes = |listed: &[ListedAt<'_>]| {
@@ -293,11 +286,12 @@ impl Repository {
         if !copies {
             check_bytes(&at_places(&listed, &new))?;
         }
-        let mut warnings = checked.report.findings;
+        let mut warnings = std::mem::take(&mut checked.report.findings);
         warnings.extend(faults);
+        warnings.extend(absent);
         warnings.extend(files.elsewhere);
         let mut plan = PublishPlan {
-            roles: checked.report.versions,
+            roles: checked.report.versions.clone(),
             kept: 0,
             warnings,
             recovery,
@@ -319,16 +313,44 @@ impl Repository {
         let mut said = BTreeSet::new();
         plan.warnings.retain(|warning| said.insert((warning.file.clone(), warning.message.clone())));
         if !matches!(destination, Destination::Own) {
-            let is_copied = plan_targets(&mut plan, &listed, &Anew { places: &new, live: &live.targets })?;
+            let planned = plan_targets(&mut plan, &listed, &Anew { places: &new, live: &live.targets })?;
+            let mut faults = planned.faults;
             if lies_apart {
-                self.refuse_absent(&plan.targets)?;
+                faults.extend(self.refuse_absent(&mut plan.targets)?);
             }
+            let faults = self.refuse_caused_by_targets(&plan.place, &live, &checked, faults)?;
+            plan.warnings.extend(faults);
             if copies {
-                new.retain(|place| !is_copied[*place]);
+                new.retain(|place| !planned.is_copied[*place]);
                 check_bytes(&at_places(&listed, &new))?;
             }
         }
         Ok(plan)
+    }
+
+    /// Refuses faults of delegated roles that what is staged brings to a place, and returns warnings of the others.
+    fn refuse_caused_at(
+        &self,
+        place: &Place,
+        live: &Accepted,
+        checked: &Checked,
+        faults: Vec<Fault>,
+    ) -> Result<Vec<Finding>, RepositoryError> {
+        let after = checked.leading(self.staged.folder()).over(place.metadata());
+        refuse_caused(faults, &live.leading(place.metadata()), &after)
+    }
+
+    /// Does as [`Repository::refuse_caused_at`] what is asked of the files of targets.
+    fn refuse_caused_by_targets(
+        &self,
+        place: &Place,
+        live: &Accepted,
+        checked: &Checked,
+        faults: Vec<TargetFault>,
+    ) -> Result<Vec<Finding>, RepositoryError> {
+        let leading = checked.leading(self.staged.folder());
+        let faults = faults.into_iter().map(|fault| fault.fault(&leading)).collect();
+        self.refuse_caused_at(place, live, checked, faults)
     }
 
     /// Refuses to go on from what this copy does not know, and what a client would not take that stands on what is live.
@@ -379,17 +401,28 @@ impl Repository {
         }
     }
 
-    /// Refuses a target that would be copied and is not here.
-    fn refuse_absent(&self, targets: &[TargetCopy]) -> Result<(), RepositoryError> {
+    /// Refuses a target that would be copied and is not here. One that a delegated role lists, live as well, is not copied: it is
+    /// that role's fault.
+    fn refuse_absent(&self, targets: &mut Vec<TargetCopy>) -> Result<Vec<TargetFault>, RepositoryError> {
         let own = self.targets_folder();
-        for TargetCopy { role, name, file } in targets {
-            if own.length(name).at(own.file(name))? != Some(file.length) {
-                let reason = format!("missing, here and where it is published, as '{role}' lists it");
-                let file = format!("{TARGETS}/{name}");
-                return Err(RepositoryError::Refused { file, reason: Refusal::Finding(reason) });
+        let (mut copied, mut faults) = (Vec::with_capacity(targets.len()), Vec::new());
+        for copy in targets.drain(..) {
+            let TargetCopy { role, name, file, is_new } = &copy;
+            if own.length(name).at(own.file(name))? == Some(file.length) {
+                copied.push(copy);
+                continue;
+            }
+            let reason = "missing, here and where it is published".to_owned();
+            match RoleName::new(&**role) {
+                Ok(role) if !is_new => faults.push(TargetFault { role, name: name.clone(), reason }),
+                _ => {
+                    let reason = Refusal::Finding(format!("{reason}, as '{role}' lists it"));
+                    return Err(RepositoryError::Refused { file: format!("{TARGETS}/{name}"), reason });
+                }
             }
         }
-        Ok(())
+        *targets = copied;
+        Ok(faults)
     }
 
     /// Checks what is staged, and whether the files of the targets that it lists are there.
@@ -632,6 +665,22 @@ pub(super) fn listed_anew(
 
 pub(super) fn at_places<'a>(listed: &[ListedAt<'a>], places: &[usize]) -> Vec<ListedAt<'a>> {
     places.iter().filter_map(|place| listed.get(*place)).copied().collect()
+}
+
+/// Refuses what is wrong with the files of targets that a top-level role lists, and returns what delegated roles list.
+fn faults_of_targets(findings: Vec<Finding>) -> Result<Vec<TargetFault>, RepositoryError> {
+    let mut faults = Vec::new();
+    for finding in findings {
+        let name = finding.file.as_deref().and_then(|file| file.strip_prefix(TARGETS)?.strip_prefix('/'));
+        match (&finding.role, name) {
+            (Some(role), Some(name)) if !role.is_top_level() => {
+                let (role, name) = (role.clone(), name.to_owned());
+                faults.push(TargetFault { role, name, reason: finding.message });
+            }
+            _ => refuse_findings(vec![finding])?,
+        }
+    }
+    Ok(faults)
 }
 
 fn refuse_findings(findings: Vec<Finding>) -> Result<(), RepositoryError> {

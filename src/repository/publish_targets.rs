@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::Repository;
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
+use super::fault::{Fault, Leading};
 use super::layout::{Layout, TARGETS};
 use super::publish::{Place, PublishPlan};
 use super::scan::{Told, copy_digested, digest_stored};
@@ -25,6 +26,8 @@ pub(super) struct TargetCopy {
     pub(super) role: Arc<str>,
     pub(super) name: String,
     pub(super) file: Box<TargetFile>,
+    /// Whether it is listed anew, or by a top-level role.
+    pub(super) is_new: bool,
 }
 
 impl TargetCopy {
@@ -47,8 +50,44 @@ struct Wanted {
     place: usize,
     /// What is to be copied; nothing where it is there.
     missing: Option<Box<TargetFile>>,
-    /// Whether a file with other bytes is in its place that nothing live leads to.
-    blocked: bool,
+    /// Why the file in its place stays: it has other bytes, and nothing live leads to it.
+    blocked: Option<Blocked>,
+}
+
+/// Why a file of other bytes than are listed is not replaced.
+#[derive(Debug, Clone)]
+enum Blocked {
+    /// No live metadata lists it.
+    NotOurs,
+    /// It is in a bucket under a name that states the digest of other bytes.
+    OtherLength,
+}
+
+/// What was planned of the target files.
+pub(super) struct PlannedTargets {
+    /// Of each target that is listed, whether all of its files are copied.
+    pub(super) is_copied: Vec<bool>,
+    /// What is wrong with the files of targets that delegated roles list, and that are listed live already.
+    pub(super) faults: Vec<TargetFault>,
+}
+
+/// What is wrong with the file of a target that a delegated role lists.
+#[derive(Debug)]
+pub(super) struct TargetFault {
+    pub(super) role: RoleName,
+    /// The name of the file, below `targets/`.
+    pub(super) name: String,
+    /// What is wrong.
+    pub(super) reason: String,
+}
+
+impl TargetFault {
+    /// Returns it as a fault of the role, by all delegations that lead to the role.
+    pub(super) fn fault(self, leading: &Leading<'_>) -> Fault {
+        let Self { role, name, reason } = self;
+        let reason = Refusal::Finding(format!("{reason}, as '{role}' lists it"));
+        Fault { ground: leading.chain_to(&role), role, file: Some(format!("{TARGETS}/{name}")), reason }
+    }
 }
 
 /// What a publication puts anew, beside what is live.
@@ -59,8 +98,8 @@ pub(super) struct Anew<'a> {
     pub(super) live: &'a BTreeMap<RoleName, Verified<Targets>>,
 }
 
-/// Plans which target files are copied to another place. Tells of each target that is listed whether all of its files are.
-/// Of what is live already under a name that states its digest only the length is looked at.
+/// Plans which target files are copied to another place. What lies in the way of a target that a delegated role lists, live
+/// as well, is that role's fault. Of what is live already under a name that states its digest only the length is looked at.
 ///
 /// # Errors
 /// [`InputError::NotOurFile`] where a file would be replaced that no live metadata lists with its bytes;
@@ -69,7 +108,7 @@ pub(super) fn plan_targets(
     plan: &mut PublishPlan,
     listed: &[ListedAt<'_>],
     anew: &Anew<'_>,
-) -> Result<Vec<bool>, RepositoryError> {
+) -> Result<PlannedTargets, RepositoryError> {
     let layout = plan.layout;
     let held = match &plan.place {
         Place::Folder { targets, .. } => Some(targets.held()),
@@ -82,9 +121,9 @@ pub(super) fn plan_targets(
     anew.places.iter().for_each(|place| is_anew[*place] = true);
     let look = |(place, (role, map, index)): (usize, &ListedAt<'_>)| -> Result<Vec<Wanted>, RepositoryError> {
         let Some((path, file)) = map.at(*index) else { return Ok(Vec::new()) };
-        let path = TargetPath::parse(&path).map_err(InputError::from)?;
         // a role that lists one is found fault with; its file has no place
-        if Unfit::of_path(path.as_str()).is_some() {
+        let Ok(path) = TargetPath::parse(&path) else { return Ok(Vec::new()) };
+        if Unfit::of(path.as_str(), &file).is_some() {
             return Ok(Vec::new());
         }
         let mut wanted = Vec::with_capacity(1);
@@ -95,14 +134,16 @@ pub(super) fn plan_targets(
             let same = length == Some(file.length)
                 && (is_copy || same_bytes(live, &name, &file).at_place(|| live.place(&name))?);
             let other_length = length.is_some_and(|found| found != file.length);
-            if other_length && layout == Layout::Consistent && held.is_none() {
-                let reason = format!("is in the bucket and not {} bytes long, as it is listed", file.length);
-                let file = format!("{TARGETS}/{name}");
-                return Err(RepositoryError::Refused { file, reason: Refusal::Finding(reason) });
-            }
             let blocked = match length {
-                Some(length) if !same && !is_copy => !anew.lists(live, role, path.as_str(), &name, length)?,
-                _ => false,
+                Some(_) if other_length && layout == Layout::Consistent && held.is_none() => {
+                    Some(Blocked::OtherLength)
+                }
+                Some(length)
+                    if !same && !is_copy && !anew.lists(live, role, path.as_str(), &name, length)? =>
+                {
+                    Some(Blocked::NotOurs)
+                }
+                _ => None,
             };
             let missing = (!same).then(|| Box::new(file.clone()));
             wanted.push(Wanted { name, place, missing, blocked });
@@ -113,14 +154,17 @@ pub(super) fn plan_targets(
     let mut wanted: Vec<Wanted> = wanted.into_iter().flatten().collect();
     wanted.par_sort_unstable_by(|a, b| a.name.cmp(&b.name).then(a.place.cmp(&b.place)));
     let mut roles: BTreeMap<&RoleName, Arc<str>> = BTreeMap::new();
-    let mut is_copied = vec![true; listed.len()];
+    let mut planned = PlannedTargets { is_copied: vec![true; listed.len()], faults: Vec::new() };
+    let is_copied = &mut planned.is_copied;
     let mut wanted = wanted.into_iter().peekable();
     while let Some(Wanted { name, place, missing, mut blocked }) = wanted.next() {
+        let mut is_new = is_anew[place] || listed[place].0.is_top_level();
         is_copied[place] &= missing.is_some();
         // several roles may list one file, in the plain layout with other bytes
         while let Some(other) = wanted.next_if(|other| other.name == name) {
             // what is there is what one of them lists
-            blocked &= other.missing.is_some();
+            blocked = blocked.filter(|_| other.missing.is_some());
+            is_new |= is_anew[other.place] || listed[other.place].0.is_top_level();
             is_copied[other.place] &= match (&missing, &other.missing) {
                 (Some(copied), Some(listed)) => {
                     copied.length == listed.length && copied.hashes == listed.hashes
@@ -132,19 +176,40 @@ pub(super) fn plan_targets(
             plan.kept += 1;
             continue;
         };
-        if blocked {
-            return Err(InputError::NotOurFile { place: live.place(&name) }.into());
-        }
         let role = listed[place].0;
-        let role = roles.entry(role).or_insert_with(|| Arc::from(role.as_str())).clone();
-        plan.targets.push(TargetCopy { role, name, file });
+        match blocked {
+            Some(blocked) if is_new => return Err(blocked.refusal(live, &name, &file)),
+            Some(_) => {
+                let reason = "other bytes are there".to_owned();
+                planned.faults.push(TargetFault { role: role.clone(), name, reason });
+                continue;
+            }
+            None => {}
+        }
+        let shown = roles.entry(role).or_insert_with(|| Arc::from(role.as_str())).clone();
+        plan.targets.push(TargetCopy { role: shown, name, file, is_new });
     }
     if let Place::Folder { targets, .. } = &plan.place
         && !is_new
     {
         refuse_obstacles(targets, &plan.targets)?;
     }
-    Ok(is_copied)
+    Ok(planned)
+}
+
+impl Blocked {
+    fn refusal(&self, live: &dyn Storage, name: &str, file: &TargetFile) -> RepositoryError {
+        match self {
+            Self::NotOurs => InputError::NotOurFile { place: live.place(name) }.into(),
+            Self::OtherLength => {
+                let reason = format!("is in the bucket and not {} bytes long, as it is listed", file.length);
+                RepositoryError::Refused {
+                    file: format!("{TARGETS}/{name}"),
+                    reason: Refusal::Finding(reason),
+                }
+            }
+        }
+    }
 }
 
 impl Anew<'_> {

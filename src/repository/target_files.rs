@@ -39,9 +39,7 @@ pub(super) fn check_target_files(
     }
     // nearly all are listed plainly and are there
     let is_there = |name: &mut String, (_, map, index): &ListedAt<'_>| {
-        let may_be = |file: &PlainFile<'_>| {
-            TargetPath::check(file.path).is_ok() && Unfit::of_path(file.path).is_none()
-        };
+        let may_be = |file: &PlainFile<'_>| Unfit::of_path(file.path).is_none();
         let Some(file) = map.plain_at(*index).filter(may_be) else { return false };
         name.clear();
         plain_name(layout, &file, name);
@@ -83,31 +81,21 @@ fn look_at_all(
     look: impl Fn(&str, &TargetFile) -> Wrong + Sync,
 ) -> Result<Vec<Finding>, RepositoryError> {
     let look_at = |(role, map, index): &ListedAt<'_>| -> Result<Vec<Finding>, RepositoryError> {
-        let finding = |name: Option<&str>, message: String| Finding {
+        let finding = |name: &str, message: String| Finding {
             severity: Severity::Error,
             role: Some((*role).clone()),
-            file: name.map(|name| format!("{TARGETS}/{name}")),
+            file: Some(format!("{TARGETS}/{name}")),
             message,
         };
         let Some((path, file)) = map.at(*index) else { return Ok(Vec::new()) };
-        let target = match TargetPath::parse(&path) {
-            Ok(target) => target,
-            Err(error) => return Ok(vec![finding(None, error.to_string())]),
-        };
         // the metadata itself is found fault with
-        if Unfit::of_path(target.as_str()).is_some() {
+        let Ok(target) = TargetPath::parse(&path) else { return Ok(Vec::new()) };
+        if Unfit::of(target.as_str(), &file).is_some() {
             return Ok(Vec::new());
         }
-        let names = layout.target_names(&target, &file);
-        if names.is_empty() {
-            return Ok(vec![finding(
-                None,
-                format!("'{target}' is listed with unknown digest algorithms only"),
-            )]);
-        }
         let mut findings = Vec::new();
-        for name in names {
-            findings.extend(look(&name, &file)?.map(|wrong| finding(Some(&name), wrong)));
+        for name in layout.target_names(&target, &file) {
+            findings.extend(look(&name, &file)?.map(|wrong| finding(&name, wrong)));
         }
         Ok(findings)
     };

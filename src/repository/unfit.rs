@@ -1,27 +1,33 @@
 //! Targets that no client takes, whoever lists them: by their paths, or by what stands in the place of a digest. One rule for
-//! every way in (a file, a manifest, an import, another repository), and for what checks find. Of what has been live elsewhere only
-//! the paths are refused, not the digests.
+//! every way in (a file, a manifest, an import), and for what checks find. Where such a target has been live, whoever lists it is
+//! at fault (`fault`), and nobody else is stopped: no command makes a file of it.
 
 use std::fmt;
 
-use super::bins::{Delegatee, delegatees};
+use super::bins::left_out;
 use super::error::InputError;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
 
 /// Why no client takes a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfit {
+    /// Its path is none that can lie below a folder.
+    Path(&'static str),
     /// A part of its path begins with `.tuf-`.
     Reserved,
     /// Its path has more than [`TargetPath::MOST_PARTS`] parts.
     Deep,
     /// What is listed as its digest by an algorithm is no digest.
     Digest(Algorithm),
+    /// It has a digest by no algorithm that is known here.
+    UnknownDigests,
 }
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Path(reason) => write!(f, "its path {reason}"),
+            Self::UnknownDigests => f.write_str("it is listed with unknown digest algorithms only"),
             Self::Reserved => {
                 f.write_str("names that begin with .tuf- are kept for files of tuf-repo and tuf-fetch")
             }
@@ -32,8 +38,16 @@ impl fmt::Display for Unfit {
 }
 
 impl Unfit {
+    /// Judges a target.
+    pub(super) fn of(path: &str, file: &TargetFile) -> Option<Self> {
+        Self::of_path(path).or_else(|| Self::of_digests(file))
+    }
+
     /// Judges a path, also one that is no [`TargetPath`].
     pub(super) fn of_path(path: &str) -> Option<Self> {
+        if let Err(error) = TargetPath::check(path) {
+            return Some(Self::Path(error.reason));
+        }
         if TargetPath::is_reserved_name(path) {
             return Some(Self::Reserved);
         }
@@ -41,6 +55,9 @@ impl Unfit {
     }
 
     fn of_digests(file: &TargetFile) -> Option<Self> {
+        if file.hashes.known().next().is_none() {
+            return Some(Self::UnknownDigests);
+        }
         let is_none = |algorithm: &Algorithm| file.hashes.name_digest(*algorithm).is_none();
         file.hashes.known().find(is_none).map(Self::Digest)
     }
@@ -78,7 +95,7 @@ pub(super) fn unfit_targets(targets: &Targets) -> impl Iterator<Item = UnfitTarg
             return Unfit::of_path(plain.path).map(|why| UnfitTarget { path: plain.path.to_owned(), why });
         }
         let (path, file) = map.at(index)?;
-        let why = Unfit::of_path(&path).or_else(|| Unfit::of_digests(&file))?;
+        let why = Unfit::of(&path, &file)?;
         Some(UnfitTarget { path: path.into_owned(), why })
     })
 }
@@ -89,38 +106,44 @@ pub(super) fn unfit_targets(targets: &Targets) -> impl Iterator<Item = UnfitTarg
 /// # Errors
 /// [`InputError::Unfit`], [`InputError::RoleName`].
 pub(super) fn refuse_unfit(role: &RoleName, targets: &Targets) -> Result<(), InputError> {
-    match unfit_targets(targets).next() {
-        Some(unfit) => Err(unfit.refused(role)),
-        None => refuse_role_names(targets),
+    if let Some(unfit) = unfit_targets(targets).next() {
+        return Err(unfit.refused(role));
+    }
+    match targets.delegations.as_ref().map(left_out).unwrap_or_default().into_iter().next() {
+        Some((_, reason)) => Err(reason.into()),
+        None => Ok(()),
     }
 }
 
-/// Refuses as [`refuse_unfit`] does what has been live elsewhere. There a text in the place of a digest harms nobody but whoever
-/// has listed it: clients pass that target by, and checks find it.
+/// Refuses what a top-level role of others lists under names that these programs keep for themselves, or too deep: nobody but
+/// its maintainers can list that, and they are the ones who take it over. Of delegated roles it is told.
 ///
 /// # Errors
-/// As [`refuse_unfit`].
-pub(super) fn refuse_unfit_paths(role: &RoleName, targets: &Targets) -> Result<(), InputError> {
-    match unfit_targets(targets).find(|unfit| !matches!(unfit.why, Unfit::Digest(_))) {
+/// [`InputError::Unfit`].
+pub(super) fn refuse_unfit_of_top_level(role: &RoleName, targets: &Targets) -> Result<(), InputError> {
+    let is_kept = |unfit: &UnfitTarget| matches!(unfit.why, Unfit::Reserved | Unfit::Deep);
+    match unfit_targets(targets).find(is_kept).filter(|_| role.is_top_level()) {
         Some(unfit) => Err(unfit.refused(role)),
-        None => refuse_role_names(targets),
+        None => Ok(()),
     }
-}
-
-fn refuse_role_names(targets: &Targets) -> Result<(), InputError> {
-    for delegatee in targets.delegations.as_ref().map(delegatees).unwrap_or_default() {
-        match delegatee {
-            Delegatee::Role(role) => drop(RoleName::parse(role.as_str())?),
-            Delegatee::Bins(set) => drop(RoleName::parse(&set.name(0))?),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::metadata::{Extra, Hashes, TargetMap};
+
+    #[test]
+    fn a_path_that_leads_out_of_its_folder_or_into_ours_is_no_targets() {
+        for path in
+            ["team//x", "/etc/x", "..", "a/../b", "", "a\u{1b}b", &"n".repeat(300), ".tuf-x", "a/.TUF-x/b"]
+        {
+            assert!(Unfit::of_path(path).is_some(), "{path}");
+        }
+        for path in ["a", "a/b c", "\u{e9}/.x", "tuf-x", "..."] {
+            assert_eq!(Unfit::of_path(path), None, "{path}");
+        }
+    }
 
     fn file(hashes: &[(&str, &str)]) -> TargetFile {
         let mut all = Hashes::default();
@@ -135,18 +158,18 @@ mod tests {
             (vec![("sha256", &*sha256)], None),
             (vec![("sha256", &*sha256), ("sha512", &*sha512)], None),
             (vec![("sha256", &*sha256), ("blake2b", "anything")], None),
-            (vec![("sha256", "../../x")], Some(Algorithm::Sha256)),
-            (vec![("sha256", "")], Some(Algorithm::Sha256)),
-            (vec![("sha256", &*sha512)], Some(Algorithm::Sha256)),
-            (vec![("sha256", &sha256[1..])], Some(Algorithm::Sha256)),
-            (vec![("sha256", &*sha256), ("sha512", "zz")], Some(Algorithm::Sha512)),
+            (vec![("blake2b", "anything")], Some(Unfit::UnknownDigests)),
+            (vec![("sha256", "../../x")], Some(Unfit::Digest(Algorithm::Sha256))),
+            (vec![("sha256", "")], Some(Unfit::Digest(Algorithm::Sha256))),
+            (vec![("sha256", &*sha512)], Some(Unfit::Digest(Algorithm::Sha256))),
+            (vec![("sha256", &sha256[1..])], Some(Unfit::Digest(Algorithm::Sha256))),
+            (vec![("sha256", &*sha256), ("sha512", "zz")], Some(Unfit::Digest(Algorithm::Sha512))),
         ] {
             let map = TargetMap::of([("a", file(&hashes)), ("b", file(&[("sha256", &sha256)]))]).unwrap();
             let mut targets = Targets::new(chrono::DateTime::UNIX_EPOCH);
             targets.targets = map;
             let found: Vec<UnfitTarget> = unfit_targets(&targets).collect();
-            let expected =
-                expected.map(|algorithm| UnfitTarget { path: "a".to_owned(), why: Unfit::Digest(algorithm) });
+            let expected = expected.map(|why| UnfitTarget { path: "a".to_owned(), why });
             assert_eq!(found, Vec::from_iter(expected), "{hashes:?}");
         }
     }

@@ -32,6 +32,7 @@ mod lineage;
 mod merged;
 mod model;
 mod new_bins;
+mod others_names;
 mod ownership;
 mod places;
 mod planted;

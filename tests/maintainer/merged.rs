@@ -57,7 +57,7 @@ fn merge_drafts(site: &Site) {
 /// No command goes on with the draft of a role, nothing changes, and `discard` leads on.
 fn is_refused(site: &Site, role: &str, keys: &str) {
     let before = contents(&site.folder.path(""));
-    let edit = "bump snapshot";
+    let edit = &format!("bump {role}");
     for line in [&format!("write {keys}"), &format!("sign {keys}"), edit] {
         let words = run(site, "b", line, 5);
         assert!(words.contains(&format!(".drafts/{role}.json: was made before v")), "{words}");
@@ -295,5 +295,159 @@ fn refresh_names_a_draft_of_the_timestamp_that_is_no_metadata() {
         assert!(told.contains(".drafts/timestamp.json") && told.contains("discard timestamp"), "{told}");
         let differs = difference(&before, &contents(&site.folder.path("b")));
         assert!(differs.is_empty(), "{differs:?}");
+    }
+}
+
+/// A copy `b` in which a draft of a role cannot be used.
+fn spoilt(flags: &[&str], role: &str, bytes: &str) -> Site {
+    let site = copies(flags);
+    let drafts = site.folder.path("b/metadata.staged/.drafts");
+    fs::create_dir_all(&drafts).unwrap();
+    fs::write(drafts.join(format!("{role}.json")), bytes).unwrap();
+    site
+}
+
+const NO_METADATA: [&str; 3] = ["<<<<<<< ours\n{}\n=======\n{}\n>>>>>>> theirs\n", "", "{\"signed\": 1}"];
+
+#[test]
+fn a_draft_that_cannot_be_used_stops_no_edit_of_another_role_and_is_left_as_it_is() {
+    for flags in LAYOUTS {
+        for (role, bytes) in ["team", "targets", "root"].into_iter().zip(NO_METADATA) {
+            let site = spoilt(flags, role, bytes);
+            let file = format!("b/metadata.staged/.drafts/{role}.json");
+            let edits = ["expire snapshot 30d", "bump timestamp", "expire timestamp 2d", "discard timestamp"];
+            let of_targets = ["threshold team 1", "delegate other --key key-1.pub --paths other/*"];
+            let of_targets = of_targets.iter().filter(|_| role != "targets");
+            for line in edits.iter().chain(of_targets) {
+                let told = run(&site, "b", line, 0);
+                let is_discard = line.starts_with("discard");
+                assert!(is_discard || told.contains(&format!("discard {role}")), "{line}: {told}");
+            }
+            if role != "targets" {
+                add(&site, "b", "more", "targets");
+            }
+            assert_eq!(fs::read_to_string(site.folder.path(&file)).unwrap(), bytes);
+            // an edit of the role itself would take its place
+            let before = contents(&site.folder.path("b"));
+            let told = run(&site, "b", &format!("bump {role}"), 5);
+            assert!(told.contains(&format!(".drafts/{role}.json: ")), "{told}");
+            assert!(told.contains(&format!("discard {role}")), "{told}");
+            assert_eq!(difference(&before, &contents(&site.folder.path("b"))), Vec::<String>::new());
+            let told = run(&site, "b", "doctor", 0);
+            assert!(told.contains(&format!("the draft of '{role}' cannot be used")), "{told}");
+            run(&site, "b", &format!("discard {role}"), 0);
+            assert!(!site.folder.path(&file).exists());
+            run(&site, "b", &format!("bump {role}"), 0);
+        }
+    }
+}
+
+#[test]
+fn pull_names_a_draft_that_cannot_be_used_and_how_to_give_it_up() {
+    for flags in LAYOUTS {
+        for (role, bytes) in ["team", "timestamp", "targets"].into_iter().zip(NO_METADATA) {
+            let site = spoilt(flags, role, bytes);
+            add(&site, "a", "release", "targets");
+            release(&site, "a", &[]);
+            let before = contents(&site.folder.path("b"));
+            for more in ["", " --set-aside", " --dry-run", " --yes --targets"] {
+                let told = run(&site, "b", &format!("pull --from www{more}"), 3);
+                assert!(told.contains(&format!("the draft of '{role}' cannot be used")), "{told}");
+                assert!(told.contains(&format!("discard {role}")), "{told}");
+            }
+            assert_eq!(difference(&before, &contents(&site.folder.path("b"))), Vec::<String>::new());
+            run(&site, "b", &format!("discard {role}"), 0);
+            run(&site, "b", "pull --from www --yes", 0);
+        }
+    }
+}
+
+#[test]
+fn gc_goes_on_beside_a_draft_that_cannot_be_used_where_it_knows_what_that_lists() {
+    for flags in LAYOUTS {
+        let collect = ["gc", "gc --to www", "gc --dry-run"];
+        for (role, bytes) in ["root", "timestamp", "snapshot"].into_iter().zip(NO_METADATA) {
+            let site = spoilt(flags, role, bytes);
+            for line in collect {
+                assert!(run(&site, "b", line, 0).contains(&format!("discard {role}")), "{role} {line}");
+            }
+        }
+        // what a draft lists that is no metadata nobody knows
+        for (role, bytes) in ["team", "targets", "team"].into_iter().zip(NO_METADATA) {
+            let site = spoilt(flags, role, bytes);
+            for line in collect {
+                let told = run(&site, "b", line, 5);
+                assert!(told.contains(&format!(".drafts/{role}.json: ")), "{told}");
+                assert!(told.contains(&format!("discard {role}")), "{told}");
+            }
+            run(&site, "b", &format!("discard {role}"), 0);
+            run(&site, "b", "gc", 0);
+        }
+        // one that was made upon something older says what it lists
+        let site = copies(flags);
+        add(&site, "a", "draft", "targets");
+        add(&site, "b", "release", "targets");
+        run(&site, "b", &format!("write {}", KEYS.join(" ")), 0);
+        merge_drafts(&site);
+        for line in collect {
+            assert!(run(&site, "b", line, 0).contains("discard targets"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn an_edit_leaves_the_drafts_of_roles_that_only_an_unusable_draft_leads_to() {
+    for flags in LAYOUTS {
+        let site = copies(flags);
+        run(&site, "b", "delegate new --key key-1.pub --paths new/*", 0);
+        let drafts = site.folder.path("b/metadata.staged/.drafts");
+        let new = fs::read(drafts.join("new.json")).unwrap();
+        fs::write(drafts.join("targets.json"), "<<<<<<< ours").unwrap();
+        for line in ["expire snapshot 30d", "bump timestamp", "discard timestamp"] {
+            run(&site, "b", line, 0);
+        }
+        assert_eq!(fs::read(drafts.join("new.json")).unwrap(), new);
+        run(&site, "b", "discard new", 0);
+        assert!(!drafts.join("new.json").exists() && drafts.join("targets.json").exists());
+        run(&site, "b", "discard", 0);
+        assert!(!drafts.join("targets.json").exists());
+    }
+}
+
+#[test]
+fn conflict_marks_in_what_is_written_stop_neither_discard_nor_doctor() {
+    for flags in LAYOUTS {
+        let snapshot = "snapshot.json";
+        for (name, bytes) in [
+            ("timestamp.json", "<<<<<<< ours\n{}\n=======\n{}\n>>>>>>> theirs\n"),
+            (snapshot, "{"),
+            ("root.json", ""),
+            ("../tuf-repo.toml", "<<<<<<< ours\n"),
+        ] {
+            let site = copies(flags);
+            run(&site, "b", "expire targets 30d", 0);
+            run(&site, "b", "bump team", 0);
+            let drafts = site.folder.path("b/metadata.staged/.drafts");
+            let written = site.folder.path("b/metadata.staged").join(name);
+            let all = contents(&site.folder.path("b/metadata.staged"));
+            let newest = all.keys().rfind(|known| known.ends_with(name)).cloned().unwrap_or_default();
+            let written =
+                if newest.is_empty() { written } else { site.folder.path("b/metadata.staged").join(newest) };
+            fs::write(&written, bytes).unwrap();
+            let before = contents(&site.folder.path("b"));
+            run(&site, "b", "discard --dry-run", 0);
+            assert!(run(&site, "b", "discard nobody", 2).contains("no role 'nobody'"));
+            assert_eq!(difference(&before, &contents(&site.folder.path("b"))), Vec::<String>::new());
+            if name.ends_with(".json") {
+                let told = run(&site, "b", "doctor", 0);
+                let name = written.file_name().unwrap().to_str().unwrap();
+                assert!(told.contains(name) && told.contains("version control"), "{told}");
+            }
+            run(&site, "b", "discard team", 0);
+            assert!(drafts.join("targets.json").exists() && !drafts.join("team.json").exists());
+            run(&site, "b", "discard", 0);
+            assert!(!drafts.join("targets.json").exists());
+            assert_eq!(fs::read_to_string(&written).unwrap(), bytes);
+        }
     }
 }

@@ -35,6 +35,7 @@ pub fn failure(error: RepositoryError) -> Failure {
         RepositoryError::Incomplete(_) => FailureKind::SignaturesMissing,
         RepositoryError::NothingWritten { .. }
         | RepositoryError::InTheWay { .. }
+        | RepositoryError::UnusableDrafts(_)
         | RepositoryError::Forked { .. } => FailureKind::Attention,
         RepositoryError::Refused { .. } => FailureKind::Verification,
         RepositoryError::Locked { .. } | RepositoryError::Overtaken { .. } => FailureKind::Locked,
@@ -125,6 +126,13 @@ fn hint(error: &RepositoryError) -> Option<Hint> {
         RepositoryError::Incomplete(roles) => incomplete_hint(roles),
         // the command knows what it was asked
         RepositoryError::InTheWay { .. } => return None,
+        RepositoryError::UnusableDrafts(drafts) => {
+            let roles: Vec<String> = drafts.keys().map(|role| shell_word(role.as_str())).collect();
+            Hint::explained(
+                "give it up, then make the edit again",
+                format!("tuf-repo discard {}", roles.join(" ")),
+            )
+        }
         RepositoryError::Forked { .. } => Hint::advice(
             "ask the people who signed the two roots which one is right; no command here takes one for the other",
         ),

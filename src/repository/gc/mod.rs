@@ -20,14 +20,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Repository;
 use super::archive::Archive;
-use super::error::{AtPath, InputError, RepositoryError};
+use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::history::History;
 use super::layout::{DRAFTS, Layout, MAX_METADATA, METADATA, STAGED, TARGETS, parse_versioned};
 use super::locks::{CollectionLocks, LockedPlace, ToCollect};
 use super::place::Destination;
 use super::policy::Policy;
+use super::staged::draft_name;
 use crate::metadata::{Metadata, RoleName, Targets};
-use crate::storage::{Folder, ReadFiles, Storage};
+use crate::storage::{Folder, ReadFiles, Storage, regular_or_none};
 use counts::{Counts, Holder};
 use fate::{Fate, fate};
 use files::{Place, TargetFiles};
@@ -141,7 +142,7 @@ impl Repository {
         asked: Option<&str>,
     ) -> Result<Counted, RepositoryError> {
         let mut counts = Counts::asking(asked);
-        self.hold_drafts(&mut counts);
+        self.hold_drafts(&mut counts)?;
         let normal = match at {
             Destination::Folder(folder) => Destination::folder(&self.dir, folder)?,
             other => other.clone(),
@@ -196,8 +197,8 @@ impl Repository {
         }
     }
 
-    /// Counts what drafts list.
-    fn hold_drafts(&self, counts: &mut Counts) {
+    /// Counts what drafts list, those among it that cannot be used: a person may go on with what they list.
+    fn hold_drafts(&self, counts: &mut Counts) -> Result<(), RepositoryError> {
         for role in self.staged.graph().order {
             let drafted = self.staged.targets(&role).and_then(|state| state.draft.as_ref());
             if let Some(draft) = drafted {
@@ -205,6 +206,22 @@ impl Repository {
                 counts.hold(Holder::Draft(role), listing);
             }
         }
+        let drafts = self.staged.drafts_folder();
+        for (role, reason) in self.unreadable.iter().filter(|(role, _)| role.lists_targets()) {
+            let name = draft_name(role);
+            let bytes = regular_or_none(drafts.read(&name, MAX_METADATA)).at(drafts.file(&name))?;
+            let Some(draft) = bytes.and_then(|bytes| Metadata::<Targets>::from_file(bytes).ok()) else {
+                // nobody knows what it lists, so that nothing is known to be free
+                let file = format!("{STAGED}/{DRAFTS}/{name}");
+                return Err(RepositoryError::Refused {
+                    file,
+                    reason: Refusal::UnusableDraft(reason.clone()),
+                });
+            };
+            let listing = counts.listing(draft.signed(), self.staged.layout());
+            counts.hold(Holder::Draft(role.clone()), listing);
+        }
+        Ok(())
     }
 
     /// Carries a planned collection out, under the locks that the plan holds. With an archive, each file is copied there and made durable before any goes.

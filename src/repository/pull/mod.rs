@@ -33,7 +33,7 @@ use super::place::Destination;
 use super::publish::{Place, refuse_errors};
 use super::scan::total_length;
 use super::staged::{AnyRole, DraftPlan, Pins, Staged};
-use super::unfit::refuse_unfit_paths;
+use super::unfit::{Unfit, refuse_unfit_of_top_level};
 use super::write::put_metadata;
 use crate::metadata::{RoleName, TargetFile, TargetPath};
 use crate::storage::{ReadFiles, Storage};
@@ -91,9 +91,19 @@ pub struct PullPlan {
     metadata: Vec<(String, Vec<u8>)>,
     /// What this copy has written or taken over from then on; `None` where that stays as it is.
     history: Option<History>,
-    targets: Vec<(String, TargetFile)>,
+    targets: Vec<PulledTarget>,
     /// The state that this leads to, and what must happen to the drafts.
     after: Option<After>,
+}
+
+/// A target file that is taken over.
+#[derive(Debug)]
+struct PulledTarget {
+    /// Its name below `targets/`.
+    name: String,
+    file: TargetFile,
+    /// The role that lists it: a top-level one where that does.
+    role: RoleName,
 }
 
 /// The state that a `pull` leads to.
@@ -106,7 +116,7 @@ struct After {
 impl PullPlan {
     /// Returns the files that are put, relative to the repository.
     pub fn put(&self) -> Vec<String> {
-        let targets = self.targets.iter().map(|(name, _)| format!("{TARGETS}/{name}"));
+        let targets = self.targets.iter().map(|target| format!("{TARGETS}/{}", target.name));
         let metadata = self.metadata.iter().map(|(name, _)| format!("{STAGED}/{name}"));
         targets.chain(self.aside.keys().cloned()).chain(metadata).collect()
     }
@@ -118,7 +128,7 @@ impl PullPlan {
 
     /// Returns how many bytes of targets are copied.
     pub fn target_bytes(&self) -> u64 {
-        total_length(self.targets.iter().map(|(_, file)| file.length))
+        total_length(self.targets.iter().map(|target| target.file.length))
     }
 
     /// Tells whether there is nothing to take over.
@@ -193,7 +203,7 @@ impl LockedPlace {
         work: Work,
     ) -> Result<(Repository, PullPlan), RepositoryError> {
         let Self { unread, at, locks } = self;
-        let mut repository = unread.read()?;
+        let mut repository = unread.read_past_drafts()?;
         let dir = repository.dir.clone();
         let look = || Place::look_at_locked(&dir, &at, locks);
         let plan = repository.plan_pull_from(look, &at, targets, work)?;
@@ -206,7 +216,8 @@ impl Repository {
     ///
     /// # Errors
     /// [`RepositoryError::NothingWritten`]; [`RepositoryError::Forked`] where the roots went apart;
-    /// [`RepositoryError::InTheWay`] where work here would be lost; [`RepositoryError::Refused`] where a client that stands on
+    /// [`RepositoryError::InTheWay`] where work here would be lost, [`RepositoryError::UnusableDrafts`] where nobody knows what
+    /// work it is; [`RepositoryError::Refused`] where a client that stands on
     /// what this copy has would not accept what is live.
     pub fn plan_pull(
         &mut self,
@@ -246,6 +257,9 @@ impl Repository {
         if there("root.json")?.is_none() && there("timestamp.json")?.is_none() {
             return Ok(PullPlan::default());
         }
+        if !self.unreadable.is_empty() {
+            return Err(RepositoryError::UnusableDrafts(self.unreadable.clone()));
+        }
         self.read_all()?;
         let start = match self.common_root(metadata, root) {
             Err(forked @ RepositoryError::Forked { .. }) => return Err(forked),
@@ -278,11 +292,10 @@ impl Repository {
             Ok(files.into_iter().flatten().collect())
         };
         let (unjudged, judged) = (read(&checked.unjudged())?, read(&checked.files)?);
-        let live = Live::of(checked, unjudged, judged);
-        for (role, targets) in &live.checked.targets {
-            refuse_unfit_paths(role, targets)?;
+        if let Some(targets) = checked.targets.get("targets") {
+            refuse_unfit_of_top_level(&RoleName::targets(), targets)?;
         }
-        Ok(live)
+        Ok(Live::of(checked, unjudged, judged))
     }
 
     fn plan_taking(&self, live: &Live, work: Work) -> Result<PullPlan, RepositoryError> {
@@ -362,6 +375,8 @@ impl Repository {
             now: self.now,
             staged,
             unreadable: BTreeMap::new(),
+            implied: BTreeMap::new(),
+            discarded: BTreeSet::new(),
             keyring: OnceLock::new(),
             lock: None,
         };
@@ -379,35 +394,45 @@ impl Repository {
     ///
     /// # Errors
     /// [`InputError::TargetThere`] where something else is in the place of one.
-    fn missing_targets(&self, live: &Checked) -> Result<Vec<(String, TargetFile)>, RepositoryError> {
+    fn missing_targets(&self, live: &Checked) -> Result<Vec<PulledTarget>, RepositoryError> {
         let folder = self.targets_folder();
         let mut asked = BTreeMap::new();
-        for (path, file) in live.targets.values().flat_map(|role| &role.targets) {
+        let (top, delegated): (Vec<_>, Vec<_>) =
+            live.targets.iter().partition(|(role, _)| role.is_top_level());
+        let roles = delegated.into_iter().chain(top);
+        for (role, (path, file)) in roles.flat_map(|(role, all)| all.targets.iter().map(move |it| (role, it)))
+        {
+            // whoever lists it is at fault; its name is none here
             let Ok(path) = TargetPath::parse(&path) else { continue };
+            if Unfit::of(path.as_str(), &file).is_some() {
+                continue;
+            }
             for name in live.layout.target_names(&path, &file) {
-                asked.insert(name, file.clone());
+                let target = PulledTarget { name: name.clone(), file: file.clone(), role: role.clone() };
+                asked.insert(name, target);
             }
         }
-        let asked: Vec<(String, TargetFile)> = asked.into_iter().collect();
-        let there: Vec<bool> =
-            asked.par_iter().map(|(name, file)| lies_there(&folder, name, file)).collect::<Result<_, _>>()?;
-        Ok(asked.into_iter().zip(there).filter(|(_, is_there)| !is_there).map(|(file, _)| file).collect())
+        let asked: Vec<PulledTarget> = asked.into_values().collect();
+        let is_there = |target: &PulledTarget| lies_there(&folder, &target.name, &target.file);
+        let there: Vec<bool> = asked.par_iter().map(is_there).collect::<Result<_, _>>()?;
+        Ok(asked.into_iter().zip(there).filter(|(_, is_there)| !is_there).map(|(target, _)| target).collect())
     }
 
     /// Carries a planned `pull` out: target files, work that is set aside, the history, then versioned files, roots and the
     /// timestamp last, and then the drafts. Drafts that give way go before metadata moves: beside newer metadata they would be
     /// refused as made on something older.
-    /// Returns the target files that are not there to be copied. `progress` is told the bytes of targets.
+    /// Returns the target files that were not copied, by name, and why: they are not there, or a delegated role lists other
+    /// bytes. `progress` is told the bytes of targets.
     ///
     /// # Errors
     /// [`RepositoryError::Io`]; the same command again goes on. [`RepositoryError::Refused`] for a target file with other bytes
-    /// than are listed; nothing has moved then.
+    /// than a top-level role lists; nothing has moved then.
     pub fn execute_pull(
         &mut self,
         plan: &PullPlan,
         from: &Destination,
         progress: &dyn Fn(u64),
-    ) -> Result<Vec<String>, RepositoryError> {
+    ) -> Result<BTreeMap<String, String>, RepositoryError> {
         self.sweep()?;
         let absent = self.copy_from(plan, from, progress)?;
         self.keep_aside(plan)?;
@@ -433,30 +458,35 @@ impl Repository {
         plan: &PullPlan,
         from: &Destination,
         progress: &dyn Fn(u64),
-    ) -> Result<Vec<String>, RepositoryError> {
+    ) -> Result<BTreeMap<String, String>, RepositoryError> {
         let source: Box<dyn Source> = match from {
-            Destination::Own => return Ok(Vec::new()),
+            Destination::Own => return Ok(BTreeMap::new()),
             Destination::Folder(folder) => Box::new(FolderSource::new(folder)),
             Destination::Bucket(place) => Box::new(place.clone()),
         };
         let folder = self.targets_folder();
         if plan.targets.is_empty() {
-            return Ok(Vec::new());
+            return Ok(BTreeMap::new());
         }
         std::fs::create_dir_all(folder.path()).at(folder.path())?;
         let mut batch = folder.batch().at(folder.path())?;
-        let (mut absent, mut filled) = (Vec::new(), Vec::new());
-        for listed in &plan.targets {
-            let (name, file) = listed;
-            match copy_target(&batch, &*source, name, file)? {
-                Some(path) => filled.push((path, listed)),
-                None => absent.push(name.clone()),
+        let (mut absent, mut filled) = (BTreeMap::new(), Vec::new());
+        for target in &plan.targets {
+            let PulledTarget { name, file, role } = target;
+            match copy_target(&batch, &*source, name, file) {
+                Ok(Some(path)) => filled.push((path, target)),
+                Ok(None) => drop(absent.insert(name.clone(), "is not there".to_owned())),
+                Err(RepositoryError::Refused { reason, .. }) if !role.is_top_level() => {
+                    let words = format!("{reason}, as '{role}' lists it: it is not taken over");
+                    absent.insert(name.clone(), words);
+                }
+                Err(error) => return Err(error),
             }
             progress(file.length);
         }
         // a person may have put a file there meanwhile
         let mut missing = Vec::new();
-        for (path, (name, file)) in filled {
+        for (path, PulledTarget { name, file, .. }) in filled {
             if !lies_there(&folder, name, file)? {
                 missing.push((path, name));
             }

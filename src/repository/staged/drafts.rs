@@ -10,7 +10,7 @@ use super::Staged;
 use super::named::children_first;
 use super::state::{AnyRole, Saved};
 use crate::metadata::{FileText, RoleName};
-use crate::storage::ReadFiles;
+use crate::storage::{Folder, ReadFiles};
 
 /// Changes to the drafts folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,8 +39,16 @@ pub fn draft_of(file: &str) -> Option<RoleName> {
 }
 
 /// Returns the role of a draft's file, named relative to the drafts folder.
-pub(super) fn role_of(name: &str) -> Option<RoleName> {
+pub(in crate::repository) fn role_of(name: &str) -> Option<RoleName> {
     RoleName::from_encoded(name.strip_suffix(".json")?).filter(|role| draft_name(role) == name)
+}
+
+/// Lists the roles that have the file of a draft in a folder of drafts.
+///
+/// # Errors
+/// [`RepositoryError::Io`].
+pub(in crate::repository) fn drafted_in(drafts: &Folder) -> Result<Vec<RoleName>, RepositoryError> {
+    Ok(drafts.names().at(drafts.path())?.iter().filter_map(|name| role_of(name)).collect())
 }
 
 impl Staged {

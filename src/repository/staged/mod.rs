@@ -29,6 +29,7 @@ use crate::metadata::{Metadata, RoleName, Root, Signed, Snapshot, Targets, Times
 use crate::storage::{Folder, ReadFiles};
 use crate::verify::Delegator;
 pub use drafts::{DraftPlan, draft_name, draft_of};
+pub(super) use drafts::{drafted_in, role_of as drafted_role};
 use note::{NOTE, Note, is_work};
 use spent::Spent;
 use state::repeats;

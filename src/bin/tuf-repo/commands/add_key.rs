@@ -5,7 +5,7 @@ use tuf::cli::failure::Outcome;
 use tuf::cli::keys::{KeyArgument, load_all_public};
 
 use super::common::{DryRun, PasswordArgs, Scheme, with_scheme};
-use super::edit::{finish, open_locked};
+use super::edit::{finish, open_past_drafts};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -36,7 +36,7 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let keys = load_all_public(&args.keys, &mut args.passwords.read(context)?)?;
-    let mut repository = open_locked(context)?;
+    let mut repository = open_past_drafts(context)?;
     let role = repository.find_trusted(&args.role).map_err(failure)?;
     let delegator =
         args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;

@@ -5,7 +5,7 @@ use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::hint::Hint;
 
 use super::common::DryRun;
-use super::edit::{finish, open_locked, some};
+use super::edit::{finish, open_past_drafts, some};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -29,7 +29,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         return Err(Failure::usage("--version goes with one role only")
             .with_hint(Hint::explained("for each role", "tuf-repo bump ROLE --version N")));
     }
-    let mut repository = open_locked(context)?;
+    let mut repository = open_past_drafts(context)?;
     let mut versions = Map::new();
     for name in &args.roles {
         for role in repository.find_members(name).map_err(failure)? {

@@ -8,7 +8,7 @@ use tuf::metadata::RoleName;
 use tuf::repository::{BinKind, Delegation, InputError, Trust};
 
 use super::common::{DryRun, PasswordArgs, Scheme, threshold, with_scheme};
-use super::edit::{finish, open_locked};
+use super::edit::{finish, open_past_drafts};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -80,7 +80,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         .with_hint(Hint::again("name more keys, or a smaller --threshold", "--key KEY.pub")));
     }
     let threshold = threshold(&name, args.threshold)?;
-    let mut repository = open_locked(context)?;
+    let mut repository = open_past_drafts(context)?;
     let from = repository.find_role(&args.from).map_err(failure)?;
     let before =
         args.before.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;

@@ -12,13 +12,13 @@ use super::next;
 use crate::context::Context;
 use crate::failure::failure;
 
-/// Opens the repository to change it.
+/// Opens the repository to sign what is drafted, or to write it: every draft must be one that can be used.
 pub fn open_locked(context: &Context) -> Result<Repository, Failure> {
     Repository::open_locked(&context.repo, context.now, wait(context)).map_err(failure)
 }
 
-/// Opens the repository to change it, for a command that leaves people's drafts as they are: one that cannot be used is no
-/// reason to refuse. It is told.
+/// Opens the repository to change it, for a command that leaves the drafts of other roles as they are: one that cannot be used
+/// is no reason to refuse. It is told.
 pub fn open_past_drafts(context: &Context) -> Result<Repository, Failure> {
     let unread = Repository::lock(&context.repo, context.now, wait(context)).map_err(failure)?;
     let repository = unread.read_past_drafts().map_err(failure)?;
@@ -42,7 +42,10 @@ pub fn open_locked_beside<T: Send>(
     context: &Context,
     beside: impl FnOnce() -> T + Send,
 ) -> Result<(Repository, T), Failure> {
-    Repository::open_locked_beside(&context.repo, context.now, wait(context), beside).map_err(failure)
+    let opened = Repository::open_locked_beside(&context.repo, context.now, wait(context), beside);
+    let (repository, done) = opened.map_err(failure)?;
+    warn_of_drafts(&repository, context);
+    Ok((repository, done))
 }
 
 /// Returns how long a command waits for the lock.
@@ -53,11 +56,6 @@ pub fn wait(context: &Context) -> Duration {
 /// Opens the repository to look at it, although some drafts are no metadata.
 pub fn open_damaged(context: &Context) -> Result<Repository, Failure> {
     Repository::open_damaged(&context.repo, context.now).map_err(failure)
-}
-
-/// Opens the repository to discard drafts, although some are no metadata.
-pub fn open_damaged_locked(context: &Context) -> Result<Repository, Failure> {
-    Repository::open_damaged_locked(&context.repo, context.now, wait(context)).map_err(failure)
 }
 
 /// Opens the repository to look at it.

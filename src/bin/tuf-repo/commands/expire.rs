@@ -9,7 +9,7 @@ use tuf::metadata::time;
 use tuf::repository::{Haste, InputError, Spelling};
 
 use super::common::DryRun;
-use super::edit::{finish, open_locked};
+use super::edit::{finish, open_past_drafts};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -33,7 +33,7 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Outcome {
     let expires = moment(&args.when, context.now)?;
-    let mut repository = open_locked(context)?;
+    let mut repository = open_past_drafts(context)?;
     let roles = repository.find_members(&args.role).map_err(failure)?;
     let (shown, left) = (time::format(&expires), format_duration(expires - context.now));
     let mut soon_due = false;

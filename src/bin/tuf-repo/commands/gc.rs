@@ -18,7 +18,7 @@ use tuf::storage::BucketUrl;
 
 use super::common::{DryRun, warn_of};
 use super::destination::{DestinationArgs, bucket, lock_place};
-use super::edit::count;
+use super::edit::{count, warn_of_drafts};
 use super::next::program;
 use super::verify::finding_json;
 use crate::context::Context;
@@ -68,6 +68,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         return explain(name, &explanation, context);
     }
     let (repository, plan) = place.plan_gc(retention).map_err(failure)?;
+    warn_of_drafts(&repository, context);
     if !args.dry_run.dry_run {
         repository.execute_gc(&plan, archive.as_ref()).map_err(failure)?;
     }

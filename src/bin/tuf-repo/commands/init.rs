@@ -15,10 +15,11 @@ use tuf::repository::{
 };
 use url::Url;
 
-use super::common::DryRun;
+use super::common::{DryRun, warn_of};
 use super::destination::bucket;
 use super::edit::wait;
 use super::next;
+use super::verify::finding_json;
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -134,6 +135,7 @@ fn tell(dir: &Path, from: &str, adopted: &Adopted, execution: Execution, context
         let roles: Vec<&str> = adopted.expired.iter().map(|role| role.as_str()).collect();
         context.output.warn(&format!("expired: {}; tuf-repo refresh revives them", roles.join(", ")));
     }
+    warn_of(&adopted.warnings, context);
     for name in &adopted.missing {
         context.output.warn(&format!("the source lists {TARGETS}/{name} and does not have it"));
     }
@@ -145,6 +147,7 @@ fn tell(dir: &Path, from: &str, adopted: &Adopted, execution: Execution, context
         "put": adopted.put,
         "missing": adopted.missing,
         "expired": adopted.expired,
+        "warnings": adopted.warnings.iter().map(finding_json).collect::<Vec<_>>(),
         "first_root": adopted.first_root,
         "next": [next],
     });

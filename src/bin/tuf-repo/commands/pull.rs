@@ -1,5 +1,7 @@
 //! `pull`: takes over what somebody else has published.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use tuf::cli::failure::{Failure, Outcome};
 use tuf::cli::hint::Hint;
@@ -77,15 +79,15 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     if context.output.format() != Format::Json {
         show(&plan, &args, context);
     }
-    let mut absent = Vec::new();
+    let mut absent = BTreeMap::new();
     if !args.dry_run.dry_run {
         agree(&plan, &args, context)?;
         let bar = progress_bytes(context, plan.target_bytes(), "Copying targets");
         absent = repository.execute_pull(&plan, &from, &|bytes| bar.advance(bytes)).map_err(failure)?;
         drop(bar);
     }
-    for name in &absent {
-        context.output.warn(&format!("targets/{} is not there", one_line(name)));
+    for (name, words) in &absent {
+        context.output.warn(&one_line(&format!("targets/{name} {words}")));
     }
     // a killed run has set work aside that this one does not find in the way any more
     let aside: Vec<String> = match args.set_aside && !args.dry_run.dry_run {
@@ -105,7 +107,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         "gone": plan.gone,
         "jumps": plan.jumps,
         "timestamp": plan.timestamp,
-        "missing": absent,
+        "missing": absent.keys().collect::<Vec<_>>(),
         "aside": aside,
         "warnings": plan.warnings.iter().map(finding_json).collect::<Vec<_>>(),
         "next": next,

@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 use tuf::cli::failure::Outcome;
 
 use super::common::{DryRun, Force, PasswordArgs, key_choice};
-use super::edit::{finish, open_locked};
+use super::edit::{finish, open_past_drafts};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -36,7 +36,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let mut passwords = args.passwords.read(context)?;
     let choices =
         args.keys.iter().map(|typed| key_choice(typed, &mut passwords)).collect::<Result<Vec<_>, _>>()?;
-    let mut repository = open_locked(context)?;
+    let mut repository = open_past_drafts(context)?;
     let role = repository.find_trusted(&args.role).map_err(failure)?;
     let delegator =
         args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;

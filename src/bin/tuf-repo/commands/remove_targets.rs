@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 use tuf::cli::failure::Outcome;
 
 use super::common::DryRun;
-use super::edit::{count, finish, open_locked, some};
+use super::edit::{count, finish, open_past_drafts, some};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -24,7 +24,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let mut repository = open_locked(context)?;
+    let mut repository = open_past_drafts(context)?;
     let role = args.role.as_deref().map(|name| repository.find_lister(name)).transpose().map_err(failure)?;
     let removed = repository.remove_targets(&args.globs, role.as_ref()).map_err(failure)?;
     let total = removed.values().map(Vec::len).sum();

@@ -6,7 +6,7 @@ use tuf::metadata::RoleName;
 use tuf::repository::Repository;
 
 use super::common::DryRun;
-use super::edit::{finish, open_locked};
+use super::edit::{finish, open_past_drafts};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
-    let mut repository = open_locked(context)?;
+    let mut repository = open_past_drafts(context)?;
     let from = args.from.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
     let prefix = RoleName::new(args.name.as_str()).ok();
     if let Some((prefix, set)) =
@@ -38,9 +38,10 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         return finish(context, repository, args.dry_run, &what, more);
     }
     let role = match repository.find_role(&args.name) {
-        Err(error) => match repository.find_revoked(&args.name) {
-            Some(role) => return finish_revoked(context, repository, args.dry_run, &role),
-            None => return Err(failure(error)),
+        Err(error) => match (repository.find_left_out(&args.name), repository.find_revoked(&args.name)) {
+            (Some(role), _) => role,
+            (None, Some(role)) => return finish_revoked(context, repository, args.dry_run, &role),
+            (None, None) => return Err(failure(error)),
         },
         Ok(role) => role,
     };

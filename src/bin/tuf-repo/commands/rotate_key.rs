@@ -5,7 +5,7 @@ use tuf::cli::failure::Outcome;
 use tuf::cli::keys::{KeyArgument, load_public};
 
 use super::common::{DryRun, Force, PasswordArgs, Scheme, key_choice, with_scheme};
-use super::edit::{finish, open_locked};
+use super::edit::{finish, open_past_drafts};
 use crate::context::Context;
 use crate::failure::failure;
 
@@ -45,7 +45,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let mut passwords = args.passwords.read(context)?;
     let old = key_choice(&args.old, &mut passwords)?;
     let new = with_scheme(load_public(&args.new, &mut passwords)?, args.scheme)?;
-    let mut repository = open_locked(context)?;
+    let mut repository = open_past_drafts(context)?;
     let role = repository.find_trusted(&args.role).map_err(failure)?;
     let delegator =
         args.delegator.as_deref().map(|name| repository.find_role(name)).transpose().map_err(failure)?;
