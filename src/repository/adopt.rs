@@ -20,6 +20,7 @@ use super::init::{Execution, refuse_existing};
 use super::layout::{Layout, METADATA, POLICY, STAGED, TARGETS};
 use super::lock;
 use super::policy::{ADOPTED, TEMPLATE};
+use super::role_names::awkward_names;
 use super::scan::copy_digested;
 use super::unfit::{Unfit, refuse_unfit_of_top_level, unfit_targets};
 use crate::metadata::{Algorithm, Metadata, RoleName, Root, TargetFile, TargetPath};
@@ -349,6 +350,12 @@ impl Taken {
             consistent_snapshot: self.set.root().consistent_snapshot,
             ..Adopted::default()
         };
+        let layout = Layout::of(self.set.root().consistent_snapshot);
+        let awkward = awkward_names(layout, self.roles.iter()).into_iter().map(|(role, message)| {
+            let (severity, role) = (Severity::Warning, Some(role));
+            Finding { severity, role, file: None, message }
+        });
+        adopted.warnings.extend(awkward);
         let mut note = |role: RoleName, version: u64, expires: DateTime<Utc>| {
             if expires <= now {
                 adopted.expired.push(role.clone());

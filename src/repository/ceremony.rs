@@ -476,6 +476,7 @@ impl Repository {
             }
         }
         refuse_unfit(role, metadata.signed())?;
+        self.refuse_new_names(role, metadata.signed())?;
         self.refuse_shared_names(role, metadata.signed())?;
         let version = metadata.signed().version;
         let state = self.staged.targets_mut(role).ok_or_else(|| InputError::UnknownRole(role.to_string()))?;

@@ -17,6 +17,7 @@ use super::place::Destination;
 use super::policy::Policy;
 use super::presence::set_aside_elsewhere;
 use super::publish::{at_places, listed_anew};
+use super::role_names::awkward_names;
 use super::staged::Staged;
 use super::target_files::{ListedAt, all_listed, check_target_files};
 use super::unfit::unfit_targets;
@@ -496,6 +497,10 @@ impl Checker<'_> {
         self.bins(set, layout, listed, bins, &mut delegators, &mut reachable)?;
         for role in reachable.iter().filter(|role| !role.is_top_level()) {
             self.judge_delegated(set, layout, role, delegators.get(role).map_or(&[], Vec::as_slice));
+        }
+        for (role, message) in awkward_names(layout, reachable.iter()) {
+            let (severity, role) = (Severity::Warning, Some(role));
+            self.report.findings.push(Finding { severity, role, file: None, message });
         }
         let misplaced: Vec<Vec<Refusal>> = {
             let roles: Vec<&RoleName> = reachable.iter().collect();

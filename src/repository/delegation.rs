@@ -1,7 +1,7 @@
 //! Delegations: made and revoked.
 
 use super::Repository;
-use super::bins::{BinSet, MOST_BINS};
+use super::bins::{BinSet, Delegatee, MOST_BINS};
 use super::error::{InputError, RepositoryError};
 use super::keys::{id_for, prune};
 use super::view::DelegatedBins;
@@ -121,6 +121,10 @@ impl Repository {
             Trust::Bins { number, kind } => Some((bin_set(name, *number)?, *kind)),
             _ => None,
         };
+        self.refuse_new_name(&match &bins {
+            Some((set, _)) => Delegatee::Bins(set.clone()),
+            None => Delegatee::Role(name.clone()),
+        })?;
         check_trust(trust)?;
         let (expires, child_expires) = (self.expiry(from)?, self.expiry(name)?);
         self.refuse_cycle(name, from)?;

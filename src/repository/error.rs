@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::history::sha256;
+use super::role_names::alike_words;
 use super::taken_away::TakenAway;
 use super::unfit::Unfit;
 use crate::canonical::CanonicalError;
@@ -616,6 +617,14 @@ pub enum InputError {
         bin: RoleName,
         /// The prefix of the bins.
         bins: String,
+    },
+    /// A name that differs from another role's only in capitals or in the way its letters are written.
+    #[error("{}", alike_words(name, other))]
+    AlikeRole {
+        /// The new name.
+        name: RoleName,
+        /// The role that is there.
+        other: RoleName,
     },
     /// Not a name for a role.
     #[error(transparent)]

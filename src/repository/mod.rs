@@ -58,6 +58,7 @@ mod published;
 mod pull;
 mod refresh;
 mod relation;
+mod role_names;
 mod scan;
 mod sign;
 mod signed_by;

@@ -290,3 +290,140 @@ fn a_role_that_is_missing_or_badly_signed_is_no_reason_not_to_take_a_repository_
         }
     }
 }
+
+#[test]
+fn delegate_takes_no_name_that_a_file_system_or_a_reader_takes_for_another() {
+    for flags in LAYOUTS {
+        let site = Site::written_with(flags);
+        let delegate = |name: &str, more: &[&str]| {
+            let trust: &[&str] = if more.is_empty() { &["--paths", "x/*"] } else { more };
+            site.run(&[&["delegate", name, "--key", "../key-4.pub"], trust].concat())
+        };
+        for name in ["team", "\u{e9}quipe", "a/b", "json", "roots"] {
+            delegate(name, &[]).exits(0);
+        }
+        delegate("bins", &["--bins", "4", "--from", "team"]).exits(0);
+        let before = contents(&site.repository());
+        let long = format!("a/{}", "n".repeat(201));
+        let mut names = vec![
+            "root.json",
+            "timestamp.json",
+            "a.json/b",
+            "x.JSON",
+            "TARGETS",
+            "ROOT",
+            "Timestamp",
+            "sNapshot",
+            "1.root",
+            "Team",
+            "TEAM",
+            "e\u{301}quipe",
+            "\u{c9}quipe",
+            "A/b",
+            "a/.b",
+            "a\\b",
+            "a:b",
+            &long,
+            "Bins-0",
+            "BINS-3",
+        ];
+        if !flags.is_empty() {
+            names.extend(["1.snapshot", "2.targets", "007.x"]);
+        }
+        for name in names {
+            let ran = delegate(name, &[]).exits(2);
+            assert!(ran.stderr.contains("hint: "), "{ran:?}");
+            delegate(name, &["--paths", "x/*", "--from", "a/b"]).exits(2);
+        }
+        for name in ["TEAM-x", "targets.json", "Bins", "BINS"] {
+            let code = if name == "TEAM-x" { 0 } else { 2 };
+            delegate(name, &["--bins", "4", "--from", "json", "--dry-run"]).exits(code);
+        }
+        assert_eq!(crate::world::difference(&before, &contents(&site.repository())), Vec::<String>::new());
+        if flags.is_empty() {
+            delegate("1.snapshot", &[]).exits(0);
+        }
+        // a second delegator of a role that is there, and the same once more
+        delegate("a/b", &["--paths", "x/*", "--from", "team"]);
+        delegate("\u{e9}quipe", &[]).exits(0);
+        // the name of a role that was revoked has files still
+        site.run(&[&["write"], &OURS[..], &["--key=../key-4"]].concat()).exits(0);
+        site.run(&["revoke", "json"]).exits(0);
+        site.run(&[&["write"], &OURS[..], &["--key=../key-4"]].concat()).exits(0);
+        delegate("JSON", &[]).exits(2);
+        delegate("json", &[]).exits(0);
+    }
+}
+
+#[test]
+fn an_import_brings_no_name_that_delegate_refuses() {
+    for flags in LAYOUTS {
+        let site = Site::planted(flags, |_| ());
+        let name = if flags.is_empty() { "1.team.json" } else { "team.json" };
+        let before = contents(&site.repository());
+        let mut cases = vec![
+            vec!["TEAM"],
+            vec!["x", "X"],
+            vec!["\u{e9}", "e\u{301}"],
+            vec!["root.json"],
+            vec!["Timestamp"],
+            vec!["a:b"],
+        ];
+        if !flags.is_empty() {
+            cases.extend([vec!["1.snapshot"], vec!["2.targets"]]);
+        }
+        for names in cases {
+            let file = site.folder.path("team.json");
+            fs::copy(site.path("metadata").join(name), &file).unwrap();
+            forge(&file, &[4], |signed| {
+                let id = public(4).id().to_string();
+                let key = serde_json::to_value(public(4)).unwrap();
+                let role = |name: &&str| json!({"name": name, "keyids": [id], "threshold": 1, "terminating": false, "paths": ["team/*"]});
+                let roles: Vec<Value> = names.iter().map(role).collect();
+                signed["version"] = json!(2);
+                signed["delegations"] = json!({"keys": {&id: key}, "roles": roles});
+            });
+            site.run(&["sign", "--import", "../team.json"]).exits(2);
+            assert_eq!(
+                crate::world::difference(&before, &contents(&site.repository())),
+                Vec::<String>::new()
+            );
+        }
+    }
+}
+
+#[test]
+fn roles_of_others_whose_names_differ_only_in_capitals_are_told() {
+    for flags in LAYOUTS {
+        let site = Site::planted(flags, |_| ());
+        site.run(&["delegate", "other", "--key", "../key-4.pub", "--paths", "other/*"]).exits(0);
+        site.run(&[&["write"], &OURS[..], &["--key=../key-4"]].concat()).exits(0);
+        site.run(&["publish", "--to", "../www"]).exits(0);
+        // another program has called it so
+        let (targets, team, other, snapshot) = match flags.is_empty() {
+            true => ("2.targets.json", "TEAM", "1.other.json", "2.snapshot.json"),
+            false => ("targets.json", "TEAM", "other.json", "snapshot.json"),
+        };
+        let www = site.folder.path("www/metadata");
+        forge(&www.join(targets), &[1], |signed| {
+            for role in signed["delegations"]["roles"].as_array_mut().unwrap() {
+                if role["name"] == "other" {
+                    role["name"] = json!(team);
+                }
+            }
+        });
+        fs::rename(www.join(other), www.join(other.replace("other", team))).unwrap();
+        forge(&www.join(snapshot), &[2], |signed| {
+            let meta = signed["meta"].as_object_mut().unwrap();
+            let entry = meta.remove("other.json").unwrap();
+            meta.insert(format!("{team}.json"), entry);
+        });
+        let from = ["init", "new", "--from", "www", "--trusted-root", "www/metadata/1.root.json", "--json"];
+        let adopted = site.folder.run(&from).exits(0).json();
+        warns(&adopted["warnings"], "team", "'team' differs from the role 'TEAM' only in capitals");
+        let said = site.run_in("new", &["publish", "--json"]).exits(0).json();
+        warns(&said["warnings"], "team", "differs from the role");
+        let verified = site.run_in("new", &["verify", "--json"]).exits(0).json();
+        warns(&verified["findings"], "team", "differs from the role");
+    }
+}

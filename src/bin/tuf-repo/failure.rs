@@ -355,7 +355,9 @@ fn input_hint(error: &InputError) -> Hint {
         InputError::Bundle { .. } => Hint::explained("make a new one", "tuf-repo sign --export FILE ROLE"),
         InputError::BundleReplaced { .. } => Hint::advice("look at what is there now, and sign it once more"),
         InputError::NothingToSign { role } => Hint::command(format!("tuf-repo bump {}", role_word(role))),
-        InputError::RoleName(_) => Hint::advice("choose a name such as django or team/django"),
+        InputError::RoleName(_) | InputError::AlikeRole { .. } => {
+            Hint::advice("choose a name such as django or team/django")
+        }
         InputError::TargetPath(_) => {
             Hint::advice("--prefix P or --base DIR names it by a plain relative path")
         }
