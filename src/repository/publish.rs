@@ -25,6 +25,7 @@ use super::locks::{DestinationLocks, LockedPlace, lock_written};
 use super::place::{BucketPlace, Destination};
 use super::presence::set_aside_elsewhere;
 use super::publish_targets::{Anew, TargetCopy, TargetFault, plan_targets};
+use super::recovery::Recovery;
 use super::scan::total_length;
 use super::staged::AnyRole;
 use super::target_files::{ListedAt, all_listed, check_target_bytes, check_target_files};
@@ -53,15 +54,6 @@ impl PublishRequest {
     pub fn new(expiry: Expiry, wait: Duration) -> Self {
         Self { expiry, wait, damaged_roots: DamagedRoots::Refuse, recover: BTreeSet::new() }
     }
-}
-
-/// What becomes of live metadata that a publication does not go on from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// The roles that give way.
-    pub roles: Vec<Recovered>,
-    /// The targets that are live and will no longer be listed.
-    pub vanishing: Vec<String>,
 }
 
 /// A planned publication.
@@ -262,7 +254,8 @@ impl Repository {
         if let Destination::Folder(folder) = destination {
             self.refuse_other_workshop(&Folder::new(folder.join(STAGED)))?;
         }
-        let recovery = Recovery { vanishing: vanishing(&live, &checked.targets), roles: live.recovered };
+        let whole = live.whole.as_ref().unwrap_or(&live.accepted);
+        let recovery = Recovery::of(live.recovered, whole, &checked);
         let live = live.accepted;
         let faults = std::mem::take(&mut checked.faults);
         let faults = self.refuse_caused_at(&place, &live, &checked, faults)?;
@@ -363,10 +356,10 @@ impl Repository {
         if let Some(role) = request.recover.iter().find(|role| !RECOVERABLE.contains(&role.as_str())) {
             return Err(InputError::NotRecoverable { role: role.clone() }.into());
         }
-        let written = self.staged.folder();
+        let (written, mut whole) = (self.staged.folder(), None);
         if request.recover.contains("targets") {
             // whom a stolen key delegates to is nobody's ancestor; whom this copy delegates to still is
-            accepted = self.follow_own_targets(place)?;
+            whole = Some(std::mem::replace(&mut accepted, self.follow_own_targets(place)?));
         }
         let lost_snapshot = match request.damaged_roots {
             DamagedRoots::Refuse => LostSnapshot::Refuse,
@@ -377,7 +370,7 @@ impl Repository {
         let recovered = refuse_what_is_not_ours(&accepted, self.successor(), &self.ours(), permissions)
             .map_err(|refusal| self.with_what_gives_way(place, refusal))?;
         refuse_succession(written, &accepted)?;
-        Ok(Ancestors { accepted, recovered })
+        Ok(Ancestors { accepted, whole, recovered })
     }
 
     /// Returns what is written, as what takes the place of what is live.
@@ -579,6 +572,8 @@ impl Repository {
 /// What a publication goes on from.
 struct Ancestors {
     accepted: Accepted,
+    /// What clients accept, with all that a `targets` leads to that gives way; `None` where that is the same.
+    whole: Option<Accepted>,
     recovered: Vec<Recovered>,
 }
 
@@ -588,18 +583,6 @@ struct PlannedNames<'a> {
     names: &'a [String],
     /// Those of them that have been read and judged.
     judged: BTreeMap<String, Vec<u8>>,
-}
-
-/// Returns the targets that are live and are not listed in what takes their place; nothing where no role is recovered.
-fn vanishing(live: &Ancestors, staged: &BTreeMap<RoleName, Targets>) -> Vec<String> {
-    if live.recovered.is_empty() {
-        return Vec::new();
-    }
-    let is_listed = |path: &str| staged.values().any(|targets| targets.targets.contains_key(path));
-    let listed = live.accepted.targets.values().map(Verified::signed).chain(live.accepted.stranded.values());
-    let paths = listed.flat_map(|targets| targets.targets.keys());
-    let gone: BTreeSet<String> = paths.filter(|path| !is_listed(path)).map(Cow::into_owned).collect();
-    gone.into_iter().collect()
 }
 
 /// Says of live files that no client accepts what becomes of them.

@@ -389,6 +389,53 @@ fn a_recovery_says_which_targets_vanish_and_keeps_everything_that_is_not_named_b
 }
 
 #[test]
+fn a_recovery_names_the_roles_that_a_thief_delegated_to_and_their_targets() {
+    for flags in [&[][..], &["--no-consistent-snapshot"]] {
+        let team = stolen_with(&["targets", "snapshot", "timestamp"], flags);
+        let write = |more: &str| {
+            let keys = ["targets", "snapshot", "timestamp"].map(|role| format!("--key=key-{role}"));
+            let args: Vec<&str> =
+                ["write"].into_iter().chain(keys.iter().map(String::as_str)).chain([more]).collect();
+            team.copy("thief", &args).exits(0);
+        };
+        team.copy("thief", &["delegate", "gang", "--key", "key-team.pub", "--paths", "gang/*", "*"]).exits(0);
+        team.copy(
+            "thief",
+            &["delegate", "mob", "--key", "key-team.pub", "--from", "gang", "--paths", "gang/*"],
+        )
+        .exits(0);
+        let names: Vec<String> = (10..22).map(|number| format!("gang/{number}")).collect();
+        for (role, names) in [("gang", &names[..]), ("mob", &["gang/mob".to_owned()])] {
+            for name in names {
+                let file = team.folder.path("thief/targets").join(name);
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(file, name).unwrap();
+                team.copy("thief", &["add-targets", &format!("thief/targets/{name}"), "--role", role])
+                    .exits(0);
+            }
+        }
+        write("--key=key-team");
+        team.copy("thief", &["publish", "--to", "www"]).exits(0);
+        team.write("A").exits(0);
+        let recover = ["publish", "--to", "www", "--recover", "targets", "snapshot", "timestamp"];
+        let told = team.copy("A", &recover).exits(3).stderr;
+        for words in [
+            "2 roles live and will not be trusted: gang, mob",
+            "13 targets live and will not be listed: gang/10, gang/11",
+            "and 3 more",
+        ] {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+        for more in [&["--dry-run", "--json"][..], &["--yes", "--json"]] {
+            let plan: Value = team.copy("A", &[&recover[..], more].concat()).exits(0).json();
+            assert_eq!(plan["gone_roles"], json!(["gang", "mob"]), "{plan}");
+            let gone: Vec<&str> = names.iter().map(String::as_str).chain(["gang/mob"]).collect();
+            assert_eq!(plan["gone"], json!(gone), "{plan}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_recovered_while_a_key_that_signed_it_is_trusted() {
     let team = stolen(&["snapshot", "timestamp"]);
     // one of the keys is still there, beside the new one

@@ -12,7 +12,7 @@ use tuf::repository::{DamagedRoots, Destination, Expiry, InputError, PublishRequ
 
 use super::common::{DryRun, progress_bytes, warn_of};
 use super::destination::{DestinationArgs, Way, lock_place, shown};
-use super::edit::some;
+use super::edit::{count, some};
 use super::verify::finding_json;
 use crate::context::Context;
 use crate::failure::{GIVES_WAY, failure, failure_over};
@@ -129,6 +129,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         "kept": plan.kept,
         "recovered": recovered_json(&plan.recovery),
         "gone": plan.recovery.vanishing,
+        "gone_roles": plan.recovery.gone_roles,
+        "changed": plan.recovery.changing,
         "warnings": plan.warnings.iter().map(finding_json).collect::<Vec<_>>(),
     });
     let human = || {
@@ -151,9 +153,24 @@ fn show_recovery(recovery: &Recovery, context: &Context) {
     for Recovered { role, from, to } in &recovery.roles {
         context.output.talk(&format!("{role} goes from v{from}, which is live, to v{to}"));
     }
-    if !recovery.vanishing.is_empty() {
-        let names = one_line(&some(&recovery.vanishing));
-        context.output.talk(&format!("Targets that are live and will not be listed: {names}"));
+    let roles: Vec<String> = recovery.gone_roles.iter().map(ToString::to_string).collect();
+    for (names, thing, fate) in [
+        (&roles, "role", "live and will not be trusted"),
+        (&recovery.vanishing, "target", "live and will not be listed"),
+        (&recovery.changing, "target", "live and will be listed with other bytes"),
+    ] {
+        if !names.is_empty() {
+            let number = count(names.len(), thing);
+            context.output.talk(&one_line(&format!("{number} {fate}: {}", first_ten(names))));
+        }
+    }
+}
+
+/// Names things, ten of them where they are more.
+fn first_ten(names: &[String]) -> String {
+    match names.len().checked_sub(10).filter(|more| *more > 0) {
+        Some(more) => format!("{} and {more} more", names[..10].join(", ")),
+        None => names.join(", "),
     }
 }
 
