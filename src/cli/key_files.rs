@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::failure::{Failure, Outcome};
 use super::hint::Hint;
 use super::text::quoted;
+use crate::storage::MadeFolders;
 
 /// What happens to files in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +63,12 @@ pub fn check_place(private: &Path, overwrite: Overwrite) -> Outcome {
 /// Writes a new pair of key files, making the folder they are in.
 ///
 /// # Errors
-/// As [`check_place`], and of kind `Io`. Nothing is left behind then, but a folder.
+/// As [`check_place`], and of kind `Io`. Nothing is left behind then.
 pub fn write_pair(private: &Path, private_pem: &str, public_pem: &str, overwrite: Overwrite) -> Outcome {
     check_place(private, overwrite)?;
     let folder = folder_of(private);
-    fs::create_dir_all(folder).map_err(|error| Failure::cannot("make the folder", folder, &error))?;
+    let made =
+        MadeFolders::make(folder).map_err(|error| Failure::cannot("make the folder", folder, &error))?;
     let public = public_path(private);
     let new_private = Unfinished::write(private, private_pem, Audience::Owner)?;
     let new_public = Unfinished::write(&public, public_pem, Audience::Everybody)?;
@@ -86,6 +88,7 @@ pub fn write_pair(private: &Path, private_pem: &str, public_pem: &str, overwrite
             new_public.replace()?;
         }
     }
+    made.keep();
     sync_folder(folder)
 }
 

@@ -17,6 +17,7 @@ use super::own_copies::OwnCopies;
 use super::scan::{Told, copy_digested, digest_file, total_length};
 use super::staged::DraftPlan;
 use super::unfit::Unfit;
+use super::ways::refuse_ways_outside;
 use crate::metadata::{Algorithm, Extra, RoleName, TargetFile, write_plain_entry};
 use crate::storage::open_regular;
 
@@ -136,6 +137,7 @@ impl Repository {
             self.check_place(target.found, &file, request.replace)?;
             copies.push((target.found.clone(), file));
         }
+        refuse_ways_outside(&self.targets_folder(), copies.iter().map(|(found, _)| found.path.as_str()))?;
         new.retain(|target| !target.is_listed);
         let unchanged = request.found.targets.len() - own.number() - new.len();
         let groups: Vec<(RoleName, Vec<NewTarget<'_>>)> = match &lister {

@@ -23,8 +23,9 @@ use super::policy::{ADOPTED, TEMPLATE};
 use super::role_names::awkward_names;
 use super::scan::copy_digested;
 use super::unfit::{Unfit, refuse_unfit_of_top_level, unfit_targets};
+use super::ways::Ways;
 use crate::metadata::{Algorithm, Metadata, RoleName, Root, TargetFile, TargetPath};
-use crate::storage::{Batch, Folder, NewFolder, ReadFiles, regular_or_none};
+use crate::storage::{Batch, Folder, MadeFolders, NewFolder, ReadFiles, regular_or_none};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet};
 use crate::verify::Delegator;
 
@@ -123,19 +124,18 @@ pub fn adopt(
     let taken = Taken::follow(source, trusted_root)?;
     let mut adopted = taken.summary(now);
     adopted.put = taken.names();
+    taken.refuse_other_history(dir)?;
     if execution == Execution::DryRun {
         return Ok(adopted);
     }
-    fs::create_dir_all(dir).at(dir)?;
+    let made = MadeFolders::make(dir).at(dir)?;
     let _lock = lock(&Folder::new(dir), wait)?;
     // another process may have made one meanwhile
     refuse_existing(dir)?;
-    let result = taken.put(dir, source, &mut adopted, progress);
-    if result.is_err() {
-        // nothing of a repository stays behind; a folder with other things in it does
-        drop(fs::remove_dir(dir.join(TARGETS)));
-    }
-    result.map(|()| adopted)
+    taken.refuse_other_history(dir)?;
+    taken.put(dir, source, &mut adopted, progress)?;
+    made.keep();
+    Ok(adopted)
 }
 
 /// The metadata that a client would take from a source.
@@ -401,12 +401,23 @@ impl Taken {
             unborn.push(new);
         }
         let targets = dir.join(TARGETS);
-        fs::create_dir_all(&targets).at(targets)?;
+        let made = MadeFolders::make(&targets).at(targets)?;
         batch.commit().at(dir)?;
         for (new, side) in unborn.into_iter().zip(&sides) {
             new.commit().at(side.path())?;
         }
+        made.keep();
         Ok(())
+    }
+
+    /// Refuses a history that is there already, unless it says just what this one will say: a run that was killed has left that.
+    fn refuse_other_history(&self, dir: &Path) -> Result<(), RepositoryError> {
+        let place = dir.join(HISTORY);
+        match fs::read_to_string(&place) {
+            Ok(text) if text.is_empty() || text == self.history() => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            _ => Err(InputError::AlreadyThere(place).into()),
+        }
     }
 
     fn policy(&self) -> String {
@@ -427,6 +438,7 @@ impl Taken {
     ) -> Result<(), RepositoryError> {
         let layout = Layout::of(self.set.root().consistent_snapshot);
         let folder = Folder::new(dir.join(TARGETS));
+        let mut ways = Ways::into(&folder)?;
         let mut seen = BTreeSet::new();
         let listed = |role| {
             self.set
@@ -444,6 +456,7 @@ impl Taken {
                 if !seen.insert(name.clone()) {
                     continue;
                 }
+                ways.refuse_outside(&name)?;
                 if lies_there(&folder, &name, &file)? {
                     continue;
                 }

@@ -11,6 +11,7 @@ use super::layout::{Layout, TARGETS};
 use super::presence::Presence;
 use super::scan::{Told, copy_digested, digest_file, total_length};
 use super::unfit::Unfit;
+use super::ways::Ways;
 use crate::metadata::{Algorithm, RoleName, TargetFile, TargetMap, TargetPath};
 use crate::storage::open_regular;
 
@@ -78,7 +79,8 @@ impl Repository {
     /// Returns the targets that the drafts of some roles list anew, with the copies that are not there yet.
     ///
     /// # Errors
-    /// [`InputError::TargetThere`] where a file of another length has the name of a copy: no copy ever replaces a file.
+    /// [`InputError::TargetThere`] where a file of another length has the name of a copy: no copy ever replaces a file;
+    /// [`InputError::LeadsOutside`] where a link leads out of the folder of targets.
     pub(super) fn target_copies(
         &self,
         layout: Layout,
@@ -114,7 +116,10 @@ impl Repository {
         let found: Vec<(u64, RoleCopies)> = found.collect::<Result<_, RepositoryError>>()?;
         let bytes = total_length(found.iter().map(|(bytes, _)| *bytes));
         let roles = found.into_iter().map(|(_, copies)| copies).filter(|copies| !copies.places.is_empty());
-        Ok(Copies { layout, roles: roles.collect(), bytes })
+        let copies = Copies { layout, roles: roles.collect(), bytes };
+        let mut ways = Ways::into(&folder)?;
+        copies.names().try_for_each(|name| ways.refuse_outside(&name))?;
+        Ok(copies)
     }
 
     /// Copies targets to their hash names, checking the bytes on the way; in the plain layout only checks them. `progress`

@@ -648,6 +648,14 @@ pub enum InputError {
         /// The folder.
         targets: PathBuf,
     },
+    /// A link on the way to a file that is to be listed.
+    #[error("{} is a link that leads out of {}", link.display(), base.display())]
+    LinkOutside {
+        /// The link.
+        link: PathBuf,
+        /// The folder in which the files to list are.
+        base: PathBuf,
+    },
     /// Listed with other bytes.
     #[error("'{path}' is listed in '{role}' with other bytes")]
     Changed {

@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, statat};
 use super::digest_cache::{DigestCache, Stamp};
 use super::error::{AtPath, InputError, RepositoryError};
 use super::layout::parse_hash_named;
+use super::ways::link_out_of;
 use crate::metadata::TargetPath;
 
 /// How many entries of a folder a core takes at a time.
@@ -263,6 +264,14 @@ enum Before {
     Outside(PathBuf),
 }
 
+/// What an entry of a folder is.
+struct Looked {
+    /// Of a link, what it leads to.
+    kind: FileType,
+    stat: Option<Stat>,
+    is_link: bool,
+}
+
 /// What was found in a folder: files, and folders to be walked through.
 #[derive(Default)]
 struct Taken {
@@ -289,6 +298,9 @@ impl<'a> Finder<'a> {
         }
         if !kind.is_file() {
             return Err(no_file("is not a regular file").into());
+        }
+        if metadata.is_symlink() {
+            self.refuse_link_outside(self.typed)?;
         }
         // the folder is resolved, not the file: a link that is followed is named by its own place
         let parent = self.typed.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -350,8 +362,11 @@ impl<'a> Finder<'a> {
         for (kind, end) in &some.kinds {
             let name = OsStr::from_bytes(&some.names[from..*end]);
             from = *end;
-            let Some((kind, stat)) = self.look(listing, name, *kind)? else { continue };
+            let Some(Looked { kind, stat, is_link }) = self.look(listing, name, *kind)? else { continue };
             let path = || listing.path.join(name);
+            if is_link {
+                self.refuse_link_outside(&path())?;
+            }
             if kind.is_dir() {
                 // what other commands put aside in the folder of targets is no target
                 let is_ours =
@@ -375,7 +390,7 @@ impl<'a> Finder<'a> {
         listing: &Listing<'_>,
         name: &OsStr,
         mut kind: FileType,
-    ) -> Result<Option<(FileType, Option<Stat>)>, RepositoryError> {
+    ) -> Result<Option<Looked>, RepositoryError> {
         let look = |flags| {
             let stat = statat(&listing.folder, name, flags).map_err(io::Error::from);
             stat.at(listing.path.join(name))
@@ -385,14 +400,27 @@ impl<'a> Finder<'a> {
             let found = look(AtFlags::SYMLINK_NOFOLLOW)?;
             (kind, stat) = (FileType::from_raw_mode(found.st_mode), Some(found));
         }
-        if kind == FileType::Symlink {
+        let is_link = kind == FileType::Symlink;
+        if is_link {
             if self.source.symlinks == Symlinks::Refuse {
                 return Ok(None);
             }
             let found = look(AtFlags::empty())?;
             (kind, stat) = (FileType::from_raw_mode(found.st_mode), Some(found));
         }
-        Ok(Some((kind, stat)))
+        Ok(Some(Looked { kind, stat, is_link }))
+    }
+
+    /// Refuses a link that leads out of the folder in which the files to list are.
+    fn refuse_link_outside(&self, link: &Path) -> Result<(), RepositoryError> {
+        let base = match self.base()? {
+            Some(base) => base,
+            None => self.targets.to_owned(),
+        };
+        match link_out_of(link, &base) {
+            Some(link) => Err(InputError::LinkOutside { link, base }.into()),
+            None => Ok(()),
+        }
     }
 
     /// Finds out what the files of a folder are called; `folder` is canonical.
@@ -454,6 +482,9 @@ impl<'a> Finder<'a> {
     ) -> Result<FoundTarget, RepositoryError> {
         let parts = match (&naming.before, name.to_str()) {
             (Before::Outside(targets), _) => {
+                if let Some(link) = link_out_of(&file(), targets) {
+                    return Err(InputError::LinkOutside { link, base: targets.clone() }.into());
+                }
                 let (path, targets) = (self.typed.to_owned(), targets.clone());
                 return Err(InputError::OutsideTargets { path, targets }.into());
             }

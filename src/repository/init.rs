@@ -8,12 +8,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::error::{AtPath, InputError, RepositoryError};
+use super::history::HISTORY;
 use super::layout::{DRAFTS, Layout, METADATA, POLICY, STAGED, TARGETS};
 use super::lock;
 use super::policy::{ADOPTED, Policy, TEMPLATE};
 use super::staged::draft_name;
 use crate::metadata::{MetaFile, MetaMap, Metadata, RoleName, Root, Signed, Snapshot, Targets, Timestamp};
-use crate::storage::{Folder, NewFolder};
+use crate::storage::{Folder, MadeFolders, NewFolder};
 
 /// Makes a repository in a folder, which is made too where it is missing. Returns the files made, relative to it. Waits up
 /// to `wait` for another process that makes one there. A dry run makes nothing.
@@ -29,19 +30,22 @@ pub fn init(
     wait: Duration,
 ) -> Result<Vec<String>, RepositoryError> {
     refuse_existing(dir)?;
+    refuse_history(dir)?;
     let policy = Policy::default();
     let drafts = first_drafts(layout, &policy, now)?;
-    let mut made: Vec<String> = drafts.iter().map(|(name, _)| format!("{STAGED}/{DRAFTS}/{name}")).collect();
-    made.push(POLICY.to_owned());
+    let mut put: Vec<String> = drafts.iter().map(|(name, _)| format!("{STAGED}/{DRAFTS}/{name}")).collect();
+    put.push(POLICY.to_owned());
     if execution == Execution::DryRun {
-        return Ok(made);
+        return Ok(put);
     }
-    make_folder(dir.to_owned())?;
+    let made = MadeFolders::make(dir).at(dir)?;
     let _lock = lock(&Folder::new(dir), wait)?;
     // another process may have made one while this one waited
     refuse_existing(dir)?;
-    make_folder(dir.join(TARGETS))?;
-    make_folder(dir.join(METADATA))?;
+    refuse_history(dir)?;
+    let inside = [TARGETS, METADATA].map(|folder| dir.join(folder));
+    let [targets, live] = inside.each_ref().map(|folder| MadeFolders::make(folder).at(folder));
+    let (targets, live) = (targets?, live?);
     // the drafts appear all at once, last: killed before, the next run starts over
     let staged = Folder::new(dir.join(STAGED));
     let unborn = NewFolder::begin(&staged).at(dir)?;
@@ -55,7 +59,15 @@ pub fn init(
     batch.put(POLICY, TEMPLATE.as_bytes()).at(dir.join(POLICY))?;
     batch.commit().at(dir)?;
     unborn.commit().at(staged.path())?;
-    Ok(made)
+    [made, targets, live].into_iter().for_each(MadeFolders::keep);
+    Ok(put)
+}
+
+/// Refuses a history of another repository, or what stands in its place: what is made here has none yet.
+fn refuse_history(dir: &Path) -> Result<(), InputError> {
+    let history = dir.join(HISTORY);
+    let is_there = history.symlink_metadata().is_ok_and(|found| found.len() > 0);
+    if is_there { Err(InputError::AlreadyThere(history)) } else { Ok(()) }
 }
 
 /// Refuses a folder that holds a part of a repository. Empty folders and the policy that `init` writes are no such part:
@@ -86,10 +98,6 @@ pub enum Execution {
     Real,
     /// It is only made.
     DryRun,
-}
-
-fn make_folder(path: PathBuf) -> Result<(), RepositoryError> {
-    fs::create_dir_all(&path).at(path)
 }
 
 fn first_drafts(

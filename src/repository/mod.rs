@@ -77,6 +77,7 @@ mod unknown_signer;
 #[cfg(test)]
 mod unknown_signer_tests;
 mod view;
+mod ways;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};

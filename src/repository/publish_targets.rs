@@ -1,9 +1,9 @@
 //! Which target files a publication brings to another place, and how they get into a folder.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, FileType};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -16,6 +16,7 @@ use super::publish::{Place, PublishPlan};
 use super::scan::{Told, copy_digested, digest_stored};
 use super::target_files::ListedAt;
 use super::unfit::Unfit;
+use super::ways::{Ways, kind_of};
 use crate::metadata::{Algorithm, Hashes, RoleName, TargetFile, TargetPath, Targets};
 use crate::storage::{Folder, NewFolder, Storage};
 use crate::verify::Verified;
@@ -236,43 +237,15 @@ impl Anew<'_> {
 
 /// Refuses a name at which something else than a file is, and one that a link leads out of the folder of targets.
 fn refuse_obstacles(targets: &Folder, copies: &[TargetCopy]) -> Result<(), RepositoryError> {
-    let top = targets.path().canonicalize().at(targets.path())?;
-    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut ways = Ways::into(targets)?;
     for TargetCopy { name, .. } in copies {
-        for (end, _) in name.match_indices('/') {
-            if seen.insert(&name[..end]) {
-                refuse_obstacle(&top, targets.file(&name[..end]))?;
-            }
-        }
+        ways.refuse_outside(name)?;
         let place = targets.file(name);
         if kind_of(&place)?.is_some_and(|kind| !kind.is_file()) {
             return Err(InputError::NotOurFile { place }.into());
         }
     }
     Ok(())
-}
-
-/// Refuses what is no folder in the place of one of the folder of targets.
-fn refuse_obstacle(top: &Path, folder: PathBuf) -> Result<(), RepositoryError> {
-    match kind_of(&folder)? {
-        Some(kind) if kind.is_symlink() => match folder.canonicalize() {
-            Ok(real) if real.starts_with(top) && real.is_dir() => Ok(()),
-            _ => Err(InputError::LeadsOutside { place: folder }.into()),
-        },
-        Some(kind) if !kind.is_dir() => Err(InputError::NotOurFile { place: folder }.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Returns what is at a place, links not followed; `None` where there is nothing.
-fn kind_of(place: &Path) -> Result<Option<FileType>, RepositoryError> {
-    match place.symlink_metadata() {
-        Ok(found) => Ok(Some(found.file_type())),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(error).at(place),
-    }
 }
 
 fn same_bytes(live: &dyn Storage, name: &str, file: &TargetFile) -> io::Result<bool> {

@@ -5,6 +5,7 @@ mod cause;
 mod connect;
 mod folder;
 mod local;
+mod made_folders;
 mod new_folder;
 mod removal;
 mod staging;
@@ -15,6 +16,7 @@ mod upload;
 pub use bucket::{Bucket, Caching, Created, Names, Replaced};
 pub use connect::{BucketUrl, BucketUrlError};
 pub use local::{Batch, Folder, Holder, Lock, LockError, lock_file, open_regular, regular_or_none};
+pub use made_folders::MadeFolders;
 pub use new_folder::NewFolder;
 pub use upload::{OpenUpload, Upload, UploadError};
 

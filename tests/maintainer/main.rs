@@ -29,6 +29,7 @@ mod histories;
 mod interrupted;
 mod leftovers;
 mod lineage;
+mod links;
 mod merged;
 mod model;
 mod new_bins;

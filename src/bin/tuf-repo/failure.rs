@@ -306,6 +306,9 @@ fn input_hint(error: &InputError) -> Hint {
             "trust one key more; or revoke it first and delegate anew",
             format!("tuf-repo add-key {} KEY.pub", role_word(name)),
         ),
+        InputError::LinkOutside { .. } => Hint::advice(
+            "copy the files in without the link, or name the folder that it leads to with --base",
+        ),
         InputError::OutsideTargets { .. } => {
             Hint::again("copy files in, named by their paths below DIR", "--base DIR")
         }

@@ -34,9 +34,10 @@ use super::publish::{Place, refuse_errors};
 use super::scan::total_length;
 use super::staged::{AnyRole, DraftPlan, Pins, Staged};
 use super::unfit::{Unfit, refuse_unfit_of_top_level};
+use super::ways::refuse_ways_outside;
 use super::write::put_metadata;
 use crate::metadata::{RoleName, TargetFile, TargetPath};
-use crate::storage::{ReadFiles, Storage};
+use crate::storage::{MadeFolders, ReadFiles, Storage};
 
 /// Whether target files are taken over as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -393,7 +394,8 @@ impl Repository {
     /// Finds the target files that clients of live ask for and that are not here.
     ///
     /// # Errors
-    /// [`InputError::TargetThere`] where something else is in the place of one.
+    /// [`InputError::TargetThere`] where something else is in the place of one, [`InputError::LeadsOutside`] where a link leads
+    /// out of the folder of targets.
     fn missing_targets(&self, live: &Checked) -> Result<Vec<PulledTarget>, RepositoryError> {
         let folder = self.targets_folder();
         let mut asked = BTreeMap::new();
@@ -413,6 +415,7 @@ impl Repository {
             }
         }
         let asked: Vec<PulledTarget> = asked.into_values().collect();
+        refuse_ways_outside(&folder, asked.iter().map(|target| target.name.as_str()))?;
         let is_there = |target: &PulledTarget| lies_there(&folder, &target.name, &target.file);
         let there: Vec<bool> = asked.par_iter().map(is_there).collect::<Result<_, _>>()?;
         Ok(asked.into_iter().zip(there).filter(|(_, is_there)| !is_there).map(|(target, _)| target).collect())
@@ -468,7 +471,7 @@ impl Repository {
         if plan.targets.is_empty() {
             return Ok(BTreeMap::new());
         }
-        std::fs::create_dir_all(folder.path()).at(folder.path())?;
+        let made = MadeFolders::make(folder.path()).at(folder.path())?;
         let mut batch = folder.batch().at(folder.path())?;
         let (mut absent, mut filled) = (BTreeMap::new(), Vec::new());
         for target in &plan.targets {
@@ -493,6 +496,7 @@ impl Repository {
         }
         missing.into_iter().for_each(|(path, name)| batch.place(path, name));
         batch.commit().at(folder.path())?;
+        made.keep();
         Ok(absent)
     }
 }
