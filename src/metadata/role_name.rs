@@ -70,7 +70,10 @@ impl RoleName {
     /// would shadow a root version.
     pub fn parse(name: &str) -> Result<Self, RoleNameError> {
         let role = Self::new(name)?;
-        if TOP_LEVEL.contains(&role.folded().as_str()) {
+        // there may be many thousand names, nearly all of them plain
+        let is_like = |known: &&str| name.eq_ignore_ascii_case(known);
+        if TOP_LEVEL.iter().any(is_like) || (!name.is_ascii() && TOP_LEVEL.contains(&role.folded().as_str()))
+        {
             return Err(RoleNameError::TopLevel(role.0));
         }
         let unwise = |reason| Err(RoleNameError::Unwise { name: name.escape_debug().to_string(), reason });
@@ -87,15 +90,15 @@ impl RoleName {
             if part.starts_with('.') {
                 return unwise("has a part that starts with a dot");
             }
-            if part.to_lowercase().ends_with(".json") {
+            if ends_like(part, ".json") {
                 return unwise("has a part that ends in .json");
             }
             if part.len() > LONGEST_PART {
                 return unwise("has a part of more than 200 bytes");
             }
         }
-        let digits = role.folded().strip_suffix(".root").map(str::to_owned);
-        if digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())) {
+        let is_digits = |before: &[u8]| before.iter().all(u8::is_ascii_digit);
+        if ends_like(name, ".root") && is_digits(&name.as_bytes()[..name.len() - ".root".len()]) {
             return unwise("looks like a version of root");
         }
         Ok(role)
@@ -200,6 +203,12 @@ impl RoleName {
     pub fn from_metapath(metapath: &str) -> Option<Self> {
         Self::new(metapath.strip_suffix(".json")?).ok()
     }
+}
+
+/// Tells whether a text ends so, in small letters or capitals.
+fn ends_like(text: &str, end: &str) -> bool {
+    let at = text.len().checked_sub(end.len());
+    at.is_some_and(|at| text.as_bytes()[at..].eq_ignore_ascii_case(end.as_bytes()))
 }
 
 /// Tells whether a byte stands for itself in the name of a file.

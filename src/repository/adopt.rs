@@ -351,10 +351,12 @@ impl Taken {
             ..Adopted::default()
         };
         let layout = Layout::of(self.set.root().consistent_snapshot);
-        let awkward = awkward_names(layout, self.roles.iter()).into_iter().map(|(role, message)| {
-            let (severity, role) = (Severity::Warning, Some(role));
-            Finding { severity, role, file: None, message }
-        });
+        let awkward = awkward_names(layout, self.roles.iter().collect::<BTreeSet<_>>().into_iter())
+            .into_iter()
+            .map(|(role, message)| {
+                let (severity, role) = (Severity::Warning, Some(role));
+                Finding { severity, role, file: None, message }
+            });
         adopted.warnings.extend(awkward);
         let mut note = |role: RoleName, version: u64, expires: DateTime<Utc>| {
             if expires <= now {

@@ -482,7 +482,8 @@ impl<'a> Finder<'a> {
     ) -> Result<FoundTarget, RepositoryError> {
         let parts = match (&naming.before, name.to_str()) {
             (Before::Outside(targets), _) => {
-                if let Some(link) = link_out_of(&file(), targets) {
+                let base = fs::canonicalize(targets).unwrap_or_else(|_| targets.clone());
+                if let Some(link) = link_out_of(&file(), &base) {
                     return Err(InputError::LinkOutside { link, base: targets.clone() }.into());
                 }
                 let (path, targets) = (self.typed.to_owned(), targets.clone());

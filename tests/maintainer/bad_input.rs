@@ -336,10 +336,16 @@ fn broken_files_are_named_and_left_alone() {
             }
             if !name.contains(".drafts") {
                 let before = tree(&site.repository());
-                let ran = site.run(&["discard"]).exits(0);
+                let ran = site.run(&["discard", "--dry-run"]).exits(0);
                 assert!(ran.stderr.contains(name), "{ran:?}");
-                site.run(&["discard", "django"]).exits(2);
+                site.run(&["discard", "nobody"]).exits(2);
                 assert_eq!(tree(&site.repository()), before);
+                site.run(&["discard"]).exits(0);
+                let left = tree(&site.repository()).into_keys();
+                assert_eq!(
+                    left.filter(|name| name.contains(".drafts/") && name.ends_with(".json")).count(),
+                    0
+                );
             }
             if name.contains(".drafts") {
                 let before = tree(&site.repository());
