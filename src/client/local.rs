@@ -12,6 +12,7 @@ use super::ClientError;
 use super::confined::{Folder, Identity};
 use super::noted::{FileIdentity, NotedTargets};
 use super::record::{self, Content, Line, Record};
+use super::rotation;
 use super::unfinished::{replace, sweep};
 use crate::metadata::{RoleName, TOP_LEVEL};
 
@@ -117,15 +118,9 @@ impl LocalMetadata {
 
     /// Adds to the record. To be called under the lock.
     pub(super) fn add_to_record(&self, lines: Vec<Line>) -> Result<(), ClientError> {
-        let add = |lines| Record::add(&self.folder, lines).map_err(|error| self.record_failed(error));
-        match add(lines.clone()) {
-            // what a target needs comes before what can be downloaded again
-            Err(error) if error.is_of_room() => {
-                self.forget_delegated()?;
-                add(lines)
-            }
-            added => added,
-        }
+        let add = || Record::add(&self.folder, lines.clone()).map_err(|error| self.record_failed(error));
+        // what a target needs comes before what can be downloaded again
+        self.with_room_of_delegated(&add)
     }
 
     /// Replaces the record, where it says anything else. To be called under the lock.
@@ -140,12 +135,59 @@ impl LocalMetadata {
         ClientError::local(&self.path.join(record::NAME), error)
     }
 
-    /// Reads a role's file; `None` where there is none.
+    /// Reads a role's file; `None` where there is none, and for timestamp and snapshot also where the root that is here has
+    /// withdrawn a key of theirs since they were stored.
     ///
     /// # Errors
     /// [`ClientError::Local`].
     pub fn load(&self, role: &RoleName) -> Result<Option<Vec<u8>>, ClientError> {
+        let is_judged = [RoleName::timestamp(), RoleName::snapshot()].contains(role);
+        if is_judged && self.is_rotated()? {
+            return Ok(None);
+        }
         self.read(&name(role)).map_err(|error| ClientError::local(&self.file(role), error))
+    }
+
+    /// Tells whether the root that is here has withdrawn keys, and the files that it leaves worthless are still there.
+    fn is_rotated(&self) -> Result<bool, ClientError> {
+        if !rotation::is_noted(&self.folder).map_err(|error| self.note_failed(error))? {
+            return Ok(false);
+        }
+        let Some(root) = self.load(&RoleName::root())? else { return Ok(false) };
+        rotation::is_by(&self.folder, &root).map_err(|error| self.note_failed(error))
+    }
+
+    /// Replaces the root by one that withdraws a key of timestamp or snapshot, after which both files are gone: whenever the
+    /// process is killed, either the old root is here and they count, or the new one and they do not. To be called under the
+    /// lock.
+    pub(super) fn rotate(&self, root: &[u8]) -> Result<(), ClientError> {
+        let known = [self.identity(&RoleName::timestamp())?, self.identity(&RoleName::snapshot())?];
+        if known.iter().all(Option::is_none) {
+            return self.store_first(&RoleName::root(), root);
+        }
+        self.with_room_of_delegated(&|| {
+            rotation::begin(&self.folder, root).map_err(|error| self.note_failed(error))
+        })?;
+        self.store_first(&RoleName::root(), root)?;
+        self.finish_rotation()
+    }
+
+    /// Ends what [`Self::rotate`] began. To be called under the lock.
+    pub(super) fn finish_rotation(&self) -> Result<(), ClientError> {
+        if !rotation::is_noted(&self.folder).map_err(|error| self.note_failed(error))? {
+            return Ok(());
+        }
+        if self.is_rotated()? {
+            self.remove(&RoleName::timestamp())?;
+            self.remove(&RoleName::snapshot())?;
+            // what a loss of power brought back would count without the note
+            self.folder.sync().map_err(|error| ClientError::local(&self.path, error))?;
+        }
+        rotation::end(&self.folder).map_err(|error| self.note_failed(error))
+    }
+
+    fn note_failed(&self, error: io::Error) -> ClientError {
+        ClientError::local(&self.path.join(rotation::NAME), error)
     }
 
     /// Replaces a role's file in one step.
@@ -161,12 +203,20 @@ impl LocalMetadata {
     /// way: who holds one chooses how long it is, and what was taken away from him would stand in the way for good. They are
     /// downloaded again when they are asked for. To be called under the lock.
     pub(super) fn store_first(&self, role: &RoleName, bytes: &[u8]) -> Result<(), ClientError> {
-        match self.store(role, bytes) {
+        self.with_room_of_delegated(&|| self.store(role, bytes))
+    }
+
+    /// Does something that needs room, once more where there was none before the files of delegated roles went.
+    fn with_room_of_delegated(
+        &self,
+        action: &dyn Fn() -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
+        match action() {
             Err(error) if error.is_of_room() => {
                 self.forget_delegated()?;
-                self.store(role, bytes)
+                action()
             }
-            stored => stored,
+            done => done,
         }
     }
 
@@ -308,6 +358,63 @@ mod tests {
         drop(kept);
         assert!(!local.is_locked());
         local.lock().unwrap();
+    }
+
+    /// The files were removed first: a client that was killed before the root was stored took any old timestamp then.
+    #[test]
+    fn a_rotation_that_is_not_stored_takes_no_memory_of_what_is_newest_away() {
+        let root = tempfile::tempdir().unwrap();
+        let local = LocalMetadata::open(root.path()).unwrap();
+        for (role, bytes) in
+            [(RoleName::root(), b"1"), (RoleName::timestamp(), b"2"), (RoleName::snapshot(), b"3")]
+        {
+            local.store(&role, bytes).unwrap();
+        }
+        let known = || [RoleName::timestamp(), RoleName::snapshot()].map(|role| local.load(&role).unwrap());
+        let before = known();
+        // killed after the note
+        rotation::begin(&local.folder, b"new").unwrap();
+        assert_eq!(known(), before);
+        // another root than the one that was noted
+        local.store(&RoleName::root(), b"another").unwrap();
+        assert_eq!(known(), before);
+        // killed after the root
+        local.store(&RoleName::root(), b"new").unwrap();
+        assert_eq!(known(), [None, None]);
+        assert!(root.path().join("timestamp.json").exists());
+        local.finish_rotation().unwrap();
+        for name in ["timestamp.json", "snapshot.json", rotation::NAME] {
+            assert!(!root.path().join(name).exists(), "{name}");
+        }
+        // what is stored from now on counts
+        local.store(&RoleName::timestamp(), b"4").unwrap();
+        local.finish_rotation().unwrap();
+        assert_eq!(known(), [Some(b"4".to_vec()), None]);
+        // a note that nobody wrote says nothing
+        std::fs::write(root.path().join(rotation::NAME), b"new").unwrap();
+        assert_eq!(known(), [Some(b"4".to_vec()), None]);
+        local.finish_rotation().unwrap();
+        assert_eq!(known(), [Some(b"4".to_vec()), None]);
+    }
+
+    #[test]
+    fn a_root_that_withdraws_keys_is_stored_before_what_it_leaves_worthless_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let local = LocalMetadata::open(root.path()).unwrap();
+        local.store(&RoleName::root(), b"old").unwrap();
+        local.store(&RoleName::snapshot(), b"3").unwrap();
+        // the new root cannot be stored: a folder stands in its place
+        std::fs::remove_file(root.path().join("root.json")).unwrap();
+        std::fs::create_dir(root.path().join("root.json")).unwrap();
+        assert!(local.rotate(b"new").is_err());
+        assert!(root.path().join("snapshot.json").exists());
+        std::fs::remove_dir(root.path().join("root.json")).unwrap();
+        local.store(&RoleName::root(), b"old").unwrap();
+        assert_eq!(local.load(&RoleName::snapshot()).unwrap().as_deref(), Some(&b"3"[..]));
+        local.rotate(b"new").unwrap();
+        assert_eq!(local.load(&RoleName::root()).unwrap().as_deref(), Some(&b"new"[..]));
+        let names = local.folder.names().unwrap();
+        assert_eq!(names, ["root.json"]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod noted;
 mod obstacles;
 mod record;
 mod retry;
+mod rotation;
 mod status;
 mod target_dir;
 mod transfer;

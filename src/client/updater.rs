@@ -129,6 +129,7 @@ impl<'a> Updater<'a> {
         local.load(&RoleName::root())?.ok_or_else(not_initialised)?;
         let lock = local.lock()?;
         local.sweep()?;
+        local.finish_rotation()?;
         let root = local.load(&RoleName::root())?.ok_or_else(not_initialised)?;
         let trusted = TrustedMetadataSet::new(&root, now)?;
         // a root that was copied here and not brought by `init`
@@ -187,13 +188,13 @@ impl<'a> Updater<'a> {
                 Err(error) if error.is_not_found() => break,
                 downloaded => downloaded?,
             };
-            // spec 5.3.11, before the root is stored: a client killed in between sees the rotation again
             if self.trusted.keys_rotated() {
-                self.local.remove(&RoleName::timestamp())?;
-                self.local.remove(&RoleName::snapshot())?;
+                // spec 5.3.11
+                self.local.rotate(&bytes)?;
+            } else {
+                // spec 5.3.8
+                self.local.store_first(&role, &bytes)?;
             }
-            // spec 5.3.8
-            self.local.store_first(&role, &bytes)?;
             self.root_digest = Digest::of(&bytes);
         }
         self.trusted.check_root_expiry()?;

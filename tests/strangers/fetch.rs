@@ -18,7 +18,7 @@ use crate::tree::{Change, Entry, Tree, changes, plant, tree};
 const ROLES: [&str; 9] = ["a", "b", "team", "c/d", "x y", "é", "../e", ".tuf-f", "root.json"];
 const NICE_ROLES: usize = 3;
 /// Parts of target paths; the first are harmless.
-const PARTS: [&str; 24] = [
+const PARTS: [&str; 25] = [
     "app.bin",
     "a",
     "b",
@@ -40,6 +40,7 @@ const PARTS: [&str; 24] = [
     ".tuf-fetch.1.0.part",
     ".tuf-x",
     ".verified",
+    ".rotated",
     ".lock",
     "a\\b",
     "..",
