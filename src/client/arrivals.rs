@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::confined::{Folder, Identity};
 use super::obstacles::Clearing;
+use super::owners::Owners;
 use super::record::{Content, Home, Line, Put};
 use super::target_dir::parts;
 use super::unfinished::{NewFile, Unfinished, is_digest};
@@ -23,15 +24,33 @@ pub(super) struct Arrivals<'a> {
     dir: &'a TargetDir,
     /// The folder of trusted metadata.
     forbidden: Identity,
+    owners: Owners,
     unfinished: OnceLock<Unfinished<'a>>,
     /// The files that are in their places, with the paths that they are there for: file systems may take two paths for
     /// one.
     taken: Mutex<BTreeMap<Identity, String>>,
 }
 
+/// A file at the place of a target.
+pub(super) struct There {
+    pub file: File,
+    /// Whether no other user can change it there.
+    pub is_kept: bool,
+}
+
+/// Where the bytes of a verified target come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// They were downloaded.
+    Mirror,
+    /// They were in the place already, where another user could change them, and were copied.
+    Place,
+}
+
 /// A verified target that is not in its place yet.
 pub(super) struct Arrived<'t> {
     pub new: NewFile,
+    pub source: Source,
     pub path: &'t TargetPath,
     pub info: &'t TargetFile,
     /// What has to go first.
@@ -48,32 +67,36 @@ pub(super) struct Placed {
 
 impl<'a> Arrivals<'a> {
     pub fn new(dir: &'a TargetDir, forbidden: Identity) -> Result<Self, ClientError> {
-        let arrivals = Self { dir, forbidden, unfinished: OnceLock::new(), taken: Mutex::default() };
-        arrivals.check(&dir.folder).map_err(|error| ClientError::local(dir.path(), error))?;
+        let failed = |error| ClientError::local(dir.path(), error);
+        let owners = Owners::of(&dir.folder).map_err(failed)?;
+        let arrivals = Self { dir, forbidden, owners, unfinished: OnceLock::new(), taken: Mutex::default() };
+        arrivals.check(&dir.folder).map_err(failed)?;
         Ok(arrivals)
     }
 
     /// Opens the file at a target's place; `None` where there is no regular file.
     ///
     /// # Errors
-    /// [`ClientError::Local`] where something other than a folder stands above that place, or a folder at it.
-    pub fn open(&self, target: &TargetPath) -> Result<Option<File>, ClientError> {
+    /// [`ClientError::Local`] where something other than a folder stands above that place, or somebody else's, or a folder
+    /// at it.
+    pub fn open(&self, target: &TargetPath) -> Result<Option<There>, ClientError> {
         self.find(target).map_err(|error| self.failed(target, error))
     }
 
-    fn find(&self, target: &TargetPath) -> io::Result<Option<File>> {
+    fn find(&self, target: &TargetPath) -> io::Result<Option<There>> {
         let (folders, name) = parts(target)?;
-        let mut above: Option<Folder> = None;
-        for folder in folders {
-            match above.as_ref().unwrap_or(&self.dir.folder).folder(folder)? {
-                Some(folder) => above = Some(self.allowed(folder)?),
+        let (mut above, mut owners): (Option<Folder>, Owners) = (None, self.owners);
+        for name in folders {
+            match above.as_ref().unwrap_or(&self.dir.folder).folder(name)? {
+                Some(folder) => above = Some(self.allowed(folder, name, &mut owners)?),
                 None => return Ok(None),
             }
         }
         let above = above.as_ref().unwrap_or(&self.dir.folder);
         // a link, a pipe and the like hold no target; putting one there replaces them
         match above.file(name) {
-            Ok(file) => Ok(file),
+            Ok(Some(file)) => Ok(Some(There { is_kept: owners.keep(&file)?, file })),
+            Ok(None) => Ok(None),
             Err(_) if above.folder(name).is_ok_and(|folder| folder.is_some()) => {
                 Err(io::Error::new(io::ErrorKind::IsADirectory, "a folder stands there"))
             }
@@ -92,9 +115,10 @@ impl<'a> Arrivals<'a> {
     }
 
     /// Lets any folder pass but one of trusted metadata: this client's, which may be mounted in here, or another one's. By
-    /// its mark it is known through mounts of every kind.
-    fn allowed(&self, folder: Folder) -> io::Result<Folder> {
-        self.check(&folder).map(|()| folder)
+    /// its mark it is known through mounts of every kind. Nor does another user's folder pass, where it need not be.
+    fn allowed(&self, folder: Folder, name: &str, owners: &mut Owners) -> io::Result<Folder> {
+        self.check(&folder)?;
+        owners.enter(&folder, name).map(|()| folder)
     }
 
     fn check(&self, folder: &Folder) -> io::Result<()> {
@@ -121,6 +145,12 @@ impl<'a> Arrivals<'a> {
             self.unfinished()?.file()
         };
         started().map_err(|error| ClientError::local(self.dir.path(), error))
+    }
+
+    /// Starts an empty file that ends with the process.
+    pub fn start_copy(&self) -> Result<NewFile, ClientError> {
+        let started = self.unfinished().and_then(|unfinished| unfinished.file());
+        started.map_err(|error| ClientError::local(self.dir.path(), error))
     }
 
     fn unfinished(&self) -> io::Result<&Unfinished<'a>> {
@@ -226,7 +256,7 @@ impl<'a> Arrivals<'a> {
         home: &Home,
         lines: &mut Vec<Line>,
     ) -> io::Result<Option<Folder>> {
-        let mut above: Option<Folder> = None;
+        let (mut above, mut owners): (Option<Folder>, Owners) = (None, self.owners);
         let (mut length, mut made) = (0, Vec::new());
         for folder in parts(target)?.0 {
             length += folder.len();
@@ -252,7 +282,7 @@ impl<'a> Arrivals<'a> {
             } else {
                 made.clear();
             }
-            above = Some(self.allowed(next)?);
+            above = Some(self.allowed(next, folder, &mut owners)?);
             // the slash
             length += 1;
         }
@@ -336,7 +366,8 @@ mod tests {
         let put = |path: &TargetPath| {
             let mut new = arrivals.start(path, &info).unwrap();
             new.file.write_all(b"owned").unwrap();
-            let arrived = [Arrived { new, path, info: &info, clearing: &Clearing::default() }];
+            let (source, clearing) = (Source::Mirror, &Clearing::default());
+            let arrived = [Arrived { new, source, path, info: &info, clearing }];
             arrivals.prepare(&arrived, dir.home()).unwrap();
             arrivals.put(&arrived, dir.home()).unwrap().outcomes.remove(0)
         };

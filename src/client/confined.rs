@@ -49,6 +49,33 @@ impl From<&Stat> for Identity {
     }
 }
 
+/// Who a file or folder belongs to, and what others may do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// The number of the user.
+    pub owner: u32,
+    /// Whether another user may write to it.
+    pub others_write: bool,
+    /// Whether those who may write to the folder may only move what is their own.
+    pub is_sticky: bool,
+}
+
+impl Ownership {
+    /// Returns whose an open file or folder is.
+    ///
+    /// # Errors
+    /// [`io::Error`] where the system does not say.
+    pub fn of(open: impl AsFd) -> io::Result<Self> {
+        let found = rustix::fs::fstat(open)?;
+        let mode = Mode::from_raw_mode(found.st_mode);
+        Ok(Self {
+            owner: found.st_uid,
+            others_write: mode.intersects(Mode::WGRP | Mode::WOTH),
+            is_sticky: mode.contains(Mode::SVTX),
+        })
+    }
+}
+
 /// The mode of a new file, before the umask. Nobody else may write, whatever a default ACL says: it gives no more than this.
 const FILE: Mode = Mode::from_raw_mode(0o644);
 /// The mode of a file that only its owner opens.
@@ -103,6 +130,14 @@ impl Folder {
     /// [`io::Error`] where the system does not say.
     pub fn is_own(&self) -> io::Result<bool> {
         Ok(rustix::fs::fstat(&self.0)?.st_uid == geteuid().as_raw())
+    }
+
+    /// Returns whose the folder is.
+    ///
+    /// # Errors
+    /// [`io::Error`] where the system does not say.
+    pub fn ownership(&self) -> io::Result<Ownership> {
+        Ownership::of(&self.0)
     }
 
     /// Takes the rights to an own folder away from others, where they may write to it.

@@ -12,10 +12,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::apart::check_open_folders;
-use super::arrivals::{Arrivals, Arrived};
+use super::arrivals::{Arrivals, Arrived, Source, There};
 use super::listing::{FAILURES, NAMED, waiting_names};
 use super::matching::{Matching, Parties};
 use super::obstacles::Clearing;
+use super::record::Line;
+use super::target_dir::Recorded;
 use super::transfer::{OnBytes, Transfer, copy_if_right, holds, refused};
 use super::unfinished::{NewFile, Removal, Unfinished};
 use super::{ClientError, ListedTarget, TargetDir, Updater};
@@ -190,9 +192,9 @@ impl Updater<'_> {
         for (Planned { target, clearing }, outcome) in planned.iter().zip(outcomes) {
             match outcome {
                 Some(Ok(Outcome::InPlace)) => done.push((*target, None)),
-                Some(Ok(Outcome::Arrived(new))) => {
+                Some(Ok(Outcome::Arrived(new, source))) => {
                     done.push((*target, Some(arrived.len())));
-                    arrived.push(Arrived { new, path: &target.path, info: &target.info, clearing });
+                    arrived.push(Arrived { new, source, path: &target.path, info: &target.info, clearing });
                 }
                 Some(Err(error)) => faults.note(&target.role, error),
                 // not tried, because others failed
@@ -208,7 +210,8 @@ impl Updater<'_> {
             }
             let (path, info) = (target.path.clone(), target.info.clone());
             let file = dir.file(&path);
-            downloaded.push(Downloaded { file, path, info, cached: place.is_none() });
+            let cached = place.is_none_or(|index| arrived[index].source == Source::Place);
+            downloaded.push(Downloaded { file, path, info, cached });
         }
         Ok(downloaded)
     }
@@ -223,10 +226,33 @@ impl Updater<'_> {
             return Ok(Vec::new());
         }
         let _lock = self.locked()?;
-        self.local.add_to_record(arrivals.prepare(arrived, dir.home())?)?;
+        let lines = arrivals.prepare(arrived, dir.home())?;
+        self.local.add_to_record(self.of_own(arrived, lines, dir)?)?;
         let placed = arrivals.put(arrived, dir.home())?;
         self.local.add_to_record(placed.lines)?;
         Ok(placed.outcomes)
+    }
+
+    /// Drops the lines of targets whose bytes were in their places already, put there by somebody else: as a copy they are
+    /// still nobody's to remove.
+    fn of_own(
+        &self,
+        arrived: &[Arrived<'_>],
+        lines: Vec<Line>,
+        dir: &TargetDir,
+    ) -> Result<Vec<Line>, ClientError> {
+        if arrived.iter().all(|arrived| arrived.source == Source::Mirror) {
+            return Ok(lines);
+        }
+        let record = self.local.record()?;
+        let is_own = |arrived: &Arrived<'_>| {
+            let known = record.put.get(&(dir.home().clone(), arrived.path.to_string()));
+            let is_there = known.is_some_and(|files| {
+                matches!(dir.recorded(arrived.path.as_str(), files), Ok(Recorded::Ours(_)))
+            });
+            arrived.source == Source::Mirror || is_there
+        };
+        Ok(arrived.iter().zip(lines).filter(|(arrived, _)| is_own(arrived)).map(|(_, line)| line).collect())
     }
 
     /// Fetches targets by several threads.
@@ -294,19 +320,43 @@ impl Updater<'_> {
         let ListedTarget { path, info, .. } = planned.target;
         digestible(path, info)?;
         if !planned.clearing.is_needed()
-            && let Some(file) = arrivals.open(path)?
-            && holds(&file, info).map_err(|error| ClientError::local(&dir.file(path), error))?
+            && let Some(there) = arrivals.open(path)?
+            && let Some(outcome) = self.in_place(planned, &there, dir, arrivals)?
         {
-            arrivals.keep(path, &file)?;
             progress(info.length);
-            return Ok(Outcome::InPlace);
+            return Ok(outcome);
         }
         let mut unfinished = arrivals.start(path, info)?;
         match self.transfer(path, info, &mut unfinished, &dir.file(path), progress) {
-            Ok(()) => Ok(Outcome::Arrived(unfinished)),
+            Ok(()) => Ok(Outcome::Arrived(unfinished, Source::Mirror)),
             // what is kept would take the room of metadata and of others' targets, in every run
             Err(error) if error.is_of_room() => arrivals.discard(unfinished).and(Err(error)),
             Err(error) => arrivals.interrupted(unfinished).and(Err(error)),
+        }
+    }
+
+    /// Takes the file that is at a target's place, where it has the right bytes: as it is, or a copy where another user could
+    /// change it there.
+    fn in_place(
+        &self,
+        planned: &Planned<'_>,
+        there: &There,
+        dir: &TargetDir,
+        arrivals: &Arrivals<'_>,
+    ) -> Result<Option<Outcome>, ClientError> {
+        let ListedTarget { path, info, .. } = planned.target;
+        let failed = |error| ClientError::local(&dir.file(path), error);
+        if there.is_kept {
+            if !holds(&there.file, info).map_err(failed)? {
+                return Ok(None);
+            }
+            return arrivals.keep(path, &there.file).map(|()| Some(Outcome::InPlace));
+        }
+        let mut copy = arrivals.start_copy()?;
+        match copy_if_right(&there.file, &mut copy.file, info).map_err(failed) {
+            Ok(true) => Ok(Some(Outcome::Arrived(copy, Source::Place))),
+            Ok(false) => arrivals.discard(copy).map(|()| None),
+            Err(error) => arrivals.discard(copy).and(Err(error)),
         }
     }
 
@@ -351,7 +401,8 @@ impl Updater<'_> {
     ) -> Result<bool, ClientError> {
         check_open_folders(&self.local, dir)?;
         let Some(there) = dir.arrivals(self.local.folder_identity()?)?.open(path)? else { return Ok(false) };
-        copy_if_right(&there, &mut new.file, info).map_err(|error| ClientError::local(&dir.file(path), error))
+        copy_if_right(&there.file, &mut new.file, info)
+            .map_err(|error| ClientError::local(&dir.file(path), error))
     }
 
     /// Downloads a target into an unfinished file, from the first mirror whose bytes are right.
@@ -503,8 +554,8 @@ impl Failures {
 enum Outcome {
     /// It was there already.
     InPlace,
-    /// It has been downloaded and verified.
-    Arrived(NewFile),
+    /// It has been downloaded or copied, and verified.
+    Arrived(NewFile, Source),
     /// It was not tried, because others of its role failed.
     GivenUp,
 }

@@ -1,7 +1,7 @@
 //! The client's folders: apart from each other, apart from a repository's, and what lies in them that is not ours.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use crate::disk::after;
@@ -412,7 +412,6 @@ fn clean_takes_only_what_tuf_fetch_put_and_says_so_before() {
 /// User A was killed in a group's folder, and user B was told of its permissions for ever.
 #[test]
 fn another_users_folder_for_unfinished_files_keeps_nobody_from_fetching() {
-    use std::os::unix::fs::{MetadataExt, chown};
     let scene = Scene::started(&simulator());
     let (targets, url) = (scene.work().join("targets"), scene.file_url());
     let left = targets.join(".tuf-fetch/77.0.part");
@@ -436,6 +435,103 @@ fn another_users_folder_for_unfinished_files_keeps_nobody_from_fetching() {
     assert!(run.stderr().contains("hint: ") && run.stderr().contains("--target-dir DIR"), "{}", run.stderr());
     assert!(tree(&targets) == before);
     scene.run(&["--repo", &url, "--target-dir", "own"]).succeeds();
+}
+
+/// What another user had put at the place of a target, with the right bytes and for all to write to, was `unchanged`, and he
+/// changed it afterwards. A folder of his above a target was used.
+#[test]
+fn what_another_user_plants_in_a_shared_target_folder_is_not_taken_for_ours() {
+    for mut simulator in [simulator(), Simulator::plain()] {
+        simulator.add_target("targets", "one.txt", b"one");
+        for path in ["lib/x", "own/deep/x", "own/y", "last"] {
+            simulator.add_target("targets", path, path.as_bytes());
+        }
+        simulator.publish_all();
+        let scene = Scene::started(&simulator);
+        let (targets, url) = (scene.work().join("targets"), scene.file_url());
+        std::fs::create_dir_all(targets.join("own/deep")).unwrap();
+        std::fs::create_dir(targets.join("lib")).unwrap();
+        if targets.metadata().unwrap().uid() != 0 {
+            return;
+        }
+        let give = |path: &str, mode: u32, owner: u32| {
+            let path = targets.join(path);
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            chown(&path, Some(owner), Some(owner)).unwrap();
+        };
+        for (path, bytes) in [("one.txt", "one"), ("lib/x", "lib/x"), ("last", "last"), ("own/y", "own/y")] {
+            std::fs::write(targets.join(path), bytes).unwrap();
+        }
+        give("", 0o1777, 0);
+        give("one.txt", 0o666, 2);
+        give("last", 0o644, 2);
+        give("own/y", 0o666, 0);
+        give("lib", 0o777, 2);
+        give("lib/x", 0o644, 0);
+        give("own/deep", 0o755, 2);
+        let held = std::fs::File::options().write(true).open(targets.join("one.txt")).unwrap();
+        let run = scene.run(&["--repo", &url]);
+        assert_eq!(run.code(), 1, "{}", run.stdout());
+        for (file, folder) in [("lib/x", "lib"), ("own/deep/x", "deep")] {
+            let says =
+                format!("error: targets/{file}: io: targets/{file}: '{folder}' belongs to another user");
+            assert!(run.stderr().contains(&says), "{}", run.stderr());
+        }
+        assert!(run.stderr().contains("--target-dir DIR"), "{}", run.stderr());
+        assert!(!targets.join("own/deep/x").exists());
+        // what was right is not downloaded again, and nobody else changes it now
+        for path in ["one.txt", "last", "own/y"] {
+            assert!(run.stdout().contains(&format!("unchanged  targets/{path}\n")), "{}", run.stdout());
+            let found = targets.join(path).metadata().unwrap();
+            assert_eq!((found.uid(), found.mode() & 0o777), (0, 0o644), "{path}");
+        }
+        std::io::Write::write_all(&mut &held, b"EVIL").unwrap();
+        assert_eq!(std::fs::read(targets.join("one.txt")).unwrap(), b"one");
+        // it was there before: it is nobody's to remove
+        simulator.targets.get_mut("targets").unwrap().targets.retain(|_| false);
+        simulator.update_all();
+        scene.publish(&simulator);
+        scene.run(&["--repo", &url]);
+        scene.run(&["clean"]).succeeds();
+        assert!(["one.txt", "last", "own/y"].iter().all(|path| targets.join(path).exists()));
+        scene.run(&["--repo", &url, "--target-dir", "fresh"]).succeeds();
+    }
+}
+
+/// A target that was put stays ours when somebody has opened it to a group; and a folder that people share by its mode is
+/// theirs together.
+#[test]
+fn a_folder_that_a_group_shares_goes_on_to_be_used_by_all_of_it() {
+    let mut simulator = simulator();
+    simulator.add_target("targets", "lib/x", b"x");
+    simulator.publish_all();
+    let scene = Scene::started(&simulator);
+    let (targets, url) = (scene.work().join("targets"), scene.file_url());
+    scene.run(&["--repo", &url]).succeeds();
+    if targets.metadata().unwrap().uid() != 0 {
+        return;
+    }
+    let mode = |path: &str, mode: u32| {
+        std::fs::set_permissions(targets.join(path), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("one.txt", 0o664);
+    scene.run(&["--repo", &url]).succeeds();
+    assert_eq!(targets.join("one.txt").metadata().unwrap().mode() & 0o777, 0o644);
+    // in a shared folder
+    mode("", 0o775);
+    for path in ["lib", "lib/x", "one.txt"] {
+        chown(targets.join(path), Some(2), Some(2)).unwrap();
+    }
+    let run = scene.run(&["--repo", &url]).succeeds();
+    assert!(run.stdout().contains("unchanged  targets/lib/x"), "{}", run.stdout());
+    mode("", 0o755);
+    chown(targets.join("lib"), Some(0), Some(0)).unwrap();
+    simulator.targets.get_mut("targets").unwrap().targets.retain(|_| false);
+    simulator.update_all();
+    scene.publish(&simulator);
+    scene.run(&["--repo", &url, "refresh"]).succeeds();
+    let run = scene.run(&["clean"]).succeeds();
+    assert!(run.stdout().contains("one.txt"), "{}", run.stdout());
 }
 
 /// It once made a lock, and took an empty folder away.

@@ -6,7 +6,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tuf::cli::failure;
 use tuf::cli::text::one_line;
-use tuf::client::{ClientError, Code, Conflict, Obstacle, PlaceTaken, check_folders, check_sources};
+use tuf::client::{
+    ClientError, Code, Conflict, Obstacle, OthersFolder, PlaceTaken, check_folders, check_sources,
+};
 
 use crate::hint::{Given, Hint, free, path_word};
 
@@ -152,7 +154,9 @@ fn hint(error: &ClientError) -> Option<Hint> {
             Hint::offline("make room; what nobody trusts any more goes by", &["clean"])
         }
         ClientError::Local { source, .. }
-            if source.get_ref().is_some_and(|cause| cause.is::<PlaceTaken>()) =>
+            if source
+                .get_ref()
+                .is_some_and(|cause| cause.is::<PlaceTaken>() || cause.is::<OthersFolder>()) =>
         {
             Hint::again("give the client a folder that only this user writes to", &[("--target-dir", "DIR")])
         }
