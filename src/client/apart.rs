@@ -10,14 +10,9 @@ use std::path::{Component, Path, PathBuf};
 use url::Url;
 
 use super::confined::Identity;
+use super::of_repository::{Spot, is_spelled_beside, is_spelled_inside};
 use super::{ClientError, LocalMetadata, TargetDir, record};
 
-/// What a maintainer works on; it stands beside a repository's metadata and targets.
-const STAGED: &str = "metadata.staged";
-/// The folders of a repository.
-const OF_A_REPOSITORY: [&str; 3] = ["metadata", "targets", STAGED];
-/// Where a checkout of tuf-on-ci keeps the versions of the root, below its metadata.
-const ROOT_HISTORY: &str = "root_history";
 /// The most links that are followed on the way to a folder that is not there yet; Linux follows as many.
 const LINKS: usize = 40;
 
@@ -59,7 +54,7 @@ pub fn check_folders(metadata: &Path, targets: &Path) -> Result<(), ClientError>
         Conflict::RepositoryMetadata
     } else if is_of_a_repository(targets, &other).map_err(failed(targets))? {
         Conflict::RepositoryTargets
-    } else if is_clients_metadata(&other.path()).map_err(failed(targets))? {
+    } else if Spot::at(&other.path()).is_clients().map_err(failed(targets))? {
         Conflict::ClientMetadata
     } else {
         return Ok(());
@@ -85,6 +80,10 @@ pub(super) fn check_open_folders(local: &LocalMetadata, dir: &TargetDir) -> Resu
         Conflict::TargetsInMetadata
     } else if dir.folder.has(record::NAME).map_err(|error| ClientError::local(targets, error))? {
         Conflict::ClientMetadata
+    } else if Spot::open(local.folder()).is_metadata().map_err(|error| ClientError::local(metadata, error))? {
+        Conflict::RepositoryMetadata
+    } else if Spot::open(&dir.folder).is_inside().map_err(|error| ClientError::local(targets, error))? {
+        Conflict::RepositoryTargets
     } else {
         return check_folders(metadata, targets);
     };
@@ -196,77 +195,12 @@ fn step(real: &mut PathBuf, components: &[Component<'_>]) -> Vec<OsString> {
 /// it is spelled or the real one.
 fn is_repository_metadata(spelled: &Path, way: &Way) -> io::Result<bool> {
     let real = way.path();
-    let beside = |path: &Path| path.parent().map_or(Ok(false), |above| is_folder(&above.join(STAGED)));
-    Ok(holds_published(&real)? || beside(&real)? || beside(spelled)?)
+    Ok(Spot::at(&real).holds_published()? || is_spelled_beside(&real)? || is_spelled_beside(spelled)?)
 }
 
 /// Tells whether a folder is one of a repository's, or lies in one: by what stands beside those, never by what it holds.
 fn is_of_a_repository(spelled: &Path, way: &Way) -> io::Result<bool> {
-    Ok(is_inside_a_repository(&way.path())? || is_inside_a_repository(spelled)?)
-}
-
-fn is_inside_a_repository(path: &Path) -> io::Result<bool> {
-    for (folder, above) in path.ancestors().zip(path.ancestors().skip(1)) {
-        let name = folder.file_name().and_then(|name| name.to_str());
-        if name.is_some_and(|name| OF_A_REPOSITORY.contains(&name)) && is_repository(above)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn is_repository(folder: &Path) -> io::Result<bool> {
-    Ok(is_folder(&folder.join(STAGED))? || holds_published(&folder.join("metadata"))?)
-}
-
-/// Tells whether a folder is marked as a client's metadata folder. No target has such a name.
-fn is_clients_metadata(folder: &Path) -> io::Result<bool> {
-    let found = present(folder.join(record::NAME).symlink_metadata())?;
-    Ok(found.is_some_and(|found| found.is_file()))
-}
-
-/// Tells whether a folder holds published metadata: a root with a version in its name beside a timestamp. A client
-/// keeps its root without, and a user may keep the root that trust began with in the client's folder, which is marked.
-fn holds_published(folder: &Path) -> io::Result<bool> {
-    if present(folder.join("timestamp.json").metadata())?.is_none() || is_clients_metadata(folder)? {
-        return Ok(false);
-    }
-    if holds_versioned_root(folder)? {
-        return Ok(true);
-    }
-    // python-tuf's client keeps all roots like tuf-on-ci; its `root.json` is a link to one of them
-    let is_linked = folder.join("root.json").read_link().is_ok_and(|leads| leads.starts_with(ROOT_HISTORY));
-    Ok(!is_linked && holds_versioned_root(&folder.join(ROOT_HISTORY))?)
-}
-
-fn holds_versioned_root(folder: &Path) -> io::Result<bool> {
-    let is_versioned_root = |name: &str| {
-        let version = name.strip_suffix(".root.json");
-        version
-            .is_some_and(|version| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    let Some(entries) = present(folder.read_dir())? else { return Ok(false) };
-    for entry in entries {
-        if entry?.file_name().to_str().is_some_and(is_versioned_root) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn is_folder(path: &Path) -> io::Result<bool> {
-    Ok(present(path.metadata())?.is_some_and(|found| found.is_dir()))
-}
-
-/// Tells what was found from what is not there. An error other than 'not found' is reported; the folder is not used then.
-fn present<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
+    Ok(is_spelled_inside(&way.path())? || is_spelled_inside(spelled)?)
 }
 
 #[cfg(test)]
@@ -312,6 +246,57 @@ mod tests {
             ("far/new", "there/new", None),
         ] {
             assert_eq!(conflict(&at(metadata), &at(targets)), expected, "{metadata} {targets}");
+        }
+    }
+
+    /// Somebody with rights in the folder above switched the path between the two checks and the opening: a target named
+    /// `1.root.json` replaced a repository's root.
+    #[test]
+    fn a_repositorys_folder_is_known_when_it_is_open_wherever_its_path_leads_by_now() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        for folder in ["repo/metadata.staged", "repo/metadata", "repo/targets/deep", "own", "real/deep"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        fs::create_dir_all(at("live/metadata")).unwrap();
+        for file in ["live/metadata/1.root.json", "live/metadata/timestamp.json"] {
+            fs::write(at(file), b"{}").unwrap();
+        }
+        fs::create_dir(at("live/targets")).unwrap();
+        symlink("../repo/targets/deep", at("live/link")).unwrap();
+        let local = LocalMetadata::create(&at("own")).unwrap();
+        for folder in [
+            "repo/metadata",
+            "repo/metadata.staged",
+            "repo/targets",
+            "repo/targets/deep",
+            "live/metadata",
+            "live/targets",
+            "live/link",
+        ] {
+            fs::remove_file(at("switched")).unwrap_or_default();
+            symlink(at(folder), at("switched")).unwrap();
+            let dir = TargetDir::open_existing(&at("switched")).unwrap().unwrap();
+            fs::remove_file(at("switched")).unwrap();
+            symlink(at("real/deep"), at("switched")).unwrap();
+            let said = check_open_folders(&local, &dir);
+            let conflict = Conflict::RepositoryTargets;
+            assert!(
+                matches!(said, Err(ClientError::Folders { conflict: found, .. }) if found == conflict),
+                "{folder}"
+            );
+        }
+        let dir = TargetDir::open_existing(&at("switched")).unwrap().unwrap();
+        assert!(check_open_folders(&local, &dir).is_ok());
+        // what lies in the target folder never counts
+        fs::create_dir(at("real/deep/metadata.staged")).unwrap();
+        fs::write(at("real/deep/1.root.json"), b"{}").unwrap();
+        fs::write(at("real/deep/timestamp.json"), b"{}").unwrap();
+        assert!(check_open_folders(&local, &dir).is_ok());
+        // nor does anybody trust anything in a repository's folder that his path led to for a moment
+        for folder in ["repo/metadata", "live/metadata"] {
+            let said = LocalMetadata::open(&at(folder)).err().unwrap().to_string();
+            assert!(said.contains("it is a repository's"), "{said}");
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::ClientError;
 use super::confined::{Folder, Identity};
 use super::noted::{FileIdentity, NotedTargets};
+use super::of_repository::Spot;
 use super::record::{self, Content, Line, Record};
 use super::rotation;
 use super::unfinished::{replace, sweep};
@@ -43,7 +44,7 @@ impl LocalMetadata {
     /// [`ClientError::NotInitialised`] where there is none, [`ClientError::Local`].
     pub fn open(path: &Path) -> Result<Self, ClientError> {
         match Folder::open(path) {
-            Ok(folder) => Ok(Self { path: path.to_owned(), folder }),
+            Ok(folder) => Self::of(path, folder),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(ClientError::NotInitialised { path: path.to_owned() })
             }
@@ -57,6 +58,16 @@ impl LocalMetadata {
     /// [`ClientError::Local`].
     pub fn create(path: &Path) -> Result<Self, ClientError> {
         let folder = Folder::create(path).map_err(|error| ClientError::local(path, error))?;
+        Self::of(path, folder)
+    }
+
+    /// Takes an open folder, unless it is a repository's. Its path was looked at before; it may lead elsewhere by now.
+    fn of(path: &Path, folder: Folder) -> Result<Self, ClientError> {
+        let is_a_repositorys = Spot::open(&folder).is_metadata();
+        if is_a_repositorys.map_err(|error| ClientError::local(path, error))? {
+            let error = io::Error::other("it is a repository's, and no place for what a client trusts");
+            return Err(ClientError::local(path, error));
+        }
         Ok(Self { path: path.to_owned(), folder })
     }
 

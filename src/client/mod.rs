@@ -21,6 +21,7 @@ mod matching;
 mod mirrors;
 mod noted;
 mod obstacles;
+mod of_repository;
 mod owners;
 mod record;
 mod retry;
