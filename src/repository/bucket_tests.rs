@@ -28,8 +28,13 @@ fn role(name: &str) -> RoleName {
     RoleName::new(name).unwrap()
 }
 
-/// Lists target files, by name and contents.
+/// Lists target files of the top-level role, by name and contents.
 fn add(repository: &mut Repository, files: &[(&str, &str)]) {
+    add_as(repository, "targets", files);
+}
+
+/// Lists target files of a role, by name and contents.
+fn add_as(repository: &mut Repository, lister: &str, files: &[(&str, &str)]) {
     let targets = repository.dir().join(TARGETS);
     for (name, text) in files {
         fs::write(targets.join(name), text).unwrap();
@@ -42,7 +47,7 @@ fn add(repository: &mut Repository, files: &[(&str, &str)]) {
         };
         let found = find_targets(&[targets.join(name)], &source).unwrap();
         let request = AddTargets {
-            role: &RoleName::targets(),
+            role: &role(lister),
             found: &found,
             custom: None,
             replace: Replace::Allow,
@@ -381,6 +386,46 @@ fn a_hash_named_target_of_another_length_is_refused_and_nothing_is_put() {
     let error = publish(dir.path(), &at(&other)).unwrap_err();
     assert!(matches!(&error, RepositoryError::Refused { .. }), "{error}");
     assert_eq!(other.contents().len(), 1);
+}
+
+#[test]
+fn a_target_of_a_delegatee_that_is_gone_or_other_bytes_stops_no_publication_to_a_bucket() {
+    for layout in [Layout::Consistent, Layout::Plain] {
+        for planted in [None, Some(&b"longer than it is"[..])] {
+            let (dir, keys) = workshop(layout);
+            let memory = Memory::new();
+            let mut repository = open(dir.path(), start());
+            fs::create_dir(dir.path().join("targets/one")).unwrap();
+            add_as(&mut repository, "one", &[("one/x", "x")]);
+            write(&mut repository, &keys);
+            drop(repository);
+            publish(dir.path(), &at(&memory)).unwrap();
+            let name = memory.contents().into_keys().find(|name| name.starts_with("targets/one/")).unwrap();
+            match planted {
+                Some(bytes) => memory.plant(&name, bytes),
+                None => {
+                    memory.lose(&name);
+                    fs::remove_file(dir.path().join(&name)).unwrap();
+                }
+            }
+            let mut repository = open(dir.path(), start());
+            add(&mut repository, &[("new.txt", "fresh")]);
+            write(&mut repository, &keys);
+            drop(repository);
+            let plan = publish(dir.path(), &at(&memory)).unwrap();
+            let told = plan.warnings.iter().filter(|warning| warning.file.as_deref() == Some(&*name));
+            let told: Vec<_> = told.map(|warning| warning.role.clone().unwrap()).collect();
+            assert_eq!(told, [role("one")], "{layout:?} {:?}", plan.warnings);
+            assert_eq!(memory.contents().get(&name).map(Vec::as_slice), planted);
+            // what it lists anew is refused
+            let mut repository = open(dir.path(), start());
+            add_as(&mut repository, "one", &[("one/y", "y")]);
+            write(&mut repository, &keys);
+            drop(repository);
+            let error = publish(dir.path(), &at(&memory)).unwrap_err();
+            assert!(error.to_string().contains(&name), "{error}");
+        }
+    }
 }
 
 #[test]

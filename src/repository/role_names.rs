@@ -23,7 +23,9 @@ impl Repository {
             Delegatee::Role(role) => (RoleName::parse(role.as_str())?, None),
             Delegatee::Bins(set) => {
                 RoleName::parse(&set.name(set.number() - 1))?;
-                (RoleName::parse(set.prefix())?, Some(set))
+                // without a prefix the bins have nothing that others could be like
+                let Ok(prefix) = RoleName::new(set.prefix()) else { return Ok(()) };
+                (prefix, Some(set))
             }
         };
         if self.staged.layout() == Layout::Plain && name.starts_like_a_version() {

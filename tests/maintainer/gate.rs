@@ -239,12 +239,12 @@ fn refuses_a_snapshot_that_lists_another_version_than_the_file_has() {
 #[test]
 fn refuses_a_missing_target() {
     let world = scene(Layout::Consistent);
-    let file = copy_of(&world, "django", "d");
+    let file = copy_of(&world, "", "c");
     fs::remove_file(world.path(&file)).unwrap();
-    refused_and_found(&world, &[], &Named { role: "django", file: &file, reason: "missing" });
+    refused_and_found(&world, &[], &Named { role: "targets", file: &file, reason: "missing" });
     // nothing is left of it: no better
-    fs::remove_file(world.path("targets/django/d")).unwrap();
-    refused_and_found(&world, &[], &Named { role: "django", file: &file, reason: "missing" });
+    fs::remove_file(world.path("targets/c")).unwrap();
+    refused_and_found(&world, &[], &Named { role: "targets", file: &file, reason: "missing" });
 }
 
 #[test]

@@ -25,6 +25,16 @@ const NAMES: [&str; 9] =
 impl Site {
     /// A repository that is published in its own `metadata/` and in `www`, whose role `team` says what somebody made of it.
     fn planted(flags: &[&str], change: impl Fn(&mut Value)) -> Self {
+        let site = Self::with_fine_team(flags);
+        let name = if flags.is_empty() { "1.team.json" } else { "team.json" };
+        for folder in ["repository/metadata", "repository/metadata.staged", "www/metadata"] {
+            forge(&site.folder.path(folder).join(name), &[4], &change);
+        }
+        site
+    }
+
+    /// The same as this copy wrote it.
+    fn with_fine_team(flags: &[&str]) -> Self {
         let site = Self::written_with(flags);
         site.run(&["delegate", "team", "--key", "../key-4.pub", "--paths", "team/*"]).exits(0);
         site.put("team/fine", "fine");
@@ -32,10 +42,6 @@ impl Site {
         site.run(&[&["write"], &OURS[..], &["--key=../key-4"]].concat()).exits(0);
         site.run(&["publish"]).exits(0);
         site.run(&["publish", "--to", "../www"]).exits(0);
-        let name = if flags.is_empty() { "1.team.json" } else { "team.json" };
-        for folder in ["repository/metadata", "repository/metadata.staged", "www/metadata"] {
-            forge(&site.folder.path(folder).join(name), &[4], &change);
-        }
         site
     }
 
