@@ -13,7 +13,7 @@ use super::apart::check_open_folders;
 use super::confined::Folder;
 use super::listing::waiting_names;
 use super::matching::{Matching, Parties};
-use super::record::{Content, Files, Home, Record};
+use super::record::{Files, Home, Record};
 use super::target_dir::Recorded;
 use super::unfinished::Removal;
 use super::{ClientError, Limits, LocalMetadata, TargetDir, storable};
@@ -143,12 +143,12 @@ fn plan_roles(
 ) -> Vec<RoleName> {
     let mut roles = Vec::new();
     let delegated = known.delegated_names();
-    for (role, content) in record.stored.iter().filter(|(role, _)| !role.is_top_level()) {
+    for (role, contents) in record.stored.iter().filter(|(role, _)| !role.is_top_level()) {
         if delegated.hold(role) {
             continue;
         }
         let Some(Some(bytes)) = cleaned.note(local.load(role)) else { continue };
-        if Content::of_bytes(&bytes) != *content {
+        if !contents.hold(&bytes) {
             cleaned.kept.push(Kept::new(role.as_str(), CHANGED));
             continue;
         }
@@ -403,11 +403,11 @@ impl<'a> Known<'a> {
         names
     }
 
-    /// Returns what the large targets wait under that any role lists; `None` where not all roles are known.
+    /// Returns what the large targets wait under that any role lists which is at hand; `None` where the top-level role is not.
+    /// A delegated role that is missing keeps nothing: whoever delegates to one that nobody publishes would hold everybody's
+    /// room, and what goes is only downloaded again.
     fn waiting_names(&self) -> Option<BTreeSet<String>> {
-        if self.missing.is_some() {
-            return None;
-        }
+        self.trusted.targets(&RoleName::targets())?;
         Some(self.roles().flat_map(waiting_names).collect())
     }
 }

@@ -126,13 +126,17 @@ impl Updater<'_> {
         let mut rest: Vec<&Planned<'_>> = plan.iter().collect();
         let mut jobs = jobs;
         while !rest.is_empty() && !failures.is_over() {
-            let mut later = rest.split_off(together(&rest));
+            // what waits to become visible with others would take their room
+            let count = if failures.are_one_by_one() { 1 } else { together(&rest) };
+            let mut later = rest.split_off(count);
             let mut outcomes = self.fetch_at_once(&rest, dir, &arrivals, jobs, &failures, progress);
             if failures.notice_lack_of_room() {
-                // a large target has taken the room of others: once more one by one, the shortest first
+                // what waits for its rest holds the room of what can be brought whole
+                faults.all.extend(dir.forget(&|_| false, Removal::Done).err());
+                // targets of one role have taken the room of others: once more one by one
                 jobs = NonZeroUsize::MIN;
                 later.extend(lacked_room(&rest, &mut outcomes));
-                later.sort_by_key(|planned| planned.target.info.length);
+                later = in_turns(later);
             }
             downloaded.extend(self.settle(&rest, outcomes, dir, &arrivals, &mut faults)?);
             rest = later;
@@ -449,6 +453,21 @@ fn lacked_room<'p, 't>(
         .collect()
 }
 
+/// Orders targets so that the roles that list them take turns, each with its shortest first: neither a long one nor many short
+/// ones of one role take the room of the others'.
+fn in_turns<'p, 't>(mut targets: Vec<&'p Planned<'t>>) -> Vec<&'p Planned<'t>> {
+    targets.sort_by_key(|planned| planned.target.info.length);
+    let mut turns: BTreeMap<&RoleName, usize> = BTreeMap::new();
+    let mut ordered = Vec::with_capacity(targets.len());
+    for planned in targets {
+        let turn = turns.entry(&planned.target.role).or_default();
+        *turn += 1;
+        ordered.push((*turn, planned));
+    }
+    ordered.sort_by_key(|(turn, _)| *turn);
+    ordered.into_iter().map(|(_, planned)| planned).collect()
+}
+
 /// What failed: of each role some are named, and the others counted. The top-level role is the maintainer's own.
 #[derive(Default)]
 pub(super) struct Faults {
@@ -517,6 +536,11 @@ impl Failures {
     /// Tells whether nothing more is to be tried until those that had no room are tried one by one.
     fn lack_room(&self) -> bool {
         self.room.lacks.load(Ordering::Relaxed) && !self.room.is_noticed.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether targets are fetched one by one, because there was no room for all that came at once.
+    fn are_one_by_one(&self) -> bool {
+        self.room.is_noticed.load(Ordering::Relaxed)
     }
 
     /// Tells, once, whether there was no room for a target.

@@ -231,10 +231,50 @@ impl LocalMetadata {
         }
     }
 
+    /// Replaces the file of a delegated role as [`Self::store`] does, with a line in the record first: a file without one would
+    /// stay for good. Where there is no room, the older file of the role goes; where there is none then either, nothing of the
+    /// role is stored: what has been verified is used all the same, and downloaded again by the next run. To be called under
+    /// the lock.
+    pub(super) fn store_delegated(&self, role: &RoleName, bytes: &[u8]) -> Result<(), ClientError> {
+        let line = Line::Stored { role: role.clone(), content: Content::of_bytes(bytes) };
+        let store = || {
+            let noted = Record::note(&self.folder, [line.clone()]);
+            noted.map_err(|error| self.record_failed(error))?;
+            self.store(role, bytes)
+        };
+        match store() {
+            Err(error) if error.is_of_room() => {
+                self.forget_stored(&|other| other == role)?;
+                match store() {
+                    Err(error) if error.is_of_room() => Ok(()),
+                    stored => stored,
+                }
+            }
+            stored => stored,
+        }
+    }
+
+    /// Makes sure that the lines of delegated roles in the record survive a loss of power. To be called under the lock.
+    pub(super) fn sync_record(&self) -> Result<(), ClientError> {
+        match Record::sync(&self.folder).map_err(|error| self.record_failed(error)) {
+            // a file that is not in the record would stay for good; what it said has been read
+            Err(error) if error.is_of_room() => self.forget_delegated(),
+            synced => synced,
+        }
+    }
+
     /// Removes the files of delegated roles that are as they were stored.
     fn forget_delegated(&self) -> Result<(), ClientError> {
-        for (role, content) in self.record()?.stored.iter().filter(|(role, _)| !role.is_top_level()) {
-            if self.load(role)?.is_some_and(|bytes| Content::of_bytes(&bytes) == *content) {
+        self.forget_stored(&|_| true)
+    }
+
+    /// Removes the files of some delegated roles where they are as they were stored.
+    fn forget_stored(&self, is_meant: &dyn Fn(&RoleName) -> bool) -> Result<(), ClientError> {
+        let record = self.record()?;
+        for (role, contents) in
+            record.stored.iter().filter(|(role, _)| !role.is_top_level() && is_meant(role))
+        {
+            if self.load(role)?.is_some_and(|bytes| contents.hold(&bytes)) {
                 self.remove(role)?;
             }
         }

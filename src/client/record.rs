@@ -3,7 +3,8 @@
 //! Nothing is ever removed without an entry here. It lies beside the trusted metadata, a line of JSON for each thing.
 //! The line of a target names the very file, by device, inode and time of modification, and counts only while that file is
 //! in its place. So it is added before the file is put, and taken back after the file has gone: whenever a process is
-//! killed, the record neither forgets a target nor names anybody else's file. The line of a folder is added after the folder
+//! killed, the record neither forgets a target nor names anybody else's file. The line of a delegated role's file comes first
+//! too, and names its bytes. The line of a folder is added after the folder
 //! was made: one that was made when a process was killed stays for good.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +24,8 @@ pub(super) const NAME: &str = ".tuf-put";
 const LARGEST: u64 = 1 << 30;
 /// A record of fewer bytes than this is never written anew to drop the lines that later ones have overtaken.
 const WORTH_SHORTENING: u64 = 1 << 16;
-/// The most files that are remembered for one path: where a process was killed, an older one than the last may be in the
-/// place.
+/// The most files that are remembered for one path, and contents for one role: where a process was killed, an older one than
+/// the last may be in the place.
 const FILES_OF_A_PATH: usize = 4;
 
 /// A target folder: the same one only where all three are the same.
@@ -127,6 +128,25 @@ impl Files {
     }
 }
 
+/// The contents that the file of a delegated role may have, the last one at the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Contents(Vec<Content>);
+
+impl Contents {
+    /// Tells whether a file with these bytes is as it was stored.
+    pub fn hold(&self, bytes: &[u8]) -> bool {
+        let length = bytes.len() as u64;
+        self.0.iter().any(|content| content.length == length) && self.0.contains(&Content::of_bytes(bytes))
+    }
+
+    fn add(&mut self, content: Content) {
+        self.0.retain(|known| *known != content);
+        self.0.push(content);
+        let overtaken = self.0.len().saturating_sub(FILES_OF_A_PATH);
+        self.0.drain(..overtaken);
+    }
+}
+
 /// One line of the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -139,7 +159,7 @@ pub(super) enum Line {
     Gone { folder: Home, path: String },
     /// A folder that was made has gone. A target may have its place by now.
     Unmade { folder: Home, path: String },
-    /// The file of a delegated role is in the metadata folder.
+    /// The file of a delegated role is about to be stored in the metadata folder.
     Stored { role: RoleName, content: Content },
 }
 
@@ -149,7 +169,7 @@ pub(super) struct Record {
     pub put: BTreeMap<(Home, String), Files>,
     /// Folders, with their inodes.
     pub made: BTreeMap<(Home, String), u64>,
-    pub stored: BTreeMap<RoleName, Content>,
+    pub stored: BTreeMap<RoleName, Contents>,
     lines: usize,
 }
 
@@ -201,7 +221,7 @@ impl Record {
             }
             Line::Gone { folder, path } => drop(self.put.remove(&(folder, path))),
             Line::Unmade { folder, path } => drop(self.made.remove(&(folder, path))),
-            Line::Stored { role, content } => drop(self.stored.insert(role, content)),
+            Line::Stored { role, content } => self.stored.entry(role).or_default().add(content),
         }
     }
 
@@ -214,10 +234,10 @@ impl Record {
             let line = |put: &Put| Line::Put { folder: folder.clone(), path: path.clone(), put: put.clone() };
             files.0.iter().map(line)
         });
-        let stored = self
-            .stored
-            .iter()
-            .map(|(role, content)| Line::Stored { role: role.clone(), content: content.clone() });
+        let stored = self.stored.iter().flat_map(|(role, contents)| {
+            let line = |content: &Content| Line::Stored { role: role.clone(), content: content.clone() };
+            contents.0.iter().map(line)
+        });
         replace(metadata, NAME, &text(put.chain(self.chains()).chain(stored))?)
     }
 
@@ -245,29 +265,47 @@ impl Record {
     /// # Errors
     /// [`io::Error`] where that fails.
     pub fn add(metadata: &Folder, lines: impl IntoIterator<Item = Line>) -> io::Result<()> {
+        if Self::note(metadata, lines)? { Self::sync(metadata) } else { Ok(()) }
+    }
+
+    /// Makes sure that the record survives a loss of power.
+    ///
+    /// # Errors
+    /// [`io::Error`] where that fails.
+    pub fn sync(metadata: &Folder) -> io::Result<()> {
+        metadata.append(NAME)?.sync_all()?;
+        metadata.sync()
+    }
+
+    /// Adds lines as [`Self::add`] does, so that they survive the process but not a loss of power, and tells whether there were
+    /// any.
+    ///
+    /// # Errors
+    /// [`io::Error`] where that fails.
+    pub fn note(metadata: &Folder, lines: impl IntoIterator<Item = Line>) -> io::Result<bool> {
         let text = text(lines)?;
         if text.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let mut file = open_to_add(metadata)?;
         let whole = length_of_whole_lines(&mut file)?;
         // what a loss of power left of a line says nothing
         file.set_len(whole)?;
         file.write_all(&text)?;
-        file.sync_all()?;
-        metadata.sync()?;
         let doublings = |length: u64| length.max(WORTH_SHORTENING).ilog2();
         if doublings(whole) < doublings(whole + text.len() as u64) {
+            file.sync_all()?;
             Self::shorten(metadata)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes the record anew where most of its lines say nothing any more.
     fn shorten(metadata: &Folder) -> io::Result<()> {
         let record = Self::read(metadata)?;
         let put: usize = record.put.values().map(|files| files.0.len()).sum();
-        if record.lines / 2 > put + record.made.len() + record.stored.len() {
+        let stored: usize = record.stored.values().map(|contents| contents.0.len()).sum();
+        if record.lines / 2 > put + record.made.len() + stored {
             record.write(metadata)?;
         }
         Ok(())
@@ -343,6 +381,24 @@ mod tests {
 
     fn put(path: &str) -> Line {
         put_again(path, 5)
+    }
+
+    /// A client that was killed between the line and the file has left the older file.
+    #[test]
+    fn the_older_file_of_a_role_is_known_too_where_the_newer_one_was_only_about_to_be_stored() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let role = RoleName::new("evil").unwrap();
+        let stored = |bytes: &[u8]| Line::Stored { role: role.clone(), content: Content::of_bytes(bytes) };
+        let holds = |bytes: &[u8]| Record::read(&folder).unwrap().stored[&role].hold(bytes);
+        Record::note(&folder, [stored(b"1")]).unwrap();
+        Record::note(&folder, [stored(b"2")]).unwrap();
+        assert!(holds(b"1") && holds(b"2") && !holds(b"3") && !holds(b""));
+        Record::read(&folder).unwrap().write(&folder).unwrap();
+        assert!(holds(b"1") && holds(b"2"));
+        // of many the last few
+        Record::note(&folder, (0..9_u8).map(|index| stored(&[index; 3]))).unwrap();
+        assert!(holds(&[8; 3]) && holds(&[5; 3]) && !holds(&[4; 3]) && !holds(b"1"));
     }
 
     fn gone(path: &str) -> Line {

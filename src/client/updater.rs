@@ -8,7 +8,6 @@ use url::Url;
 
 use super::local::LocalLock;
 use super::noted::{Digest, NotedTargets};
-use super::record::{Content, Line};
 use super::{ClientError, Fetched, Fetcher, LocalMetadata, Mirrors, Repository, urls};
 use crate::metadata::{RoleName, Targets};
 use crate::trusted_set::{Origin, TrustError, TrustedMetadataSet, Visit};
@@ -91,8 +90,8 @@ pub struct Updater<'a> {
     pub(super) verified: BTreeMap<RoleName, BTreeSet<RoleName>>,
     /// Set once every role that can be reached has been loaded.
     pub(super) is_complete: bool,
-    /// Delegated roles that were stored and are not in the record yet.
-    stored: Vec<Line>,
+    /// Set while a loss of power would take lines of delegated roles from the record.
+    has_noted: bool,
 }
 
 impl<'a> Updater<'a> {
@@ -146,7 +145,7 @@ impl<'a> Updater<'a> {
             lock: Some(lock),
             verified: BTreeMap::new(),
             is_complete: false,
-            stored: Vec::new(),
+            has_noted: false,
         })
     }
 
@@ -307,21 +306,13 @@ impl<'a> Updater<'a> {
         self.verified.get(&visit.role).is_some_and(|delegators| delegators.contains(&visit.delegator))
     }
 
-    /// Records the delegated roles that have been stored.
+    /// Makes what the record says of the delegated roles that have been stored durable, of all at once.
     pub(super) fn record_stored(&mut self) -> Result<(), ClientError> {
-        if self.stored.is_empty() {
+        if !std::mem::take(&mut self.has_noted) {
             return Ok(());
         }
         let _lock = self.locked()?;
-        let lines = std::mem::take(&mut self.stored);
-        match self.local.add_to_record(lines.clone()) {
-            // a file that is not in the record would stay for good; what it said has been read
-            Err(error) if error.is_of_room() => lines.iter().try_for_each(|line| match line {
-                Line::Stored { role, .. } => self.local.remove(role),
-                _ => Ok(()),
-            }),
-            added => added,
-        }
+        self.local.sync_record()
     }
 
     /// Locks the metadata folder, unless this update has locked it already.
@@ -353,19 +344,13 @@ impl<'a> Updater<'a> {
         let (bytes, ()) = self.download(role, self.versioned(version), limit, |trusted, bytes| {
             trusted.update_targets(bytes, role, delegator).map(|_| ())
         })?;
-        {
-            // no other client is about to replace the file, and `clean` does not see it without its line
-            let _lock = self.locked()?;
-            if role.is_top_level() {
-                self.local.store_first(role, &bytes)?;
-            } else {
-                self.local.store(role, &bytes)?;
-            }
+        // no other client is about to replace the file
+        let _lock = self.locked()?;
+        if role.is_top_level() {
+            return self.local.store_first(role, &bytes);
         }
-        if !role.is_top_level() {
-            self.stored.push(Line::Stored { role: role.clone(), content: Content::of_bytes(&bytes) });
-        }
-        Ok(())
+        self.has_noted = true;
+        self.local.store_delegated(role, &bytes)
     }
 
     /// Returns the version that stands in file names: none without consistent snapshots (5.3.12).

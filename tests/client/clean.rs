@@ -350,6 +350,50 @@ fn an_unfinished_download_goes_only_where_it_is_of_no_use_and_nobody_is_at_work_
     assert_eq!(targets(&client), ["small"]);
 }
 
+/// Whoever delegated to a role that nobody publishes held the room of everybody's interrupted targets for good.
+#[test]
+fn an_unfinished_download_that_nobody_lists_any_more_goes_whatever_role_is_missing() {
+    for is_listed in [false, true] {
+        let mut simulator = Simulator::new();
+        simulator.delegate("targets", "evil", |role| role.paths = Some(vec!["evil/*".to_owned()]));
+        simulator.delegate("evil", "ghost", |role| role.paths = Some(vec!["evil/*".to_owned()]));
+        for name in ["large", "other"] {
+            simulator.add_target("targets", name, &vec![name.len() as u8; 2 << 20]);
+        }
+        let publish = |simulator: &mut Simulator| {
+            simulator.update_all();
+            // the snapshot does not list it, or its file is missing
+            if !is_listed {
+                simulator.snapshot.meta.retain(|name| name != "ghost.json");
+                simulator.publish_snapshot();
+                simulator.publish_timestamp();
+            }
+            simulator.files.retain(|path, _| !path.contains("ghost"));
+        };
+        publish(&mut simulator);
+        let client = Client::new(&simulator);
+        for name in ["large", "other"] {
+            let url =
+                simulator.files.keys().find(|path| path.ends_with(&format!(".{name}"))).unwrap().clone();
+            simulator.breaks.insert(url, 1 << 18);
+            client.download(&simulator, name).unwrap_err();
+        }
+        client.download_all(&simulator);
+        let rests = || targets(&client).iter().filter(|name| name.ends_with(".rest")).count();
+        assert_eq!((rests(), cleaned(&client).unfinished), (2, 0));
+        simulator.targets.get_mut("targets").unwrap().targets.retain(|path| path == "other");
+        publish(&mut simulator);
+        client.download_all(&simulator);
+        assert_eq!(cleaned_with(&client, Removal::Planned).unfinished, 1);
+        assert_eq!((cleaned(&client).unfinished, rests()), (1, 1));
+        // without the top-level role nobody knows
+        simulator.targets.get_mut("targets").unwrap().targets.retain(|_| false);
+        publish(&mut simulator);
+        std::fs::remove_file(client.file("targets.json")).unwrap();
+        assert_eq!((cleaned(&client).unfinished, rests()), (0, 1));
+    }
+}
+
 #[test]
 fn a_run_that_was_killed_before_it_could_record_leaves_its_files_for_good() {
     let (mut simulator, client) = with_all(&["one"]);

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::faults::{can_trace, traced};
 use crate::host::{Answer, Host};
 use crate::scene::{Run, Scene, simulator};
 use crate::simulator::Simulator;
@@ -209,8 +210,8 @@ fn a_target_too_large_for_the_disk_stops_no_other_and_does_not_stay_in_the_way()
     }
 }
 
-#[test]
-fn metadata_of_a_role_that_was_taken_away_gives_way_to_the_next_timestamp() {
+/// Role evil, with three roles below it that have long metadata.
+fn with_evil() -> Simulator {
     let mut simulator = simulator();
     simulator.delegate("targets", "evil", |role| role.paths = Some(vec!["evil/*".into()]));
     for index in 0..3 {
@@ -220,11 +221,131 @@ fn metadata_of_a_role_that_was_taken_away_gives_way_to_the_next_timestamp() {
         simulator.targets.get_mut(&name).unwrap().extra.insert("pad".to_owned(), pad);
     }
     simulator.publish_all();
-    let scene = Scene::started(&simulator);
-    scene.run(&["--repo", &scene.file_url(), "list"]).succeeds();
+    simulator
+}
+
+fn without_evil(simulator: &mut Simulator) {
     let delegations = simulator.targets.get_mut("targets").unwrap().delegations.as_mut().unwrap();
     delegations.roles.as_mut().unwrap().retain(|role| role.name.as_str() != "evil");
     simulator.update_all();
+}
+
+/// The record named delegated roles at the end of a listing: the files of a run that was killed before stayed for good, and
+/// on a full disk no timestamp found room any more.
+#[test]
+fn metadata_of_a_role_that_a_killed_listing_has_stored_gives_way_once_the_role_is_taken_away() {
+    if !can_trace() {
+        return;
+    }
+    // after the file of evil and that of a/b: while the second, the third of the long ones is stored
+    for when in [4, 5] {
+        let mut simulator = with_evil();
+        let scene = Scene::started(&simulator);
+        scene.run(&["--repo", &scene.file_url(), "refresh"]).succeeds();
+        let inject = format!("inject=renameat:signal=KILL:when={when}");
+        let killed =
+            traced(&scene, &["-o", "/dev/null", "-e", &inject], &["--repo", &scene.file_url(), "list"]);
+        assert_eq!(killed.status.code(), None, "{killed:?}");
+        assert!(scene.work().join("metadata/z0.json").exists());
+        without_evil(&mut simulator);
+        scene.publish(&simulator);
+        let args = format!("--repo {} refresh", scene.file_url());
+        let fill = "(cat /dev/zero >full/rest 2>/dev/null; true)";
+        let Some((run, seen)) = on_a_small_disk(&scene, "2m", fill, &args) else { return };
+        assert!(run.succeeds().stdout().contains("timestamp"), "{seen}");
+        assert!(!seen.contains("full/metadata/z"), "{seen}");
+        scene.run(&["--repo", &scene.file_url(), "list"]).succeeds();
+        scene.run(&["clean"]).succeeds();
+        assert!(files(&scene, "metadata").iter().all(|(name, _)| !name.starts_with('z')), "{when}");
+    }
+}
+
+/// Another role's targets had filled the disk: the metadata of a role that had no room was not used, and its targets stayed
+/// as they were for good.
+#[test]
+fn metadata_that_was_verified_and_has_no_room_is_used_all_the_same() {
+    let mut simulator = with_evil();
+    simulator.delegate("targets", "rel", |role| role.paths = Some(vec!["rel/*".into()]));
+    for name in ["rel", "z0"] {
+        simulator.add_target("rel", &format!("rel/{name}"), b"old");
+    }
+    let pad = |simulator: &mut Simulator, count: usize| {
+        let pad = serde_json::Value::from("y".repeat(count));
+        simulator.targets.get_mut("rel").unwrap().extra.insert("pad".to_owned(), pad);
+    };
+    for longer in [60_000, 300_000] {
+        pad(&mut simulator, 60_000);
+        simulator.update_all();
+        let scene = Scene::started(&simulator);
+        scene.run(&["--repo", &scene.file_url()]).succeeds();
+        simulator.add_target("rel", "rel/rel", b"new");
+        pad(&mut simulator, longer);
+        simulator.update_all();
+        scene.publish(&simulator);
+        let fill = "(cat /dev/zero >full/rest 2>/dev/null; truncate -s -90k full/rest; true)";
+        let args = format!("--repo {}", scene.file_url());
+        let Some((run, seen)) = on_a_small_disk(&scene, "4m", fill, &args) else { return };
+        run.succeeds();
+        let said = std::fs::read_to_string(scene.work().join("said")).unwrap();
+        assert!(said.contains("downloaded full/targets/rel/rel"), "{said}{seen}");
+        assert!(!said.contains("rel.json"), "{said}");
+    }
+}
+
+/// What was interrupted holds the room of what can be brought whole: with another role's fault in each run it was never let go.
+#[test]
+fn an_interrupted_download_gives_way_where_the_disk_is_full() {
+    let mut simulator = simulator();
+    simulator.delegate("targets", "evil", |role| role.paths = Some(vec!["evil/*".into()]));
+    simulator.delegate("evil", "ghost", |role| role.paths = Some(vec!["evil/*".into()]));
+    simulator.add_target("targets", "app", &vec![1; 3 << 20]);
+    simulator.publish_all();
+    let hide = |simulator: &mut Simulator| {
+        simulator.snapshot.meta.retain(|name| name != "ghost.json");
+        simulator.publish_snapshot();
+        simulator.publish_timestamp();
+    };
+    hide(&mut simulator);
+    let scene = Scene::started(&simulator);
+    for digest in ["a", "b"] {
+        let rest = format!(
+            "mkdir -p full/targets/.tuf-fetch && head -c 2500000 /dev/zero >full/targets/.tuf-fetch/{}.rest",
+            digest.repeat(64)
+        );
+        let args = format!("--repo {}", scene.file_url());
+        let Some((_, seen)) = on_a_small_disk(&scene, "5m", &rest, &args) else { return };
+        assert!(seen.contains("full/targets/app\n") && !seen.contains(".rest"), "{seen}");
+    }
+}
+
+/// Many empty targets of one role took all the inodes while they waited for each other, in every run.
+#[test]
+fn many_small_targets_of_one_role_do_not_take_the_inodes_of_anothers() {
+    let mut simulator = simulator();
+    for party in ["evil", "rel"] {
+        simulator.delegate("targets", party, |role| role.paths = Some(vec![format!("{party}/*")]));
+    }
+    for index in 0..400 {
+        simulator.add_target("evil", &format!("evil/{index}"), b"");
+    }
+    for index in 0..3 {
+        simulator.add_target("rel", &format!("rel/{index}"), format!("{index}").as_bytes());
+    }
+    simulator.publish_all();
+    let scene = Scene::started(&simulator);
+    for jobs in ["1", "4"] {
+        let args = format!("--jobs {jobs} --repo {}", scene.file_url());
+        let Some((_, seen)) = on_a_small_disk(&scene, "20m,nr_inodes=120", "true", &args) else { return };
+        assert_eq!(seen.lines().filter(|name| name.starts_with("full/targets/rel/")).count(), 3, "{seen}");
+    }
+}
+
+#[test]
+fn metadata_of_a_role_that_was_taken_away_gives_way_to_the_next_timestamp() {
+    let mut simulator = with_evil();
+    let scene = Scene::started(&simulator);
+    scene.run(&["--repo", &scene.file_url(), "list"]).succeeds();
+    without_evil(&mut simulator);
     scene.publish(&simulator);
     let args = format!("--repo {} refresh", scene.file_url());
     let fill = "(cat /dev/zero >full/rest 2>/dev/null; true)";

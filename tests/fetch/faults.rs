@@ -32,7 +32,7 @@ const CHANGES: [&str; 14] = [
 /// Of these every one is tried.
 const MOVES: [&str; 6] = ["linkat", "mkdirat", "renameat", "renameat2", "unlink", "unlinkat"];
 
-fn can_trace() -> bool {
+pub fn can_trace() -> bool {
     let traced = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
     let can = traced.is_ok_and(|output| output.status.success());
     if !can {
@@ -42,7 +42,7 @@ fn can_trace() -> bool {
 }
 
 /// Runs the program under `strace`.
-fn traced(scene: &Scene, strace: &[&str], args: &[&str]) -> Output {
+pub fn traced(scene: &Scene, strace: &[&str], args: &[&str]) -> Output {
     let plain = scene.command(args);
     let mut command = Command::new("strace");
     command.args(strace).arg(plain.get_program()).args(plain.get_args());
