@@ -316,8 +316,14 @@ impl<'a> Known<'a> {
     /// Follows all delegations from the top, as far as they are at hand.
     fn follow_all(&mut self) {
         let mut pending = vec![Visit { role: RoleName::targets(), delegator: RoleName::root() }];
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut count) = (BTreeSet::new(), 0_usize);
         while let Some(visit) = pending.pop() {
+            count += 1;
+            if count > self.limits.delegated() {
+                let reason = format!("there are more than {} delegations", self.limits.delegated());
+                self.missing.get_or_insert(reason);
+                return;
+            }
             match self.follow(&visit) {
                 Err(reason) => drop(self.missing.get_or_insert(reason)),
                 Ok(()) if seen.insert(visit.role.clone()) => {
@@ -336,10 +342,7 @@ impl<'a> Known<'a> {
     /// Returns the roles that are delegated to; of hash bins those that the snapshot lists.
     fn delegated(&self, delegations: &Delegations) -> Vec<RoleName> {
         match (&delegations.succinct_roles, self.trusted.snapshot()) {
-            (Some(bins), Some(snapshot)) => {
-                let roles = snapshot.meta.keys().filter_map(|path| RoleName::from_metapath(&path));
-                roles.filter(|role| bins.is_bin(role.as_str())).collect()
-            }
+            (Some(bins), Some(snapshot)) => snapshot.bins(bins),
             _ => delegations.roles().iter().map(|role| role.name.clone()).collect(),
         }
     }

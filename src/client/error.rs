@@ -146,6 +146,16 @@ pub enum ClientError {
         /// The first role beyond.
         role: RoleName,
     },
+    /// The roles below one delegation delegate more often than they may.
+    #[error(
+        "{role} and the roles below it have more than {limit} delegations: further ones were not followed"
+    )]
+    TooManyDelegations {
+        /// The role that the top-level targets role delegates to.
+        role: RoleName,
+        /// How many are followed.
+        limit: usize,
+    },
     /// The roles below one delegation have more metadata than they may.
     #[error(
         "the metadata of {role} and of the roles below it is longer than {limit} bytes: further ones were not asked for"
@@ -291,9 +301,10 @@ impl ClientError {
             Self::Endless { .. } => Code::EndlessData,
             Self::UnknownTarget { .. } => Code::UnknownTarget,
             Self::InTheWay { .. } => Code::Io,
-            Self::TooManyRoles { .. } | Self::TooManyBytes { .. } | Self::TooManySteps { .. } => {
-                Code::EndlessData
-            }
+            Self::TooManyRoles { .. }
+            | Self::TooManyDelegations { .. }
+            | Self::TooManyBytes { .. }
+            | Self::TooManySteps { .. } => Code::EndlessData,
             Self::NotInSnapshot { .. } | Self::MoreFailed { .. } => Code::InvalidMetadata,
             Self::GivenUp { .. } | Self::MoreTargetsFailed { .. } => Code::Download,
             Self::UnsafePath { .. }
@@ -315,6 +326,7 @@ impl ClientError {
             Self::Metadata { role, .. }
             | Self::Endless { role, .. }
             | Self::TooManyRoles { role, .. }
+            | Self::TooManyDelegations { role, .. }
             | Self::TooManyBytes { role, .. }
             | Self::TooManySteps { role, .. }
             | Self::NotInSnapshot { delegator: role, .. }

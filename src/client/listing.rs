@@ -110,9 +110,18 @@ impl Updater<'_> {
                         faults.all.push(ClientError::TooManyBytes { role: party.name, limit });
                         continue;
                     }
+                    let limit = self.limits.delegated();
                     // no search goes deeper than it may visit roles
-                    if depth < self.limits.delegations {
-                        party.pending.extend(self.below(&visit.role, depth + 1, &mut faults)?);
+                    if depth < self.limits.delegations && party.delegated <= limit {
+                        let mut below = self.below(&visit.role, depth + 1, &mut faults)?;
+                        let room = limit - party.delegated;
+                        party.delegated += below.len();
+                        if below.len() > room {
+                            below.truncate(room);
+                            let role = party.name.clone();
+                            faults.all.push(ClientError::TooManyDelegations { role, limit });
+                        }
+                        party.pending.extend(below);
                     }
                 }
                 Ok(()) => {}
@@ -152,15 +161,29 @@ impl Updater<'_> {
 
     /// Returns the roles that have been loaded, in pre-order.
     fn in_order(&self) -> Vec<RoleName> {
+        // by delegator: to look for the bins of each role anew would cost the square of their number
+        let mut verified: BTreeMap<&RoleName, Vec<&RoleName>> = BTreeMap::new();
+        for (role, delegators) in &self.verified {
+            delegators.iter().for_each(|delegator| verified.entry(delegator).or_default().push(role));
+        }
         let mut pending = vec![Visit { role: RoleName::targets(), delegator: RoleName::root() }];
         let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
         while let Some(visit) = pending.pop() {
             if !self.is_verified(&visit) || !seen.insert(visit.role.clone()) {
                 continue;
             }
-            let children = self.children(&visit.role).unwrap_or_default();
-            let next = children.into_iter().rev().map(|role| Visit { role, delegator: visit.role.clone() });
-            pending.extend(next);
+            let delegations =
+                self.trusted.targets(&visit.role).and_then(|targets| targets.delegations.as_ref());
+            let children = match delegations {
+                Some(delegations) if delegations.succinct_roles.is_none() => {
+                    delegations.roles().iter().map(|role| &role.name).collect()
+                }
+                // the names of bins have one length: they are in the order of their numbers
+                Some(_) => verified.remove(&visit.role).unwrap_or_default(),
+                None => Vec::new(),
+            };
+            let next = children.into_iter().rev();
+            pending.extend(next.map(|role| Visit { role: role.clone(), delegator: visit.role.clone() }));
             order.push(visit.role);
         }
         order
@@ -216,13 +239,15 @@ struct Party {
     name: RoleName,
     /// What it leads to that has not been asked for, the nearest first, with how deep it lies.
     pending: VecDeque<(Visit, usize)>,
+    /// How many delegations have been pending for it.
+    delegated: usize,
     /// How long the metadata is that was loaded for it.
     bytes: u64,
 }
 
 impl Party {
     fn new(first: (Visit, usize)) -> Self {
-        Self { name: first.0.role.clone(), pending: VecDeque::from([first]), bytes: 0 }
+        Self { name: first.0.role.clone(), pending: VecDeque::from([first]), delegated: 1, bytes: 0 }
     }
 }
 
@@ -281,10 +306,7 @@ impl Faults {
 /// thousand million of them.
 fn children(delegations: &Delegations, snapshot: &Snapshot) -> Vec<RoleName> {
     match &delegations.succinct_roles {
-        Some(bins) => {
-            let roles = snapshot.meta.keys().filter_map(|metapath| RoleName::from_metapath(&metapath));
-            roles.filter(|role| bins.is_bin(role.as_str())).collect()
-        }
+        Some(bins) => snapshot.bins(bins),
         None => delegations.roles().iter().map(|role| role.name.clone()).collect(),
     }
 }

@@ -37,6 +37,17 @@ pub struct Limits {
     pub targets: u64,
 }
 
+/// How many delegations there may be for each role that a listing asks for: one role may be delegated to by several.
+const DELEGATORS: usize = 4;
+
+impl Limits {
+    /// Returns how many delegations a listing follows below one delegation of the top-level targets role. Each costs the check of
+    /// a signature, and hash bins come by thousands in a few bytes.
+    pub(super) fn delegated(&self) -> usize {
+        self.listed_roles.saturating_mul(DELEGATORS)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -9,7 +9,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Extra, Key, KeyId, MetaFile, MetaMap, Positive, RoleName, SPEC_VERSION, TOP_LEVEL, Text, Threshold,
+    Extra, Key, KeyId, MetaFile, MetaMap, Positive, RoleName, SPEC_VERSION, SuccinctRoles, TOP_LEVEL, Text,
+    Threshold,
 };
 use crate::canonical::{self, CanonicalError};
 
@@ -280,6 +281,16 @@ impl Snapshot {
         snapshot
     }
 
+    /// Returns those of some hash bins that are listed, in the order of their numbers, without going over the other roles.
+    pub fn bins(&self, bins: &SuccinctRoles) -> Vec<RoleName> {
+        let first = format!("{}-", bins.name_prefix);
+        let names = self.meta.keys_from(&first).take_while(|name| name.starts_with(&first));
+        names
+            .filter_map(|name| RoleName::from_metapath(&name))
+            .filter(|role| bins.is_bin(role.as_str()))
+            .collect()
+    }
+
     /// Returns what is said of a role's file.
     pub fn role(&self, role: &RoleName) -> Option<MetaFile> {
         self.meta.get(&role.metapath())
@@ -334,3 +345,63 @@ signed!(
     },
     listing meta
 );
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use chrono::TimeZone;
+
+    use super::*;
+
+    fn bins(prefix: &str, bit_length: u32) -> SuccinctRoles {
+        SuccinctRoles {
+            keyids: Vec::new(),
+            threshold: Threshold::ONE,
+            bit_length,
+            name_prefix: prefix.to_owned(),
+            extra: Extra::new(),
+        }
+    }
+
+    fn listing(names: impl IntoIterator<Item = String>) -> Snapshot {
+        let files = names.into_iter().map(|name| (format!("{name}.json"), MetaFile::new(1)));
+        let expires = Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0).unwrap();
+        Snapshot::new(MetaMap::of(files).unwrap(), expires)
+    }
+
+    #[test]
+    fn bins_are_found_among_names_that_look_like_theirs() {
+        let names = [
+            "a", "a-", "a-0", "a-1", "a-00", "a-b-0", "a-F", "a-f", "a.b", "a0", "aa-0", "-0", "-1", "é-0",
+            "targets",
+        ];
+        let snapshot = listing(names.map(str::to_owned));
+        for (prefix, bit_length, expected) in [
+            ("a", 4, &["a-0", "a-1", "a-f"][..]),
+            ("a", 1, &["a-0", "a-1"]),
+            ("a", 8, &["a-00"]),
+            ("a-b", 4, &["a-b-0"]),
+            ("", 4, &["-0", "-1"]),
+            ("é", 3, &["é-0"]),
+            ("a-", 4, &[]),
+            ("b", 4, &[]),
+        ] {
+            let found = snapshot.bins(&bins(prefix, bit_length));
+            let found: Vec<&str> = found.iter().map(RoleName::as_str).collect();
+            assert_eq!(found, expected, "{prefix} {bit_length}");
+        }
+    }
+
+    /// Each of 4,000 roles with hash bins of its own cost a walk over all names: more than a minute for 3 MB.
+    #[test]
+    fn roles_with_hash_bins_that_are_not_listed_cost_no_walk_over_all_names() {
+        let snapshot = listing((0..4000).map(|index| format!("z{index}")));
+        let begun = Instant::now();
+        for index in 0..4000 {
+            assert!(snapshot.bins(&bins(&format!("q{index}"), 1)).is_empty());
+        }
+        // it takes a few milliseconds
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    }
+}

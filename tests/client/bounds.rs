@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use tuf::client::{Code, Limits};
+use tuf::crypto::Signer;
 
-use crate::simulator::{Client, Simulator};
+use crate::simulator::{Client, Simulator, key};
 
 /// Returns the code that a refresh fails with when the timestamp is this text.
 fn refused(timestamp: &[u8]) -> Code {
@@ -191,6 +192,64 @@ fn names_that_the_snapshot_does_not_list_cost_no_request_and_one_line() {
     let said: Vec<String> = faults.iter().map(|fault| format!("{}: {fault}", fault.subject())).collect();
     assert_eq!(said, ["contrib: the snapshot lists neither z0 nor 59 more roles that contrib delegates to"]);
     assert!(simulator.requests().iter().all(|request| !request.contains('z')));
+}
+
+/// Some roles below evil, each with hash bins of a prefix that `prefix` chooses for it, beside an honest party.
+fn many_with_bins(roles: usize, prefix: impl Fn(usize) -> String) -> Simulator {
+    let mut simulator = parties(0, false);
+    let signer = key();
+    for index in 0..roles {
+        let name = format!("z-{index:08x}");
+        simulator.keys.insert(name.clone(), vec![signer.clone()]);
+        simulator.delegate("contrib", &name, |role| role.paths = Some(vec!["contrib/*".into()]));
+        let bins = tuf::metadata::SuccinctRoles {
+            keyids: vec![signer.public_key().id()],
+            threshold: tuf::metadata::Threshold::ONE,
+            bit_length: 32,
+            name_prefix: prefix(index),
+            extra: tuf::metadata::Extra::new(),
+        };
+        let mut delegations = tuf::metadata::Delegations::new();
+        delegations.succinct_roles = Some(bins);
+        delegations.roles = None;
+        delegations.keys.insert(signer.public_key().id(), signer.public_key().clone());
+        simulator.targets.get_mut(&name).unwrap().delegations = Some(delegations);
+    }
+    simulator.publish_all();
+    simulator
+}
+
+/// What the snapshot does not list is neither asked for nor a fault of hash bins.
+#[test]
+fn roles_with_hash_bins_that_the_snapshot_does_not_list_are_loaded_as_others_are() {
+    let simulator = many_with_bins(60, |index| format!("q{index}"));
+    let client = Client::new(&simulator);
+    for _ in 0..2 {
+        let (paths, faults) = listed(&client, &simulator);
+        assert_eq!((paths.as_slice(), faults.len()), (&["rel/app".to_owned()][..], 0), "{faults:?}");
+    }
+}
+
+/// All of them name the same bins, which are they themselves: the square of their number of delegations.
+#[test]
+fn roles_that_all_delegate_to_each_other_by_hash_bins_keep_no_other_party_out() {
+    for roles in [30, 60] {
+        let simulator = many_with_bins(roles, |_| "z".to_owned());
+        let mut client = Client::new(&simulator);
+        client.limits.listed_roles = 100;
+        let (paths, faults) = listed(&client, &simulator);
+        assert_eq!(paths, ["rel/app"]);
+        let said: Vec<String> = faults.iter().map(|fault| format!("{}: {fault}", fault.subject())).collect();
+        let reason =
+            "contrib and the roles below it have more than 400 delegations: further ones were not followed";
+        assert_eq!(said, [format!("contrib: {reason}")], "{roles}");
+        assert_eq!(faults[0].code(), Code::EndlessData);
+        // what is asked for again is at hand: the same answer
+        assert_eq!(listed(&client, &simulator).0, ["rel/app"]);
+        let cleaned =
+            tuf::client::clean(&client.local(), None, &client.limits, client.now, tuf::client::Removal::Done);
+        assert!(cleaned.unwrap().roles.is_empty());
+    }
 }
 
 #[test]
