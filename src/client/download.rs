@@ -135,7 +135,7 @@ impl Updater<'_> {
                 faults.all.extend(dir.forget(&|_| false, Removal::Done).err());
                 // targets of one role have taken the room of others: once more one by one
                 jobs = NonZeroUsize::MIN;
-                later.extend(lacked_room(&rest, &mut outcomes));
+                later.extend(lacked_room(&rest, &mut outcomes, &arrivals)?);
                 later = in_turns(later);
             }
             downloaded.extend(self.settle(&rest, outcomes, dir, &arrivals, &mut faults)?);
@@ -282,7 +282,7 @@ impl Updater<'_> {
                     done.push((index, Ok(Outcome::GivenUp)));
                     continue;
                 }
-                let fetch = || self.fetch(planned, dir, arrivals, progress);
+                let fetch = || self.fetch(planned, dir, arrivals, failures, progress);
                 // a defect of a fetcher, say, must not pass for a target that was not wanted
                 let outcome = catch_unwind(AssertUnwindSafe(fetch)).unwrap_or_else(|_| {
                     let file = dir.file(&planned.target.path);
@@ -319,16 +319,24 @@ impl Updater<'_> {
         planned: &Planned<'_>,
         dir: &TargetDir,
         arrivals: &Arrivals<'_>,
+        failures: &Failures,
         progress: OnBytes<'_>,
     ) -> Result<Outcome, ClientError> {
         let ListedTarget { path, info, .. } = planned.target;
         digestible(path, info)?;
+        let mut replaced = None;
         if !planned.clearing.is_needed()
             && let Some(there) = arrivals.open(path)?
-            && let Some(outcome) = self.in_place(planned, &there, dir, arrivals)?
         {
-            progress(info.length);
-            return Ok(outcome);
+            if let Some(outcome) = self.in_place(planned, &there, dir, arrivals)? {
+                progress(info.length);
+                return Ok(outcome);
+            }
+            replaced = there.file.metadata().ok().map(|found| found.len());
+        }
+        let is_more = replaced.is_none_or(|length| length < info.length);
+        if failures.are_one_by_one() && is_more && !dir.keeps_reserve(info.length) {
+            return Err(ClientError::local(&dir.file(path), rustix::io::Errno::NOSPC.into()));
         }
         let mut unfinished = arrivals.start(path, info)?;
         match self.transfer(path, info, &mut unfinished, &dir.file(path), progress) {
@@ -434,23 +442,30 @@ struct Planned<'t> {
     clearing: Clearing,
 }
 
-/// Takes the targets that lacked room, or were not tried for that reason, out of some that were to be fetched.
+/// A target of fewer bytes than this is downloaded again rather than that it keeps its room before others had their turns.
+const SMALL: u64 = 64 << 10;
+
+/// Takes the targets that lacked room, or were not tried for that reason, out of some that were to be fetched; and small ones
+/// that have come, to wait for their turns like those.
 fn lacked_room<'p, 't>(
     planned: &[&'p Planned<'t>],
     outcomes: &mut [Option<Result<Outcome, ClientError>>],
-) -> Vec<&'p Planned<'t>> {
-    let again = |outcome: &Option<Result<Outcome, ClientError>>| match outcome {
-        None => true,
-        Some(Err(error)) => error.is_of_room(),
-        Some(Ok(_)) => false,
-    };
-    let pairs = planned.iter().zip(outcomes).filter(|(_, outcome)| again(outcome));
-    pairs
-        .map(|(planned, outcome)| {
-            *outcome = None;
-            *planned
-        })
-        .collect()
+    arrivals: &Arrivals<'_>,
+) -> Result<Vec<&'p Planned<'t>>, ClientError> {
+    let mut again = Vec::new();
+    for (planned, outcome) in planned.iter().zip(outcomes) {
+        match outcome {
+            Some(Err(error)) if !error.is_of_room() => continue,
+            Some(Ok(Outcome::Arrived(..))) if planned.target.info.length < SMALL => {}
+            Some(Ok(_)) => continue,
+            None | Some(Err(_)) => {}
+        }
+        if let Some(Ok(Outcome::Arrived(new, _))) = outcome.take() {
+            arrivals.discard(new)?;
+        }
+        again.push(*planned);
+    }
+    Ok(again)
 }
 
 /// Orders targets so that the roles that list them take turns, each with its shortest first: neither a long one nor many short

@@ -19,6 +19,12 @@ pub struct TargetDir {
     home: Home,
 }
 
+/// What new targets leave free on a disk that had no room for all of them, in bytes and in files, at most: newer metadata, and
+/// newer versions of what is there, need it for a moment. Else whoever lists as much as the disk holds would stop those for good.
+const RESERVE: (u64, u64) = (128 << 10, 16);
+/// On a small disk the reserve is this part of it.
+const RESERVED_PART: u64 = 16;
+
 /// What there is at the place of a file that was put.
 pub(super) enum Recorded {
     /// That file, as it was put.
@@ -77,6 +83,18 @@ impl TargetDir {
     /// Returns where the folder is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Tells whether the disk has a reserve left once a file of this length is there. Where that cannot be found out it has.
+    pub(super) fn keeps_reserve(&self, length: u64) -> bool {
+        let Ok(found) = rustix::fs::fstatvfs(&self.folder) else { return true };
+        let bytes = found.f_bavail.saturating_mul(found.f_frsize);
+        let whole = found.f_blocks.saturating_mul(found.f_frsize);
+        let reserve = RESERVE.0.min(whole / RESERVED_PART);
+        // what does not fit at all says so itself
+        let has_bytes = bytes < length || bytes - length >= reserve;
+        // some file systems do not count files
+        has_bytes && found.f_favail >= RESERVE.1.min(found.f_files / RESERVED_PART)
     }
 
     /// Returns where a target is, or would be.

@@ -250,7 +250,8 @@ fn metadata_of_a_role_that_a_killed_listing_has_stored_gives_way_once_the_role_i
         without_evil(&mut simulator);
         scene.publish(&simulator);
         let args = format!("--repo {} refresh", scene.file_url());
-        let fill = "(cat /dev/zero >full/rest 2>/dev/null; true)";
+        // the unfinished file of the killed process would give its room
+        let fill = "rm -r full/metadata/.tuf-fetch && (cat /dev/zero >full/rest 2>/dev/null; true)";
         let Some((run, seen)) = on_a_small_disk(&scene, "2m", fill, &args) else { return };
         assert!(run.succeeds().stdout().contains("timestamp"), "{seen}");
         assert!(!seen.contains("full/metadata/z"), "{seen}");
@@ -337,6 +338,40 @@ fn many_small_targets_of_one_role_do_not_take_the_inodes_of_anothers() {
         let args = format!("--jobs {jobs} --repo {}", scene.file_url());
         let Some((_, seen)) = on_a_small_disk(&scene, "20m,nr_inodes=120", "true", &args) else { return };
         assert_eq!(seen.lines().filter(|name| name.starts_with("full/targets/rel/")).count(), 3, "{seen}");
+    }
+}
+
+/// Who lists as much as the disk holds left no room for the next version of anything.
+#[test]
+fn a_disk_that_one_role_has_filled_has_room_for_the_next_version_of_anothers_target() {
+    let mut simulator = simulator();
+    for party in ["evil", "rel"] {
+        simulator.delegate("targets", party, |role| role.paths = Some(vec![format!("{party}/*")]));
+    }
+    for index in 0..300 {
+        simulator.add_target("evil", &format!("evil/{index:03}"), &vec![index as u8; 12_000]);
+    }
+    simulator.add_target("rel", "rel/app", b"old");
+    simulator.publish_all();
+    let scene = Scene::started(&simulator);
+    let old = scene.repository().with_file_name("old");
+    let copied = Command::new("cp").arg("-r").arg(scene.repository()).arg(&old).status();
+    assert!(copied.unwrap().success());
+    simulator.add_target("rel", "rel/app", b"new");
+    simulator.update_all();
+    scene.publish(&simulator);
+    for size in ["3m", "3m,nr_inodes=150"] {
+        let first = format!(
+            "(\"$0\" --time 2030-01-01T00:00:00Z --metadata-dir full/metadata --target-dir full/targets --repo file://{} >before 2>&1; true)",
+            old.display()
+        );
+        let args = format!("--repo {}", scene.file_url());
+        let Some((_, seen)) = on_a_small_disk(&scene, size, &first, &args) else { return };
+        let read = |name: &str| std::fs::read_to_string(scene.work().join(name)).unwrap();
+        let (before, said) = (read("before"), read("said"));
+        assert!(before.contains("downloaded full/targets/rel/app"), "{before}");
+        assert!(before.contains("No space left on device") && before.contains("evil"), "{before}");
+        assert!(said.contains("downloaded full/targets/rel/app"), "{said}{seen}");
     }
 }
 
