@@ -12,7 +12,7 @@ use rustix::fs::{
     AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat, flock, linkat, mkdirat, openat, renameat,
     statat, unlinkat,
 };
-use rustix::process::geteuid;
+use rustix::process::{Gid, geteuid};
 
 /// Which file or folder it is, by device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,7 +152,8 @@ impl Folder {
         Ok(())
     }
 
-    /// Opens a file to be locked, made where there is none. Only its owner may open it: whoever may open it may lock it.
+    /// Opens a file to be locked, made where there is none. Only those may open it who may write to this folder: whoever may open
+    /// it may lock it.
     ///
     /// # Errors
     /// [`io::Error`] for anything but a regular file, a link to one included.
@@ -162,15 +163,36 @@ impl Folder {
             Ok(file) => File::from(file),
             Err(error) => return Err(self.explain(name, error, "not a file")),
         };
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        if !file.metadata()?.is_file() {
             return Err(invalid("it is not a regular file"));
         }
-        if metadata.mode() & 0o077 != 0 {
-            // an earlier version made it readable for all; another user's stays as it is
-            let _ = rustix::fs::fchmod(&file, PRIVATE_FILE);
-        }
+        self.share(&file)?;
         Ok(file)
+    }
+
+    /// Gives those who may write to this folder the right to open an own file of it, and takes it from all others.
+    fn share(&self, file: &File) -> io::Result<()> {
+        let (folder, found) = (rustix::fs::fstat(&self.0)?, rustix::fs::fstat(file)?);
+        // another user's stays as it is, and under another name it may be anything
+        if found.st_uid != geteuid().as_raw() || found.st_nlink != 1 {
+            return Ok(());
+        }
+        let mut mode = PRIVATE_FILE;
+        let writes = Mode::from_raw_mode(folder.st_mode);
+        let is_of_its_group = found.st_gid == folder.st_gid
+            || (writes.contains(Mode::WGRP)
+                && rustix::fs::fchown(file, None, Some(Gid::from_raw(folder.st_gid))).is_ok());
+        if writes.contains(Mode::WGRP) && is_of_its_group {
+            mode |= Mode::RGRP | Mode::WGRP;
+        }
+        if writes.contains(Mode::WOTH) {
+            mode |= Mode::ROTH | Mode::WOTH;
+        }
+        if Mode::from_raw_mode(found.st_mode) != mode {
+            // a file system without modes gives the same rights to all files
+            let _ = rustix::fs::fchmod(file, mode);
+        }
+        Ok(())
     }
 
     /// Makes a folder in this one; tells whether it was made, and not there before.
@@ -523,7 +545,7 @@ mod tests {
 
     /// A pipe in the place of the lock once kept the client waiting for its other end.
     #[test]
-    fn a_lock_is_a_regular_file_that_only_its_owner_opens() {
+    fn a_lock_is_a_regular_file_that_only_those_open_who_may_write_to_its_folder() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(root.path()).unwrap();
         let mode = || std::fs::metadata(root.path().join("lock")).unwrap().mode() & 0o777;
@@ -536,6 +558,20 @@ mod tests {
         .unwrap();
         folder.lock_file("lock").unwrap();
         assert_eq!(mode(), 0o600);
+        // whoever may write to the folder may lock it
+        for (of_folder, of_lock) in [(0o2775, 0o660), (0o755, 0o600), (0o1777, 0o666), (0o700, 0o600)] {
+            let mode_of = std::os::unix::fs::PermissionsExt::from_mode(of_folder);
+            std::fs::set_permissions(root.path(), mode_of).unwrap();
+            folder.lock_file("lock").unwrap();
+            assert_eq!(mode(), of_lock, "{of_folder:o}");
+        }
+        // under another name the file is somebody's
+        let other = root.path().join("other");
+        std::fs::write(&other, b"mine").unwrap();
+        std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        std::fs::hard_link(&other, root.path().join("linked")).unwrap();
+        folder.lock_file("linked").unwrap();
+        assert_eq!(std::fs::metadata(&other).unwrap().mode() & 0o777, 0o644);
         std::fs::create_dir(root.path().join("folder")).unwrap();
         assert!(folder.lock_file("folder").is_err());
         rustix::fs::mknodat(&folder, "pipe", FileType::Fifo, PRIVATE_FILE, 0).unwrap();

@@ -313,11 +313,14 @@ impl Record {
 }
 
 /// Opens the record for lines at its end. One that has a second name, in a backup say, is copied first: that one stays as it is.
+/// So is one that another user of a shared folder has begun, which only he may write to.
 fn open_to_add(metadata: &Folder) -> io::Result<File> {
-    let mut file = metadata.append(NAME)?;
-    if file.metadata()?.nlink() == 1 {
-        return Ok(file);
-    }
+    let mut file = match metadata.append(NAME) {
+        Ok(file) if file.metadata()?.nlink() == 1 => return Ok(file),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => metadata.file(NAME)?.ok_or(error)?,
+        opened => opened?,
+    };
+    file.seek(SeekFrom::Start(0))?;
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {

@@ -534,6 +534,47 @@ fn a_folder_that_a_group_shares_goes_on_to_be_used_by_all_of_it() {
     assert!(run.stdout().contains("one.txt"), "{}", run.stdout());
 }
 
+/// The lock was its maker's alone: everybody else of the group was told of its permissions for ever.
+#[test]
+fn a_metadata_folder_that_a_group_shares_is_used_by_each_of_its_users() {
+    use std::os::unix::process::CommandExt;
+    let mut simulator = simulator();
+    let scene = Scene::new(&simulator);
+    let work = scene.work();
+    if work.metadata().unwrap().uid() != 0 {
+        return;
+    }
+    let mode = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(work.parent().unwrap(), 0o755);
+    chown(&work, Some(0), Some(7)).unwrap();
+    mode(&work, 0o2775);
+    let root = scene.repository().join("metadata/1.root.json");
+    let url = scene.file_url();
+    for (user, args) in [
+        (2, &["init", root.to_str().unwrap()][..]),
+        (3, &["--repo", &url]),
+        (2, &["--repo", &url]),
+        (3, &["--repo", &url, "clean"]),
+    ] {
+        let plain = scene.command(args);
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "umask 002; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
+        let output = command.current_dir(&work).uid(user).gid(7).output();
+        // a folder above may be shut to other users
+        let Ok(output) = output else { return };
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if said.contains("sh: ") {
+            return;
+        }
+        assert!(output.status.success(), "{user} {args:?}: {said}");
+        simulator.add_target("targets", "one.txt", format!("{user} {}", args.len()).as_bytes());
+        simulator.update_all();
+        scene.publish(&simulator);
+    }
+}
+
 /// It once made a lock, and took an empty folder away.
 #[test]
 fn a_dry_run_of_clean_changes_nothing_not_even_the_lock() {
