@@ -325,6 +325,8 @@ impl<'a> Known<'a> {
                 return;
             }
             match self.follow(&visit) {
+                // nobody has a file of it that could be asked
+                Err(_) if self.is_unlisted(&visit.role) => {}
                 Err(reason) => drop(self.missing.get_or_insert(reason)),
                 Ok(()) if seen.insert(visit.role.clone()) => {
                     let delegations =
@@ -337,6 +339,11 @@ impl<'a> Known<'a> {
                 Ok(()) => {}
             }
         }
+    }
+
+    /// Tells whether the snapshot does not list a role.
+    fn is_unlisted(&self, role: &RoleName) -> bool {
+        self.trusted.snapshot().is_some_and(|snapshot| snapshot.role(role).is_none())
     }
 
     /// Returns the roles that are delegated to; of hash bins those that the snapshot lists.
@@ -359,7 +366,10 @@ impl<'a> Known<'a> {
             match self.local.load(&visit.role) {
                 Ok(Some(bytes)) => {
                     let taken = self.trusted.update_targets(&bytes, &visit.role, &visit.delegator);
-                    taken.map(|_| ()).map_err(|error| said(&error))
+                    let taken = taken.map(|_| ()).map_err(|error| said(&error));
+                    // memory holds it many times as long as the file is
+                    self.trusted.forget_unknown(&visit.role);
+                    taken
                 }
                 Ok(None) => Err(format!("the metadata of {} is not here", visit.role)),
                 Err(error) => Err(error.to_string()),
