@@ -19,10 +19,39 @@ pub fn refusal(error: &clap::Error, command: &Command, words: &[OsString]) -> Op
             Some(Failure::usage("no command was given").with_hint(Hint::command(help())))
         }
         _ => {
-            let (message, tip) = message_and_tip(&error.render().to_string());
+            let said = without_secrets(error.render().to_string(), words);
+            let (message, tip) = message_and_tip(&said);
             Some(Failure::usage(message).with_hint(tip.map_or_else(|| Hint::command(help()), Hint::advice)))
         }
     }
+}
+
+/// Hides names and passwords, and what stands behind a question mark, of the URLs on a command line in what is said of it.
+fn without_secrets(mut said: String, words: &[OsString]) -> String {
+    for word in words.iter().filter_map(|word| word.to_str()) {
+        let value = match word.split_once('=') {
+            Some((option, value)) if option.starts_with('-') => value,
+            _ => word,
+        };
+        let Some(shown) = masked(value) else { continue };
+        for spelled in [value.to_owned(), value.escape_debug().to_string()] {
+            said = said.replace(&spelled, &shown);
+        }
+    }
+    said
+}
+
+/// Returns a URL, which need not be a right one, with stars for what may be a secret in it; `None` where nothing is.
+fn masked(value: &str) -> Option<String> {
+    let (scheme, rest) = value.split_once(":/")?;
+    let rest = rest.strip_prefix('/').unwrap_or(rest);
+    let (user, host) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
+    let (path, query) = host.split_once('?').map_or((host, None), |(path, query)| (path, Some(query)));
+    if user.is_none() && query.is_none() {
+        return None;
+    }
+    let (user, query) = (user.map_or("", |_| "***@"), query.map_or("", |_| "?***"));
+    Some(format!("{scheme}://{user}{path}{query}"))
 }
 
 /// Finds out which format a command line asks for that could not be parsed.
@@ -56,6 +85,26 @@ fn help_command(command: &Command, words: &[OsString]) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Arg;
+
+    #[test]
+    fn what_may_be_a_secret_of_a_url_is_not_said() {
+        for (value, shown) in [
+            ("https://user:s3cret@h:99999/x", "https://***@h:99999/x"),
+            ("htp://s3cret@h", "htp://***@h"),
+            ("ftp://user:s3/c\"r@et@h?a=s3cret", "ftp://***@h?***"),
+            ("https:/user:s3cret@h", "https://***@h"),
+            ("https://h:x/?sig=s3cret", "https://h:x/?***"),
+        ] {
+            for words in [vec![value.to_owned()], vec![format!("--repo={value}")]] {
+                let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+                let said = format!("invalid value '{value}': '{}' is none", value.escape_debug());
+                let expected = format!("invalid value '{shown}': '{shown}' is none");
+                assert_eq!(without_secrets(said, &words), expected);
+            }
+        }
+        let plain = [OsString::from("http://h:99999/x")];
+        assert_eq!(without_secrets("'http://h:99999/x'".to_owned(), &plain), "'http://h:99999/x'");
+    }
 
     use super::*;
 

@@ -312,6 +312,28 @@ fn only_metadata_that_was_stored_here_and_that_nobody_delegates_to_goes() {
     );
 }
 
+/// A role of another party that nobody publishes kept it for good.
+#[test]
+fn metadata_that_nobody_delegates_to_goes_though_another_party_delegates_to_a_role_that_is_not_published() {
+    for is_listed in [false, true] {
+        let (mut simulator, client) = with_two_roles();
+        simulator.delegate("d", "ghost", |role| role.paths = Some(vec!["d/*".to_owned()]));
+        let delegations = simulator.targets.get_mut("targets").unwrap().delegations.as_mut().unwrap();
+        delegations.roles.as_mut().unwrap().retain(|role| role.name.as_str() != "e");
+        simulator.update_all();
+        if !is_listed {
+            simulator.snapshot.meta.retain(|name| name != "ghost.json");
+            simulator.publish_snapshot();
+            simulator.publish_timestamp();
+        }
+        simulator.files.retain(|path, _| !path.contains("ghost"));
+        client.download_all(&simulator);
+        let roles: Vec<String> = cleaned(&client).roles.iter().map(ToString::to_string).collect();
+        // a role that the snapshot lists may have metadata that delegates to it
+        assert_eq!(roles, if is_listed { vec![] } else { vec!["e"] });
+    }
+}
+
 #[test]
 fn a_delegated_roles_file_that_was_changed_here_stays() {
     let (mut simulator, client) = with_two_roles();

@@ -209,6 +209,25 @@ fn a_target_name_that_looks_like_an_option_is_hinted_as_one_word() {
 }
 
 #[test]
+fn a_refused_url_is_said_without_its_password() {
+    let scene = Scene::new(&simulator());
+    for url in [
+        "https://user:s3cret@h:99999/x",
+        "htp://user:s3cret@h/x",
+        "ftp://s3cret@h/x",
+        "https://h:x/?sig=s3cret",
+    ] {
+        for args in [&["--repo", url][..], &[&format!("--mirror={url}")], &["--json", "--metadata-url", url]]
+        {
+            let run = scene.run(args);
+            assert_eq!(run.code(), 2);
+            let said = format!("{}{}", run.stdout(), run.stderr());
+            assert!(!said.contains("s3cret") && said.contains("***"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_hint_says_no_secret_of_a_url() {
     let scene = Scene::started(&simulator());
     let url = "http://me:S3CRET@localhost:1/x?sig=S3CRET";
