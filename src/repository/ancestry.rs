@@ -58,6 +58,12 @@ impl Successor<'_> {
             _ => self.snapshot.and_then(|snapshot| snapshot.role(role)).map(|listed| listed.version),
         }
     }
+
+    /// Tells whether a live file is part of what is published now. An older one needs the history: it may lie here and be
+    /// another copy's.
+    fn is_written_now(&self, file: &AcceptedFile) -> bool {
+        file.twin == Twin::Same && self.version(&file.role) == Some(file.version)
+    }
 }
 
 /// What this copy of a repository knows of itself.
@@ -213,6 +219,25 @@ pub(super) fn taken_away(
     Judge { live, successor, ours, own_snapshot: own_snapshot(live, successor, ours)? }.taken_away()
 }
 
+/// Finds the files of snapshots above the live one that this copy does not know. Clients may have them, where the timestamp was
+/// put back. A publication that was cut short, or that another one overtook, leaves the same, so they stop nobody.
+///
+/// # Errors
+/// [`RepositoryError::Io`].
+pub(super) fn unknown_above<'a>(
+    live: &'a Accepted,
+    successor: Successor<'_>,
+    ours: &Ours<'_>,
+) -> Result<Vec<&'a AcceptedFile>, RepositoryError> {
+    let mut unknown = Vec::new();
+    for file in &live.above {
+        if !successor.is_written_now(file) && ours.testimony(file)? != Testimony::Ours {
+            unknown.push(file);
+        }
+    }
+    Ok(unknown)
+}
+
 /// Refuses a place that is another repository's, or where nobody can tell.
 fn refuse_roots(live: &Accepted, ours: &Ours<'_>, damaged: DamagedRoots) -> Result<(), RepositoryError> {
     let refused = |file: String, reason| Err(RepositoryError::Refused { file, reason });
@@ -323,9 +348,6 @@ impl Judge<'_> {
         if is_recovered || objections.iter().all(|one| one.role != snapshot) {
             objections.extend(self.timestamp(lost)?);
         }
-        if lost == LostSnapshot::Refuse {
-            objections.extend(self.above()?);
-        }
         Ok(objections)
     }
 
@@ -353,7 +375,9 @@ impl Judge<'_> {
     fn files(&self) -> Result<Vec<Objection>, RepositoryError> {
         let mut objections = Vec::new();
         let asked = |file: &&AcceptedFile| {
-            !self.is_written_now(file) && !self.is_replaced(file) && !self.leads_to_newest_root(file)
+            !self.successor.is_written_now(file)
+                && !self.is_replaced(file)
+                && !self.leads_to_newest_root(file)
         };
         for file in self.live.files.iter().filter(asked) {
             if let Some(reason) = self.objection(file)? {
@@ -374,12 +398,6 @@ impl Judge<'_> {
         };
         objections.sort_by_key(rank);
         Ok(objections)
-    }
-
-    /// Tells whether a live file is part of what is published now. An older one needs the history: it may lie here and be
-    /// another copy's.
-    fn is_written_now(&self, file: &AcceptedFile) -> bool {
-        file.twin == Twin::Same && self.successor.version(&file.role) == Some(file.version)
     }
 
     /// Tells whether a file is a root that is written here as well and leads to a newer one that is live: what is asked is
@@ -475,23 +493,6 @@ impl Judge<'_> {
             Some(written) if written == live => object(Refusal::OtherBytes),
             written => object(Refusal::Behind { role: role.clone(), live, written }),
         }
-    }
-
-    /// Finds snapshots above the live one that this copy does not know: clients may have them, if the timestamp was put back.
-    fn above(&self) -> Result<Vec<Objection>, RepositoryError> {
-        let mut objections = Vec::new();
-        for file in &self.live.above {
-            if !self.is_written_now(file) && self.ours.testimony(file)? != Testimony::Ours {
-                objections.push(Objection {
-                    role: file.role.clone(),
-                    version: file.version,
-                    file: format!("{METADATA}/{}", file.name),
-                    reason: Refusal::Above,
-                    signed_by: file.signed_by.clone(),
-                });
-            }
-        }
-        Ok(objections)
     }
 
     /// Tells whether a publication that was cut short has put its snapshot over the one that the timestamp names, which only

@@ -314,11 +314,6 @@ pub enum Refusal {
         /// The version that is named.
         snapshot: u64,
     },
-    /// It is a snapshot above the one that the live timestamp names, and this copy does not know it.
-    #[error(
-        "is a newer snapshot than timestamp.json names there, and not of this copy: the timestamp was put back, or a publication goes on or was cut short"
-    )]
-    Above,
     /// It is whole, and no known root leads to it.
     #[error("{}", unreached_words(*.root))]
     Unreached {

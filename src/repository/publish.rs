@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Repository;
-use super::accepted::{Accepted, Damaged, Extent, named};
+use super::accepted::{Accepted, AcceptedFile, Damaged, Extent, named};
 use super::ancestry::{
     DamagedRoots, LostSnapshot, Permissions, RECOVERABLE, Recovered, Signers, Successor, refuse_taken,
-    refuse_what_is_not_ours,
+    refuse_what_is_not_ours, unknown_above,
 };
 use super::check::{Checked, Expiry, Finding, Report, Severity, TargetBytes, check_metadata, unjudged_files};
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
@@ -256,7 +256,7 @@ impl Repository {
         }
         let whole = live.whole.as_ref().unwrap_or(&live.accepted);
         let recovery = Recovery::of(live.recovered, whole, &checked);
-        let live = live.accepted;
+        let (live, of_ancestors) = (live.accepted, live.warnings);
         let faults = std::mem::take(&mut checked.faults);
         let faults = self.refuse_caused_at(&place, &live, &checked, faults)?;
         let files = files?;
@@ -280,6 +280,7 @@ impl Repository {
             check_bytes(&at_places(&listed, &new))?;
         }
         let mut warnings = std::mem::take(&mut checked.report.findings);
+        warnings.extend(of_ancestors);
         warnings.extend(faults);
         warnings.extend(absent);
         warnings.extend(files.elsewhere);
@@ -370,7 +371,9 @@ impl Repository {
         let recovered = refuse_what_is_not_ours(&accepted, self.successor(), &self.ours(), permissions)
             .map_err(|refusal| self.with_what_gives_way(place, refusal))?;
         refuse_succession(written, &accepted)?;
-        Ok(Ancestors { accepted, whole, recovered })
+        let above = unknown_above(&accepted, self.successor(), &self.ours())?;
+        let warnings = above.into_iter().map(newer_than_named).collect();
+        Ok(Ancestors { accepted, whole, recovered, warnings })
     }
 
     /// Returns what is written, as what takes the place of what is live.
@@ -575,6 +578,7 @@ struct Ancestors {
     /// What clients accept, with all that a `targets` leads to that gives way; `None` where that is the same.
     whole: Option<Accepted>,
     recovered: Vec<Recovered>,
+    warnings: Vec<Finding>,
 }
 
 /// The metadata files that are published.
@@ -606,6 +610,16 @@ fn damage_warnings(damaged: &[Damaged], plan: &PublishPlan) -> Vec<Finding> {
             damage(name, None, "it is not signed as it must be", "what is written takes its place")
         });
     named.chain(unnamed).collect()
+}
+
+/// Says that a snapshot is there which this copy does not know and the timestamp does not name yet, or no longer.
+fn newer_than_named(snapshot: &AcceptedFile) -> Finding {
+    let file = format!("{METADATA}/{}", snapshot.name);
+    let message = format!(
+        "{file}: is a newer snapshot than timestamp.json names there, and this copy does not know it: a publication goes on or was cut \
+         short, or the timestamp was put back; let the copy that wrote it publish once more"
+    );
+    Finding { severity: Severity::Warning, role: Some(snapshot.role.clone()), message, file: Some(file) }
 }
 
 fn damage(name: &str, role: Option<RoleName>, reason: &str, outcome: &str) -> Finding {

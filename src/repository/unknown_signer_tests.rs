@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::ancestry_tests::{Copy, LAYOUTS, Site, not_ours, refused, role, sites};
+use super::ancestry_tests::{Copy, LAYOUTS, Published, Site, not_ours, refused, role, sites};
 use super::*;
 
 /// Asserts that a publication is refused, also with leave to replace what is damaged, and returns the name of the file.
@@ -112,38 +112,72 @@ fn damage_to_what_known_keys_have_signed_is_mended_as_before() {
 }
 
 #[test]
-fn a_release_beside_a_timestamp_that_was_put_back_is_replaced_only_on_demand() {
+fn a_release_beside_a_timestamp_that_was_put_back_is_named_and_not_overwritten() {
     for rotates in [true, false] {
         for site in sites() {
             let one = Copy::first(Layout::Consistent);
             one.publish(&site).unwrap();
             let stale = one.twin();
-            let old = std::fs::read(one.path().join(STAGED).join("timestamp.json")).unwrap();
+            let old = written(&one, "timestamp.json");
             one.release(&["targets"]).publish(&site).unwrap();
+            site.spoil("timestamp.json", Some(&old));
+            stale.release(&["targets"]);
+            // under the same number it is in the way
+            let error = stale.publish(&site).unwrap_err();
+            assert!(matches!(error, RepositoryError::Refused { reason: Refusal::Taken, .. }), "{error:?}");
+            // the copy that wrote it goes on, and then the refusal is the usual one
+            one.publish(&site).unwrap();
+            refused(stale.publish(&site));
             site.spoil("timestamp.json", Some(&old));
             if rotates {
                 stale.rotate("timestamp", 3, 7);
             }
-            stale.release(&["targets"]).release(&["targets"]);
-            let error = stale.publish(&site).unwrap_err();
-            let RepositoryError::Refused { file, reason: Refusal::Above } = error else {
-                panic!("{error:?}")
-            };
-            assert_eq!(file, "metadata/2.snapshot.json");
-            // the copy that wrote it goes on, and then the refusal is the usual one
-            let ahead = one.twin();
-            one.publish(&site).unwrap();
-            refused(stale.publish(&site));
-            site.spoil("timestamp.json", Some(&old));
-            ahead.release(&["team"]).publish(&site).unwrap();
-            site.spoil("timestamp.json", Some(&old));
-            let request = PublishRequest {
-                damaged_roots: DamagedRoots::Replace,
-                ..PublishRequest::new(Expiry::Enforce, Duration::ZERO)
-            };
-            // what is there is not overwritten: the next free version takes its place
-            stale.edit(|repository| repository.bump(&role("team"), Some(5)).map(drop).unwrap());
-            stale.release(&["targets"]).ask(&site, &request).unwrap();
+            stale.release(&["targets"]);
+            let published = stale.publish(&site).unwrap();
+            assert_eq!(named(&published), ["metadata/2.snapshot.json"]);
+            // the copy that wrote it learns that it was overtaken
+            refused(one.publish(&site));
         }
     }
+}
+
+#[test]
+fn a_publication_that_was_overtaken_stops_nobody() {
+    for site in sites() {
+        let one = Copy::first(Layout::Consistent);
+        one.publish(&site).unwrap();
+        let late = one.twin();
+        one.release(&["targets"]);
+        late.release(&["targets"]).release(&["targets"]);
+        // all but the timestamp is there when the other copy's timestamp comes
+        for name in ["3.targets.json", "3.snapshot.json"] {
+            site.spoil(name, Some(&written(&late, name)));
+        }
+        for role in ["timestamp", "timestamp", "targets"] {
+            assert_eq!(named(&one.publish(&site).unwrap()), ["metadata/3.snapshot.json"]);
+            one.release(&[role]);
+        }
+        // the one that lost goes on above what is live, and above what it has left there
+        refused(late.publish(&site));
+        let mut repository = Repository::open_locked(late.path(), late.now, Duration::ZERO).unwrap();
+        let request = PullRequest { targets: TargetFiles::Leave, work: Work::SetAside, wait: Duration::ZERO };
+        let plan = repository.plan_pull_with(&site.destination(), request).unwrap();
+        assert!(plan.warnings.iter().any(|warning| warning.message.contains("3.snapshot.json")));
+        repository.execute_pull(&plan, &site.destination(), &|_| {}).unwrap();
+        drop((plan, repository));
+        late.edit(|repository| assert_eq!(repository.bump(&role("targets"), Some(4)).unwrap(), 4));
+        late.edit(|repository| assert_eq!(repository.bump(&role("snapshot"), Some(4)).unwrap(), 4));
+        late.write();
+        late.publish(&site).unwrap();
+        refused(one.publish(&site));
+    }
+}
+
+/// The files that a publication warned of.
+fn named(published: &Published) -> Vec<String> {
+    published.warnings.iter().filter_map(|warning| warning.file.clone()).collect()
+}
+
+fn written(copy: &Copy, name: &str) -> Vec<u8> {
+    std::fs::read(copy.path().join(STAGED).join(name)).unwrap()
 }

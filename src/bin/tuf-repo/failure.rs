@@ -208,10 +208,6 @@ fn refusal_hint(reason: &Refusal) -> Hint {
         Refusal::OtherRepository => {
             Hint::explained("publish to another folder or bucket", "tuf-repo publish --to DEST")
         }
-        Refusal::Above => Hint::again(
-            "let the copy that wrote it publish once more, then pull here; where no copy has it, here",
-            "--replace-damaged",
-        ),
         Refusal::Unreached { .. } => Hint::advice(
             "let the copy that wrote it publish once more, which mends the place, then pull here; to a place of another repository publish nothing; where nobody has written it, delete that file there",
         ),

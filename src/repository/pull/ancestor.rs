@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 
 use super::super::Repository;
+use super::super::check::{Finding, Severity};
 use super::super::error::{AtPath, Refusal, RepositoryError, RootMark};
 use super::super::history::{Entry, History};
 use super::super::layout::{Layout, MAX_METADATA, METADATA, parse_versioned};
@@ -72,23 +73,23 @@ impl Repository {
         }
     }
 
-    /// Refuses a live snapshot that is older than one which this copy has and which was live: no client that saw that one
-    /// would take the step.
-    pub(super) fn refuse_going_back(
+    /// Warns of a snapshot of this copy that lies at the place above the one that the timestamp names there, while somebody else
+    /// has published: this copy was overtaken in the midst of a publication, or the timestamp was put back.
+    pub(super) fn own_snapshot_above(
         &self,
         metadata: &dyn Storage,
         live: &Live,
-    ) -> Result<(), RepositoryError> {
+    ) -> Result<Option<Finding>, RepositoryError> {
         let (role, layout) = (RoleName::snapshot(), live.checked.layout);
         let (found, ours) = (live.version(&role), self.staged.listed_snapshot());
         if layout == Layout::Plain || found >= ours {
-            return Ok(());
+            return Ok(None);
         }
         let history = History::read(&self.dir, self.staged.folder(), self.staged.layout())?;
         if live.entries().all(|entry| history.vouches_for(&entry)) {
-            return Ok(());
+            return Ok(None);
         }
-        let known = |name: &String| -> Result<bool, RepositoryError> {
+        let is_own = |name: &String| -> Result<bool, RepositoryError> {
             let Some((version, of)) = parse_versioned(name) else { return Ok(false) };
             if of != role || version <= found {
                 return Ok(false);
@@ -98,13 +99,21 @@ impl Repository {
             Ok(entry.is_some_and(|entry| history.vouches_for(&entry)))
         };
         for name in metadata.names().at(metadata.place(""))? {
-            if known(&name)? {
-                let reason = format!("is live, and timestamp.json leads back to snapshot v{found}");
+            if is_own(&name)? {
                 let file = format!("{METADATA}/{name}");
-                return Err(RepositoryError::Refused { file, reason: Refusal::Finding(reason) });
+                let message = format!(
+                    "{file}: is of this copy, and timestamp.json names snapshot v{found} of another one: this copy was \
+                     overtaken, or the timestamp was put back"
+                );
+                return Ok(Some(Finding {
+                    severity: Severity::Warning,
+                    role: Some(role),
+                    message,
+                    file: Some(file),
+                }));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Tells whether live is what this copy went on from: nothing there is newer than what is written here.

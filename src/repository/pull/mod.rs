@@ -270,8 +270,8 @@ impl Repository {
         let once = ReadOnce::of(metadata);
         self.refuse_taken_away(&once)?;
         let live = self.read_live(&once, start?)?;
-        self.refuse_going_back(metadata, &live)?;
         let mut plan = self.plan_taking(&live, work)?;
+        plan.warnings.extend(self.own_snapshot_above(metadata, &live)?);
         if targets == TargetFiles::Copy && !matches!(from, Destination::Own) {
             plan.targets = self.missing_targets(&live.checked)?;
         }
