@@ -371,6 +371,11 @@ pub enum Refusal {
         /// The written version.
         written: u64,
     },
+    /// A draft was made upon a written file that is missing or damaged now.
+    #[error(
+        "was made upon a written file that is missing or damaged now: nobody can tell what it would undo"
+    )]
+    LostBase,
     /// The draft of a role that is to be written cannot be used.
     #[error("{0}")]
     UnusableDraft(String),

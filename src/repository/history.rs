@@ -6,7 +6,8 @@
 //! Timestamps are not in it: the snapshot that a timestamp names vouches for it.
 //!
 //! A copy that skips versions (`bump --version`) adds one line for all of them: the last version that it skipped, with the
-//! digest of the file before. After a merge nothing in between is vouched for: another copy has written it.
+//! digest of the file before. After a merge nothing in between is vouched for: another copy has written it. A history that was
+//! lost and made again has such a line, with a digest of zeros, below each of its files: it knows nothing of what was before.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -147,7 +148,26 @@ impl History {
         let entries: Vec<Option<Entry>> = names.par_iter().map(read).collect::<Result<_, _>>()?;
         let mut history = Self::default();
         entries.into_iter().flatten().for_each(|entry| history.add(&entry));
+        history.end_below();
         Ok(history)
+    }
+
+    /// Says of each role that nothing is known below its first file. Roots lead to one another and say so themselves.
+    fn end_below(&mut self) {
+        for (role, files) in &mut self.roles {
+            let first = files.first().map_or(0, |file| file.version);
+            if first > 1 && **role != *RoleName::root().encoded() {
+                files.insert(0, PutFile { version: first - 1, sha256: NOTHING_KNOWN });
+            }
+        }
+    }
+
+    /// Makes the history of what is written now.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`].
+    pub(super) fn of_written(written: &Folder, layout: Layout) -> Result<Self, RepositoryError> {
+        Self::of_files(written, layout, Newest::read(written, layout)?.files(layout))
     }
 
     /// Reads lines in any order. Fails with the number of the first line that is none, and the reason.
@@ -327,9 +347,15 @@ impl Newest {
     }
 }
 
+/// The digest of a line below which nothing is known. No file has it.
+const NOTHING_KNOWN: Sha256 = [0; 32];
+
 /// Tells whether a version was skipped: a digest that stands both below and above it is that of the file before the gap.
-/// Files of two versions never have one digest.
+/// Files of two versions never have one digest. Nor is a version known where a history that was made again begins above it.
 fn is_skipped(below: &[PutFile], above: &[PutFile]) -> bool {
+    if above.iter().any(|file| file.sha256 == NOTHING_KNOWN) {
+        return true;
+    }
     if below.is_empty() || above.is_empty() {
         return false;
     }
@@ -544,7 +570,8 @@ mod tests {
             text.lines().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
         };
         // what only lies beside the files that are written now may be anybody's
-        assert_eq!(heads(&again), ["root 2", "snapshot 2", "targets 2"]);
+        assert_eq!(heads(&again), ["root 2", "snapshot 1", "snapshot 2", "targets 1", "targets 2"]);
+        assert_eq!(again.to_text().lines().filter(|line| line.ends_with(&"0".repeat(64))).count(), 2);
         let all = History::with_older_files(dir.path(), &staged, Layout::Consistent).unwrap();
         assert_eq!(all.to_text(), text);
         let mut repository = open(dir.path(), start());
@@ -577,7 +604,9 @@ mod tests {
                     .lines()
                     .filter(|line| made_again.iter().any(|head| line.starts_with(head)))
                     .collect();
-                assert_eq!(read().to_text().lines().collect::<Vec<_>>(), kept, "{head}");
+                let read = read().to_text();
+                let known: Vec<&str> = read.lines().filter(|line| !line.ends_with(&"0".repeat(64))).collect();
+                assert_eq!(known, kept, "{head}");
             }
             // after a merge both have a line
             let merged = format!("{whole}{head} {theirs}\n");

@@ -246,3 +246,58 @@ fn a_copy_that_has_lost_its_history_goes_on_from_what_is_live_whatever_roots_lea
         }
     }
 }
+
+/// Takes files of a colleague's written metadata over this copy's, as `git checkout --theirs` does.
+fn take_written(from: &Copy, into: &Copy, names: &[&str]) {
+    for name in names {
+        fs::copy(from.path().join(STAGED).join(name), into.path().join(STAGED).join(name)).unwrap();
+    }
+}
+
+#[test]
+fn a_colleagues_history_and_snapshot_beside_the_own_targets_vouch_for_nothing() {
+    for role in ["targets", "team", "bins-1"] {
+        for site in sites() {
+            let (one, other) = one_ahead(Layout::Plain, &site, &[role]);
+            other.release(&[role]);
+            take_written(&one, &other, &["timestamp.json", "snapshot.json"]);
+            take_history(&one, &other);
+            refused(other.publish(&site));
+            // nor after the next release of that role, or of another one
+            let next = other.twin();
+            refused(next.release(&[role]).publish(&site));
+            refused(other.release(&["bins-2"]).publish(&site));
+        }
+    }
+}
+
+/// Removes the files of the first two versions of some roles and of the snapshot.
+fn lose_older(copy: &Copy, roles: &[&str]) {
+    for role in roles.iter().chain(&["snapshot"]) {
+        for version in [1, 2] {
+            let name = format!("{version}.{role}.json");
+            let path = copy.path().join(STAGED).join(name);
+            if path.exists() {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_history_that_was_lost_once_vouches_for_nothing_older_after_a_merge() {
+    for layout in LAYOUTS {
+        for released in [&["targets"][..], &["team", "bins-1"]] {
+            for site in sites() {
+                let (one, other) = one_ahead(layout, &site, released);
+                other.release(released).release(released);
+                fs::remove_file(other.path().join(HISTORY)).unwrap();
+                lose_older(&other, released);
+                other.release(released);
+                merge_histories(&one, &other);
+                refused(other.publish(&site));
+                refused(other.release(released).publish(&site));
+            }
+        }
+    }
+}

@@ -12,13 +12,13 @@ use super::check::Finding;
 use super::copies::Copies;
 use super::error::{AtPath, InputError, Lacking, Refusal, RepositoryError};
 use super::follow::{Extent, dirty, follow, keys_changed};
-use super::history::{Entry, History};
+use super::history::{Entry, History, Testimony};
 use super::layout::{Layout, MAX_METADATA, STAGED, TARGETS, is_versioned, parse_versioned};
 use super::sign::{SigningKey, Verified, sign_drafts, signing_order};
 use super::staged::{AnyRole, DraftPlan, Saved};
 use super::view::View;
 use crate::metadata::{KeyId, RoleName};
-use crate::storage::{Folder, ReadFiles};
+use crate::storage::{Folder, ReadFiles, regular_or_none};
 
 /// Which drafts are to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -365,6 +365,10 @@ impl Repository {
     fn next_history(&self, layout: Layout, written: &Written) -> Result<History, RepositoryError> {
         let staged = &self.staged;
         let mut history = History::read(&self.dir, staged.folder(), staged.layout())?;
+        if !self.knows_what_gives_way(&history, written)? {
+            // another copy's history lies beside the files of this one
+            history = History::of_written(staged.folder(), staged.layout())?;
+        }
         history.forget_above(|role| {
             // in the plain layout a killed `write` may have put a file that the snapshot does not list yet
             let read = staged.role(role).and_then(AnyRole::written_version);
@@ -377,6 +381,22 @@ impl Repository {
         let entries: Vec<Option<Entry>> = written.metadata.par_iter().map(entry).collect::<Result<_, _>>()?;
         entries.iter().flatten().for_each(|entry| history.add_next(entry));
         Ok(history)
+    }
+
+    /// Tells whether a history has a line of each file that a new version takes the place of. A file that is damaged has none.
+    fn knows_what_gives_way(&self, history: &History, written: &Written) -> Result<bool, RepositoryError> {
+        let (folder, layout) = (self.staged.folder(), self.staged.layout());
+        let is_known = |role: &RoleName| -> Result<bool, RepositoryError> {
+            let Some(version) = self.staged.role(role).and_then(AnyRole::written_version) else {
+                return Ok(true);
+            };
+            let name = layout.metadata_name(role, version);
+            let bytes = regular_or_none(folder.read(&name, MAX_METADATA)).at(folder.file(&name))?;
+            let entry = bytes.and_then(|bytes| Entry::of(layout, &name, &bytes, |_| Some(version)));
+            Ok(entry.is_none_or(|entry| history.testimony(&entry) != Testimony::Unknown))
+        };
+        let known = written.roles.par_iter().map(|(role, _)| is_known(role));
+        known.try_reduce(|| true, |one, other| Ok(one && other))
     }
 
     /// Plans nothing but what a killed run has left: `root.json`, where that is behind.

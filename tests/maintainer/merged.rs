@@ -97,6 +97,47 @@ fn a_merged_draft_of_a_delegated_role_does_not_either() {
     }
 }
 
+/// The written file that a draft was made upon is lost, or version control left it with the marks of a merge.
+#[test]
+fn a_merged_draft_is_refused_too_where_nobody_can_read_what_is_written() {
+    for flags in LAYOUTS {
+        for spoilt in [None, Some("<<<<<<< ours\n")] {
+            for earlier in [false, true] {
+                let site = copies(flags);
+                if earlier {
+                    // the colleague's file was damaged already when the draft was made
+                    spoil(&site, "a", "team.json", spoilt.or(Some("{")));
+                }
+                run(&site, "a", "bump team --version 7", 0);
+                add(&site, "b", "team/release", "team");
+                release(&site, "b", &["--key=key-4"]);
+                merge_drafts(&site);
+                let keys = format!("{} --key=key-4", KEYS.join(" "));
+                if earlier {
+                    is_refused(&site, "team", &keys);
+                    continue;
+                }
+                spoil(&site, "b", "team.json", spoilt);
+                let words = run(&site, "b", &format!("write {keys}"), 5);
+                assert!(words.contains("made upon a written file that is missing or damaged"), "{words}");
+                assert!(words.contains("discard team"), "{words}");
+            }
+        }
+    }
+}
+
+/// Damages the newest written files of a role, or removes them.
+fn spoil(site: &Site, copy: &str, name: &str, bytes: Option<&str>) {
+    let staged = site.folder.path(&format!("{copy}/metadata.staged"));
+    let files = fs::read_dir(staged).unwrap().map(|entry| entry.unwrap().path());
+    for file in files.filter(|file| file.to_str().unwrap().ends_with(name)) {
+        match bytes {
+            Some(bytes) => fs::write(file, bytes).unwrap(),
+            None => fs::remove_file(file).unwrap(),
+        }
+    }
+}
+
 #[test]
 fn a_merged_draft_of_the_root_does_not_trust_a_key_again_that_was_taken_away() {
     for flags in LAYOUTS {

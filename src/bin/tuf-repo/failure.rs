@@ -145,6 +145,10 @@ fn hint(error: &RepositoryError) -> Option<Hint> {
                 "give the draft up, then make the edit again",
                 format!("tuf-repo discard {}", shell_word(role.as_str())),
             ),
+            (Some(role), Refusal::LostBase) => Hint::explained(
+                "put the written file back, from version control or with tuf-repo pull; or give the draft up",
+                format!("tuf-repo discard {}", shell_word(role.as_str())),
+            ),
             _ => refusal_hint(reason),
         },
         RepositoryError::Locked { .. } => Hint::again("wait for the other process", "--wait 30s"),

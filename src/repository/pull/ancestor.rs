@@ -8,7 +8,7 @@ use super::super::Repository;
 use super::super::check::{Finding, Severity};
 use super::super::error::{AtPath, Refusal, RepositoryError, RootMark};
 use super::super::history::{Entry, History};
-use super::super::layout::{Layout, MAX_METADATA, METADATA, parse_versioned};
+use super::super::layout::{Layout, MAX_METADATA, METADATA, is_versioned, parse_versioned};
 use super::super::staged::AnyRole;
 use super::Live;
 use crate::metadata::{Metadata, RoleName, Root, Targets};
@@ -120,8 +120,23 @@ impl Repository {
     ///
     /// # Errors
     /// [`RepositoryError::Io`].
-    pub(super) fn is_past(&self, live: &Live) -> Result<bool, RepositoryError> {
+    pub(super) fn is_past(
+        &self,
+        live: &Live,
+        differing: &[(String, Vec<u8>)],
+    ) -> Result<bool, RepositoryError> {
         let Some(snapshot) = &live.checked.snapshot else { return Ok(false) };
+        let layout = live.checked.layout;
+        // after a merge files of two copies may lie side by side
+        let has_same_number = |(name, bytes): &(String, Vec<u8>)| {
+            let entry = Entry::of(layout, name, bytes, |role| Some(live.version(role)));
+            entry.is_some_and(|entry| {
+                entry.role != RoleName::root() && entry.version == self.staged.listed_version(&entry.role)
+            })
+        };
+        if differing.iter().any(has_same_number) {
+            return Ok(false);
+        }
         let mut listed = snapshot
             .meta
             .into_iter()
@@ -161,6 +176,7 @@ impl Repository {
     /// again, and written files that are not live.
     pub(super) fn in_the_way(
         &self,
+        metadata: &dyn Storage,
         live: &Live,
         taken: &[(String, Vec<u8>)],
     ) -> Result<InTheWay, RepositoryError> {
@@ -170,7 +186,7 @@ impl Repository {
             entry.is_some_and(|entry| !derived(&entry.role))
         });
         let drafted = if brings_news { self.drafts_in_the_way() } else { Vec::new() };
-        Ok(InTheWay { drafted, unpublished: self.unpublished(live)? })
+        Ok(InTheWay { drafted, unpublished: self.unpublished(metadata, live)? })
     }
 
     /// Returns the roles with drafts that a person made: what is derived from others is no work.
@@ -186,7 +202,11 @@ impl Repository {
 
     /// Returns the roles that are written here and not live, with their versions. Snapshot and timestamp are derived and give
     /// way.
-    fn unpublished(&self, live: &Live) -> Result<Vec<(RoleName, u64)>, RepositoryError> {
+    fn unpublished(
+        &self,
+        metadata: &dyn Storage,
+        live: &Live,
+    ) -> Result<Vec<(RoleName, u64)>, RepositoryError> {
         let mut found = Vec::new();
         let root = self.staged.root.written_version().unwrap_or(0);
         if root > live.version(&RoleName::root()) {
@@ -194,7 +214,7 @@ impl Repository {
         }
         let listed: BTreeSet<RoleName> = self.staged.listed_roles();
         let look = |role: &RoleName| -> Result<Option<(RoleName, u64)>, RepositoryError> {
-            Ok(match self.standing(live, role)? {
+            Ok(match self.standing(metadata, live, role)? {
                 Standing::Past => None,
                 Standing::Unpublished(version) => Some((role.clone(), version)),
             })
@@ -204,8 +224,14 @@ impl Repository {
         Ok(found)
     }
 
-    /// Compares the written file of a role with the live one. Where its version is gone from live, it was replaced there.
-    fn standing(&self, live: &Live, role: &RoleName) -> Result<Standing, RepositoryError> {
+    /// Compares the written file of a role with the live one, or with the one of its version that live has gone on from. Where
+    /// that is gone, it was replaced there. A file that is damaged is no work.
+    fn standing(
+        &self,
+        metadata: &dyn Storage,
+        live: &Live,
+        role: &RoleName,
+    ) -> Result<Standing, RepositoryError> {
         let (staged, layout) = (self.staged.folder(), self.staged.layout());
         let name = layout.metadata_name(role, self.staged.listed_version(role));
         let Some(ours) = staged.read(&name, MAX_METADATA).at(staged.file(&name))? else {
@@ -216,11 +242,16 @@ impl Repository {
             return Ok(Standing::Past);
         }
         // a killed run may have put another file than the snapshot lists, where names hold no versions
-        let stated = Metadata::<Targets>::from_bytes(&ours).map(|file| file.signed().version);
-        let version = stated.unwrap_or_else(|_| self.staged.listed_version(role));
-        Ok(match version < live.version(role) {
-            true => Standing::Past,
-            false => Standing::Unpublished(version),
-        })
+        let Ok(stated) = Metadata::<Targets>::from_bytes(&ours).map(|file| file.signed().version) else {
+            return Ok(Standing::Past);
+        };
+        let is_past = stated < live.version(role) && {
+            let there = match is_versioned(layout, &name) {
+                true => metadata.read(&name, MAX_METADATA).at(metadata.place(&name))?,
+                false => None,
+            };
+            there.is_none_or(|there| there == ours)
+        };
+        Ok(if is_past { Standing::Past } else { Standing::Unpublished(stated) })
     }
 }

@@ -270,7 +270,7 @@ impl Repository {
         let once = ReadOnce::of(metadata);
         self.refuse_taken_away(&once)?;
         let live = self.read_live(&once, start?)?;
-        let mut plan = self.plan_taking(&live, work)?;
+        let mut plan = self.plan_taking(metadata, &live, work)?;
         plan.warnings.extend(self.own_snapshot_above(metadata, &live)?);
         if targets == TargetFiles::Copy && !matches!(from, Destination::Own) {
             plan.targets = self.missing_targets(&live.checked)?;
@@ -299,7 +299,7 @@ impl Repository {
         Ok(Live::of(checked, unjudged, judged))
     }
 
-    fn plan_taking(&self, live: &Live, work: Work) -> Result<PullPlan, RepositoryError> {
+    fn plan_taking(&self, there: &dyn Storage, live: &Live, work: Work) -> Result<PullPlan, RepositoryError> {
         let staged = self.staged.folder();
         let history = History::read(&self.dir, staged, self.staged.layout())?;
         let differs = |(name, bytes): &(String, Vec<u8>)| -> Result<bool, RepositoryError> {
@@ -321,7 +321,7 @@ impl Repository {
         // a run that was cut short has put the root under its number, and not yet as the newest
         let is_cut = metadata.iter().any(|(name, _)| name == "root.json")
             && self.staged.root.written_version() == Some(live.version(&RoleName::root()));
-        if is_known && !is_cut && self.is_past(live)? {
+        if is_known && !is_cut && self.is_past(live, &metadata)? {
             plan.timestamp = self.timestamp_above(live);
             if plan.timestamp.is_some() {
                 plan.jumps = self.jumps_to(live)?;
@@ -329,7 +329,7 @@ impl Repository {
             return Ok(plan);
         }
         plan.jumps = self.jumps_to(live)?;
-        let in_the_way = self.in_the_way(live, &metadata)?;
+        let in_the_way = self.in_the_way(there, live, &metadata)?;
         plan.roles = self.roles_of(live, &metadata);
         (plan.changes, plan.gone) = self.changes_by(live, &plan.roles)?;
         let mut after = self.history_after(live, history);

@@ -60,16 +60,23 @@ fn repeats_but_dates<T: Signed>(draft: &T, written: &T) -> bool {
     repeats(&dated, written)
 }
 
-/// Returns the written version that a draft of people's work would undo: the draft was made upon something else, and another
-/// copy has written since. A draft that changes dates only undoes nothing. A draft of an older release does not say what it
-/// was made upon; its version must be above the written one.
-fn undone_by<T: Signed>(draft: &Metadata<T>, note: &Note, state: &RoleState<T>) -> Option<u64> {
-    let written = state.written.as_ref().filter(|_| is_work::<T>())?;
-    let version = written.signed().version();
-    let goes_on = note.made_upon.as_ref().is_none_or(|base| base.is(written));
-    let is_above = draft.signed().version() > version;
-    let undoes_nothing = (goes_on && is_above) || repeats_but_dates(draft.signed(), written.signed());
-    (!undoes_nothing).then_some(version)
+/// Returns why a draft of people's work cannot be used: the draft was made upon something else than what is written, and would
+/// undo that. A draft that changes dates only undoes nothing. A draft of an older release does not say what it was made upon;
+/// its version must be above the written one.
+fn undoes<T: Signed>(draft: &Metadata<T>, note: &Note, state: &RoleState<T>) -> Option<Refusal> {
+    if !is_work::<T>() {
+        return None;
+    }
+    let goes_on = note.made_upon.as_ref().is_none_or(|base| base.is_base_of(state));
+    match &state.written {
+        Some(written) => {
+            let version = written.signed().version();
+            let is_above = draft.signed().version() > version;
+            let undoes_nothing = (goes_on && is_above) || repeats_but_dates(draft.signed(), written.signed());
+            (!undoes_nothing).then_some(Refusal::StaleDraft { written: version })
+        }
+        None => (!goes_on).then_some(Refusal::LostBase),
+    }
 }
 
 /// Up to this many drafts are read at the same time as what is written.
@@ -434,7 +441,7 @@ impl Staged {
     /// that was not made upon what is written now would undo what another copy has written since.
     ///
     /// # Errors
-    /// [`Refusal::StaleDraft`] for that; [`Refusal::Unreadable`].
+    /// [`Refusal::StaleDraft`] and [`Refusal::LostBase`] for that; [`Refusal::Unreadable`].
     fn read_draft<T: Signed>(
         &self,
         role: &RoleName,
@@ -462,8 +469,8 @@ impl Staged {
         if state.written.as_ref().is_some_and(|written| written.signed_bytes() == metadata.signed_bytes()) {
             return Ok(None);
         }
-        if let Some(written) = undone_by(&metadata, &note, state) {
-            return Err(refused(Refusal::StaleDraft { written }));
+        if let Some(reason) = undoes(&metadata, &note, state) {
+            return Err(refused(reason));
         }
         let pins = note.pins;
         let (version, floor) = (metadata.signed().version(), state.floor.max(spent));

@@ -10,19 +10,23 @@ use crate::metadata::{Metadata, ParseError, Signed};
 /// The member of a draft's file, beside `signatures` and `signed`, that holds its [`Note`].
 pub(super) const NOTE: &str = "draft";
 
-/// What was written when a draft was made: the SHA-256 of the signed part, or `nothing`. Version control puts drafts and
-/// written metadata together that were never together, and a version alone does not show that.
+/// What was written when a draft was made: the SHA-256 of the signed part, `nothing`, or `unread`. Version control puts drafts
+/// and written metadata together that were never together, and a version alone does not show that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Base(String);
+
+/// No version of the role was written.
+const NOTHING: &str = "nothing";
+/// A version was written whose file could not be read: it was missing or damaged, or the role was revoked.
+const UNREAD: &str = "unread";
 
 impl Base {
     fn of<T: Signed>(written: &Metadata<T>) -> Self {
         Self(hex::encode(sha256(written.signed_bytes())))
     }
 
-    /// Returns what a draft of a role is made upon now. `None` for what is derived from other roles, and where something may be
-    /// written that was not read: of a role that was revoked, or whose file is damaged.
+    /// Returns what a draft of a role is made upon now. `None` for what is derived from other roles, and for the first root.
     pub(super) fn now<T: Signed>(state: &RoleState<T>) -> Option<Self> {
         if !is_work::<T>() {
             return None;
@@ -30,13 +34,17 @@ impl Base {
         match &state.written {
             Some(written) => Some(Self::of(written)),
             // nobody chooses the version of the first root: it need not say so, and is the file that people hand to clients
-            None => (state.floor == 0 && T::TYPE != "root").then(|| Self("nothing".to_owned())),
+            None if T::TYPE == "root" => None,
+            None => Some(Self(if state.floor == 0 { NOTHING } else { UNREAD }.to_owned())),
         }
     }
 
-    /// Tells whether a draft was made upon this metadata.
-    pub(super) fn is<T: Signed>(&self, written: &Metadata<T>) -> bool {
-        *self == Self::of(written)
+    /// Tells whether a draft that was made upon this goes on from what is written now.
+    pub(super) fn is_base_of<T: Signed>(&self, state: &RoleState<T>) -> bool {
+        match &state.written {
+            Some(written) => *self == Self::of(written),
+            None => self.0 == UNREAD || (self.0 == NOTHING && state.floor == 0),
+        }
     }
 }
 
