@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::accepted::{Accepted, AcceptedFile, Known, Roots, Twin, is_signed_well};
 use super::error::{AtPath, Refusal, RepositoryError};
-use super::history::{Entry, HISTORY, History, Testimony};
+use super::history::{Entry, HISTORY, History, Testimony, stated_version};
 use super::identity::begins_another;
 use super::layout::{Layout, MAX_METADATA, METADATA, is_versioned, parse_versioned};
 use super::signed_by::SignedBy;
@@ -96,6 +96,13 @@ impl<'a> Ours<'a> {
         }
         let read = History::read(self.repository, self.written, self.layout)?;
         Ok(self.history.get_or_init(|| read))
+    }
+
+    /// Tells whether the written file under the name of a live one is no metadata of that version. Such a file is put nowhere.
+    fn is_damaged(&self, file: &AcceptedFile) -> Result<bool, RepositoryError> {
+        let bytes = regular_or_none(self.written.read(&file.name, MAX_METADATA));
+        let bytes = bytes.at(self.written.file(&file.name))?;
+        Ok(bytes.is_none_or(|bytes| stated_version(&bytes) != Some(file.version)))
     }
 
     /// Asks the history about a live file. That the file lies beside what is written is not enough: a merge, or a copy by
@@ -426,7 +433,8 @@ impl Judge<'_> {
         // it was written here once: what is written now must go on from it
         let same_version = is_versioned(self.live.layout(), &file.name)
             || self.successor.version(&file.role) == Some(file.version);
-        Ok((file.twin == Twin::Other && same_version).then_some(Refusal::OtherBytes))
+        let differs = file.twin == Twin::Other && same_version && !self.ours.is_damaged(file)?;
+        Ok(differs.then_some(Refusal::OtherBytes))
     }
 
     /// Finds roles whose versions would go down.

@@ -314,6 +314,14 @@ pub enum Refusal {
         /// The version that is named.
         snapshot: u64,
     },
+    /// It is this copy's, and the live timestamp leads to an older snapshot of another copy.
+    #[error(
+        "is a snapshot of this copy, and timestamp.json names v{snapshot} of another one: this copy was overtaken while it published, or live was led back"
+    )]
+    LedBack {
+        /// The version that is named.
+        snapshot: u64,
+    },
     /// It is whole, and no known root leads to it.
     #[error("{}", unreached_words(*.root))]
     Unreached {

@@ -117,17 +117,19 @@ impl Repository {
         Ok(changed.1)
     }
 
-    /// Finds the role whose keys a user means: a role, or for the prefix of hash bins the first of them, whose keys are
-    /// those of all.
+    /// Finds the role whose keys or whose delegation a user means: a role, or for the prefix of hash bins the first of them,
+    /// whose keys are those of all. The file of a delegated role may be missing or damaged: what is edited is its delegator.
     ///
     /// # Errors
     /// [`InputError::UnknownRole`].
     pub fn find_trusted(&mut self, name: &str) -> Result<RoleName, RepositoryError> {
         let set = RoleName::new(name).ok().and_then(|prefix| self.find_bins(&prefix));
-        match set.and_then(|set| set.bins.bin(0)) {
-            Some(bin) => Ok(bin),
-            None => self.find_role(name),
+        if let Some(bin) = set.and_then(|set| set.bins.bin(0)) {
+            return Ok(bin);
         }
+        let damaged =
+            self.staged.damaged().find(|(role, _)| role.as_str() == name).map(|(role, _)| role.clone());
+        damaged.map_or_else(|| self.find_role(name), Ok)
     }
 
     /// Finds who delegates to a role: the root to the top-level roles; of several the one named.

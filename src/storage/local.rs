@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::ReadFiles;
 use super::staging::{self, Staging};
@@ -128,7 +129,7 @@ impl Folder {
         };
         match found {
             Ok((is_file, length)) => Ok(is_file.then_some(length)),
-            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) if is_absent(&error) || is_no_file(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -239,17 +240,21 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     refuse_special(rustix::io::retry_on_intr(open)?.into())
 }
 
-/// Takes what is no regular file for none, where whoever has put it there must not stop others.
+/// Takes a file that is longer than it may be for none, where whoever has put it there must not stop others.
 ///
 /// # Errors
 /// Any other failure.
 pub fn regular_or_none<T>(read: io::Result<Option<T>>) -> io::Result<Option<T>> {
     match read {
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory) => {
-            Ok(None)
-        }
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(None),
         read => read,
     }
+}
+
+/// Tells whether something else than a file lies there: a pipe, a device, a folder, or a link that leads to itself.
+fn is_no_file(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory)
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 /// Refuses a pipe, a socket or a device. To read a folder fails by itself.
@@ -309,15 +314,22 @@ impl ReadFiles for Folder {
             return Ok(Some(bytes.clone()));
         }
         let file = match self.open_file(name) {
-            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) if is_absent(&error) || is_no_file(&error) => return Ok(None),
             file => file?,
         };
+        let found = file.metadata()?;
+        if !found.is_file() {
+            return Ok(None);
+        }
+        let too_long = || io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {limit} bytes"));
+        if found.len() > limit {
+            return Err(too_long());
+        }
         // as long as it is, and one byte more to see that it ends there
-        let length = file.metadata().map_or(0, |metadata| metadata.len()).min(limit);
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0).saturating_add(1));
+        let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0).saturating_add(1));
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {limit} bytes")));
+            return Err(too_long());
         }
         Ok(Some(bytes))
     }

@@ -352,17 +352,60 @@ fn two_releases_that_nobody_published_and_a_draft_are_kept_aside_byte_for_byte_a
 }
 
 #[test]
-fn a_written_root_that_is_not_live_is_never_kept_aside() {
+fn a_written_root_that_goes_on_from_lives_stays_while_the_rest_is_taken_over() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        team.two.edit(|repository| repository.add_key(&role("root"), crate::world::public(4), None)).unwrap();
+        team.two.write(&OURS).unwrap();
+        // the colleague's cron job publishes while the ceremony goes on
+        for name in ["b", "c"] {
+            team.release(&team.one, name).unwrap();
+        }
+        assert!(publish(&team.two, team.www.path()).is_err());
+        let plan = team.pull(&team.two).unwrap();
+        assert!(!plan.roles.contains_key(&role("root")), "{:?}", plan.roles);
+        assert!(team.two.path("metadata.staged/2.root.json").exists());
+        publish(&team.two, team.www.path()).unwrap();
+        assert_eq!(team.pull(&team.one).unwrap().roles[&role("root")], 2);
+        team.release(&team.one, "d").unwrap();
+    }
+}
+
+#[test]
+fn of_an_older_place_with_a_newer_root_only_the_root_is_taken() {
+    for layout in LAYOUTS {
+        let team = Team::new(layout);
+        let apart = crate::world::temporary();
+        publish(&team.one, apart.path()).unwrap();
+        team.two.edit(|repository| repository.add_key(&role("root"), crate::world::public(4), None)).unwrap();
+        team.two.write(&OURS).unwrap();
+        publish(&team.two, apart.path()).unwrap();
+        team.release(&team.one, "b").unwrap();
+        let timestamp = || fs::read(team.one.path("metadata.staged/timestamp.json")).unwrap();
+        let before = timestamp();
+        let plan = pull(&team.one, apart.path(), TargetFiles::Leave).unwrap();
+        assert_eq!(plan.roles.keys().collect::<Vec<_>>(), [&role("root")]);
+        assert_eq!(timestamp(), before);
+        publish(&team.one, team.www.path()).unwrap();
+        team.release(&team.one, "c").unwrap();
+    }
+}
+
+#[test]
+fn written_work_that_was_never_live_is_named_however_far_live_is_ahead() {
     let team = Team::new(Layout::Consistent);
-    team.two.edit(|repository| repository.bump(&role("root"), None)).unwrap();
+    list(&team.two, "mine").unwrap();
     team.two.write(&OURS).unwrap();
-    team.release(&team.one, "b").unwrap();
+    for path in ["b", "c", "d"] {
+        team.release(&team.one, path).unwrap();
+    }
     let before = tree(&team.two.dir());
-    match pull_aside(&team.two, team.www.path()) {
-        Err(RepositoryError::InTheWay { unpublished, .. }) => assert_eq!(unpublished[0], (role("root"), 2)),
+    match team.pull(&team.two) {
+        Err(RepositoryError::InTheWay { unpublished, .. }) => assert_eq!(unpublished, [(role("targets"), 3)]),
         other => panic!("{other:?}"),
     }
     assert_eq!(difference(&before, &tree(&team.two.dir())), Vec::<String>::new());
+    pull_aside(&team.two, team.www.path()).unwrap();
 }
 
 #[test]

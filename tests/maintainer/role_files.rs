@@ -19,15 +19,23 @@ enum Planted {
     /// A pipe that nobody writes to.
     Pipe,
     Folder,
+    /// A link that leads to itself, which version control keeps.
+    Loop,
+    /// More than metadata may have, without a byte on the disk.
+    Huge,
+    Junk,
 }
 
-const ALL: [Planted; 6] = [
+const ALL: [Planted; 9] = [
     Planted::Version(9_007_199_254_740_991),
     Planted::Version(6),
     Planted::Version(1),
     Planted::Replay,
     Planted::Pipe,
     Planted::Folder,
+    Planted::Loop,
+    Planted::Huge,
+    Planted::Junk,
 ];
 
 /// A live repository whose `team` (key 4) has been written twice.
@@ -78,11 +86,14 @@ impl Standing {
             Planted::Replay => fs::write(&self.file, &self.first).unwrap(),
             Planted::Pipe => assert!(Command::new("mkfifo").arg(&self.file).status().unwrap().success()),
             Planted::Folder => fs::create_dir(&self.file).unwrap(),
+            Planted::Loop => std::os::unix::fs::symlink(self.file.file_name().unwrap(), &self.file).unwrap(),
+            Planted::Huge => fs::File::create(&self.file).unwrap().set_len((1 << 30) + 1).unwrap(),
+            Planted::Junk => fs::write(&self.file, "junk").unwrap(),
         }
     }
 
     fn restore(&self) {
-        if self.file.is_dir() {
+        if self.file.symlink_metadata().unwrap().is_dir() {
             fs::remove_dir(&self.file).unwrap();
         } else {
             fs::remove_file(&self.file).unwrap();
@@ -127,6 +138,81 @@ fn no_snapshot_takes_the_version_of_a_role_from_what_somebody_put_in_the_place_o
             standing.later(&["publish"]).exits(0);
             standing.later(&["verify", "--live", "--targets"]).exits(0);
         }
+    }
+}
+
+#[test]
+fn a_role_whose_file_cannot_be_read_is_revoked_and_its_keys_are_changed_all_the_same() {
+    let edits: [&[&str]; 3] = [
+        &["revoke", "team"],
+        &["add-key", "team", "../key-5.pub"],
+        &["rotate-key", "team", "--old", "../key-4.pub", "--new", "../key-5.pub"],
+    ];
+    for flags in LAYOUTS {
+        for planted in ALL {
+            for edit in edits {
+                let standing = Standing::of(flags);
+                standing.plant(planted);
+                standing.site.run(edit).exits(0);
+                if edit[0] == "revoke" {
+                    standing.site.write_all().exits(0);
+                    standing.site.run(&["publish"]).exits(0);
+                    standing.site.run(&["verify", "--live", "--targets"]).exits(0);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pull_puts_a_file_that_cannot_be_read_right_from_what_is_live() {
+    for flags in LAYOUTS {
+        for planted in [Planted::Junk, Planted::Version(1), Planted::Replay] {
+            let standing = Standing::of(flags);
+            standing.plant(planted);
+            standing.site.run(&["pull"]).exits(0);
+            assert_eq!(fs::read(&standing.file).unwrap(), standing.second, "{flags:?} {planted:?}");
+            standing.site.run(&["publish"]).exits(0);
+        }
+    }
+}
+
+#[test]
+fn an_older_file_that_was_put_back_is_not_gone_on_from() {
+    for role in ["targets", "team"] {
+        let site = Site::written_with(&["--no-consistent-snapshot"]);
+        site.run(&["delegate", "team", "--key", "../key-4.pub", "--paths", "team/*"]).exits(0);
+        let write = [
+            "write",
+            "--key=../key-0",
+            "--key=../key-1",
+            "--key=../key-2",
+            "--key=../key-3",
+            "--key=../key-4",
+        ];
+        let file = site.path(&format!("metadata.staged/{role}.json"));
+        let mut old = Vec::new();
+        for name in ["team/a", "team/b"] {
+            site.put(name, name);
+            old = fs::read(&file).unwrap_or_default();
+            site.run(&["add-targets", "--role", role, &format!("targets/{name}")]).exits(0);
+            site.run(&write).exits(0);
+        }
+        site.run(&["publish", "--to", "../www"]).exits(0);
+        fs::write(&file, old).unwrap();
+        site.put("team/c", "team/c");
+        let ran = site.run(&["add-targets", "--role", role, "targets/team/c"]).exits(5);
+        assert!(ran.stderr.contains(&format!("{role}.json: states version")), "{}", ran.words());
+        if role == "targets" {
+            // without its own list this copy knows nothing of what it delegates to
+            fs::copy(site.folder.path("www/metadata/targets.json"), &file).unwrap();
+        }
+        site.run(&["pull", "--from", "../www"]).exits(0);
+        site.run(&["add-targets", "--role", role, "targets/team/c"]).exits(0);
+        site.run(&write).exits(0);
+        site.run(&["publish", "--to", "../www"]).exits(0);
+        let listed = site.run(&["list"]).exits(0).stdout;
+        assert!(["team/a", "team/b", "team/c"].iter().all(|name| listed.contains(name)), "{listed}");
     }
 }
 

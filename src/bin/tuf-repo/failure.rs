@@ -146,7 +146,7 @@ fn hint(error: &RepositoryError) -> Option<Hint> {
                 format!("tuf-repo discard {}", shell_word(role.as_str())),
             ),
             (Some(role), Refusal::LostBase) => Hint::explained(
-                "put the written file back, from version control or with tuf-repo pull; or give the draft up",
+                "put the written file back from version control, or give the draft up",
                 format!("tuf-repo discard {}", shell_word(role.as_str())),
             ),
             _ => refusal_hint(reason),
@@ -212,6 +212,10 @@ fn refusal_hint(reason: &Refusal) -> Hint {
         Refusal::OtherRepository => {
             Hint::explained("publish to another folder or bucket", "tuf-repo publish --to DEST")
         }
+        Refusal::LedBack { .. } => Hint::again(
+            "where no key was stolen (SECURITY.md), keep this copy's work aside and take over what is live",
+            "--set-aside",
+        ),
         Refusal::Unreached { .. } => Hint::advice(
             "let the copy that wrote it publish once more, which mends the place, then pull here; to a place of another repository publish nothing; where nobody has written it, delete that file there",
         ),

@@ -10,7 +10,7 @@ use super::super::error::{AtPath, Refusal, RepositoryError, RootMark};
 use super::super::history::{Entry, History};
 use super::super::layout::{Layout, MAX_METADATA, METADATA, is_versioned, parse_versioned};
 use super::super::staged::AnyRole;
-use super::Live;
+use super::{Live, Work};
 use crate::metadata::{Metadata, RoleName, Root, Targets};
 use crate::storage::{ReadFiles, Storage};
 
@@ -73,12 +73,14 @@ impl Repository {
         }
     }
 
-    /// Warns of a snapshot of this copy that lies at the place above the one that the timestamp names there, while somebody else
-    /// has published: this copy was overtaken in the midst of a publication, or the timestamp was put back.
+    /// Finds a snapshot of this copy that lies at the place above the one that the timestamp names there, while somebody else
+    /// has published: this copy was overtaken in the midst of a publication, or live was led back, and no client that saw
+    /// this copy's would take the step. It is refused, unless a person has this copy's work set aside.
     pub(super) fn own_snapshot_above(
         &self,
         metadata: &dyn Storage,
         live: &Live,
+        work: Work,
     ) -> Result<Option<Finding>, RepositoryError> {
         let (role, layout) = (RoleName::snapshot(), live.checked.layout);
         let (found, ours) = (live.version(&role), self.staged.listed_snapshot());
@@ -100,11 +102,11 @@ impl Repository {
         };
         for name in metadata.names().at(metadata.place(""))? {
             if is_own(&name)? {
-                let file = format!("{METADATA}/{name}");
-                let message = format!(
-                    "{file}: is of this copy, and timestamp.json names snapshot v{found} of another one: this copy was \
-                     overtaken, or the timestamp was put back"
-                );
+                let (file, reason) = (format!("{METADATA}/{name}"), Refusal::LedBack { snapshot: found });
+                if work == Work::Refuse {
+                    return Err(RepositoryError::Refused { file, reason });
+                }
+                let message = format!("{file}: {reason}");
                 return Ok(Some(Finding {
                     severity: Severity::Warning,
                     role: Some(role),
@@ -116,7 +118,7 @@ impl Repository {
         Ok(None)
     }
 
-    /// Tells whether live is what this copy went on from: nothing there is newer than what is written here.
+    /// Tells whether live is what this copy went on from: nothing there but a root is newer than what is written here.
     ///
     /// # Errors
     /// [`RepositoryError::Io`].
@@ -141,16 +143,14 @@ impl Repository {
             .meta
             .into_iter()
             .filter_map(|(path, file)| Some((RoleName::from_metapath(&path)?, file.version)));
-        let root = self.staged.root.written_version().unwrap_or(0);
         let not_older = listed.all(|(role, version)| version <= self.staged.listed_version(&role));
         let (ours, theirs) = (self.staged.listed_snapshot(), snapshot.version);
         // with the same snapshot only the timestamp may be newer
         let later =
             live.version(&RoleName::timestamp()) > self.staged.timestamp.written_version().unwrap_or(0);
-        let goes_on = root >= live.version(&RoleName::root()) && not_older;
         Ok(match theirs == ours {
-            true => goes_on && !later && !self.same_number(live)?,
-            false => goes_on && theirs < ours,
+            true => not_older && !later && !self.same_number(live)?,
+            false => not_older && theirs < ours,
         })
     }
 
@@ -189,6 +189,13 @@ impl Repository {
         Ok(InTheWay { drafted, unpublished: self.unpublished(metadata, live)? })
     }
 
+    /// Finds the draft of the root, which a new root is in the way of.
+    pub(super) fn root_draft_in_the_way(&self) -> InTheWay {
+        let mut drafted = self.drafts_in_the_way();
+        drafted.retain(|role| *role == RoleName::root());
+        InTheWay { drafted, unpublished: Vec::new() }
+    }
+
     /// Returns the roles with drafts that a person made: what is derived from others is no work.
     fn drafts_in_the_way(&self) -> Vec<RoleName> {
         let is_work = |role: &RoleName| {
@@ -201,17 +208,12 @@ impl Repository {
     }
 
     /// Returns the roles that are written here and not live, with their versions. Snapshot and timestamp are derived and give
-    /// way.
+    /// way; a root that goes on from live's stays.
     fn unpublished(
         &self,
         metadata: &dyn Storage,
         live: &Live,
     ) -> Result<Vec<(RoleName, u64)>, RepositoryError> {
-        let mut found = Vec::new();
-        let root = self.staged.root.written_version().unwrap_or(0);
-        if root > live.version(&RoleName::root()) {
-            found.push((RoleName::root(), root));
-        }
         let listed: BTreeSet<RoleName> = self.staged.listed_roles();
         let look = |role: &RoleName| -> Result<Option<(RoleName, u64)>, RepositoryError> {
             Ok(match self.standing(metadata, live, role)? {
@@ -220,8 +222,7 @@ impl Repository {
             })
         };
         let roles: Vec<_> = listed.par_iter().map(look).collect::<Result<_, _>>()?;
-        found.extend(roles.into_iter().flatten());
-        Ok(found)
+        Ok(roles.into_iter().flatten().collect())
     }
 
     /// Compares the written file of a role with the live one, or with the one of its version that live has gone on from. Where
@@ -232,6 +233,9 @@ impl Repository {
         live: &Live,
         role: &RoleName,
     ) -> Result<Standing, RepositoryError> {
+        if self.staged.damage_of_written(role).is_some() {
+            return Ok(Standing::Past);
+        }
         let (staged, layout) = (self.staged.folder(), self.staged.layout());
         let name = layout.metadata_name(role, self.staged.listed_version(role));
         let Some(ours) = staged.read(&name, MAX_METADATA).at(staged.file(&name))? else {

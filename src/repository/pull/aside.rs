@@ -14,8 +14,7 @@ use crate::storage::{Folder, ReadFiles};
 const DIGITS: usize = 12;
 
 impl Repository {
-    /// Plans to keep the work that is in the way. A written root that is not live stays in the way: it may be the one that
-    /// people agree on.
+    /// Plans to keep the work that is in the way.
     ///
     /// # Errors
     /// [`RepositoryError::InTheWay`], [`RepositoryError::Io`].
@@ -27,8 +26,7 @@ impl Repository {
         work: InTheWay,
         what: Work,
     ) -> Result<(), RepositoryError> {
-        let is_root = |(role, _): &(RoleName, u64)| role.as_str() == "root";
-        if what == Work::Refuse || work.unpublished.iter().any(is_root) {
+        if what == Work::Refuse {
             return Err(work.refused());
         }
         let (staged, drafts) = (self.staged.folder(), self.staged.drafts_folder());

@@ -27,7 +27,7 @@ use super::check::{Checked, Expiry, Finding, check_metadata};
 use super::diff::RoleDiff;
 use super::error::{AtPath, InputError, RepositoryError};
 use super::history::{Entry, History};
-use super::layout::{MAX_METADATA, METADATA, STAGED, TARGETS};
+use super::layout::{MAX_METADATA, METADATA, STAGED, TARGETS, parse_versioned};
 use super::locks::LockedPlace;
 use super::place::Destination;
 use super::publish::{Place, refuse_errors};
@@ -143,6 +143,11 @@ impl PullPlan {
     }
 }
 
+/// Tells whether a file is a root, under its number or as the newest.
+fn is_root_file(name: &str) -> bool {
+    name == "root.json" || parse_versioned(name).is_some_and(|(_, role)| role == RoleName::root())
+}
+
 /// What is live, as it was read.
 struct Live {
     checked: Checked,
@@ -232,7 +237,7 @@ impl Repository {
     /// Plans as [`Repository::plan_pull`] does; what becomes of work that is in the way is said.
     ///
     /// # Errors
-    /// As [`Repository::plan_pull`]. A written root that is not live is in the way always.
+    /// As [`Repository::plan_pull`].
     pub fn plan_pull_with(
         &mut self,
         from: &Destination,
@@ -270,8 +275,9 @@ impl Repository {
         let once = ReadOnce::of(metadata);
         self.refuse_taken_away(&once)?;
         let live = self.read_live(&once, start?)?;
+        let above = self.own_snapshot_above(metadata, &live, work)?;
         let mut plan = self.plan_taking(metadata, &live, work)?;
-        plan.warnings.extend(self.own_snapshot_above(metadata, &live)?);
+        plan.warnings.extend(above);
         if targets == TargetFiles::Copy && !matches!(from, Destination::Own) {
             plan.targets = self.missing_targets(&live.checked)?;
         }
@@ -308,30 +314,53 @@ impl Repository {
         let verified = live.verified();
         let differing: Vec<bool> = verified.par_iter().map(differs).collect::<Result<_, _>>()?;
         let files = verified.iter().zip(differing);
-        let metadata: Vec<(String, Vec<u8>)> =
+        let mut metadata: Vec<(String, Vec<u8>)> =
             files.filter(|(_, differs)| *differs).map(|(file, _)| file.clone()).collect();
+        let (root, written_root) = (live.version(&RoleName::root()), self.staged.root.written_version());
+        if Some(root) < written_root {
+            // a root that is written and not yet live goes on from live's
+            metadata.retain(|(name, _)| name != "root.json");
+        }
         let mut plan = PullPlan { warnings: live.checked.report.findings.clone(), ..PullPlan::default() };
         plan.warnings.extend(live.checked.faults.iter().map(|fault| fault.warning_of_live()));
-        let is_known = live.entries().all(|entry| history.vouches_for(&entry));
+        let is_root = |entry: &Entry| entry.role == RoleName::root();
+        let knows = |entry: &Entry| history.vouches_for(entry);
+        let is_known = live.entries().filter(|entry| !is_root(entry)).all(|entry| knows(&entry));
         if metadata.is_empty() {
             // all that is live is what is written here: after a merge only the history may say otherwise
+            let is_known = is_known && live.entries().filter(is_root).all(|entry| knows(&entry));
             plan.history = (!is_known).then(|| self.history_after(live, history));
             return Ok(plan);
         }
-        // a run that was cut short has put the root under its number, and not yet as the newest
-        let is_cut = metadata.iter().any(|(name, _)| name == "root.json")
-            && self.staged.root.written_version() == Some(live.version(&RoleName::root()));
-        if is_known && !is_cut && self.is_past(live, &metadata)? {
-            plan.timestamp = self.timestamp_above(live);
-            if plan.timestamp.is_some() {
-                plan.jumps = self.jumps_to(live)?;
+        if is_known && self.is_past(live, &metadata)? {
+            // nothing but roots is taken: what is written here is newer. A run that was cut short has put the root under its
+            // number, and not yet as the newest
+            metadata.retain(|(name, _)| is_root_file(name));
+            if metadata.is_empty() {
+                plan.timestamp = self.timestamp_above(live);
+                if plan.timestamp.is_some() {
+                    plan.jumps = self.jumps_to(live)?;
+                }
+                return Ok(plan);
             }
-            return Ok(plan);
         }
         plan.jumps = self.jumps_to(live)?;
-        let in_the_way = self.in_the_way(there, live, &metadata)?;
+        let is_only_roots = metadata.iter().all(|(name, _)| is_root_file(name));
         plan.roles = self.roles_of(live, &metadata);
         (plan.changes, plan.gone) = self.changes_by(live, &plan.roles)?;
+        if is_only_roots {
+            let in_the_way = self.root_draft_in_the_way();
+            let mut after = history.clone();
+            live.entries().filter(is_root).for_each(|entry| after.put(&entry));
+            if !in_the_way.is_empty() {
+                self.set_aside(&mut plan, &mut after, live, in_the_way, work)?;
+            }
+            plan.history = Some(after);
+            plan.gone.clear();
+            plan.metadata = metadata;
+            return Ok(plan);
+        }
+        let in_the_way = self.in_the_way(there, live, &metadata)?;
         let mut after = self.history_after(live, history);
         if !in_the_way.is_empty() {
             self.set_aside(&mut plan, &mut after, live, in_the_way, work)?;

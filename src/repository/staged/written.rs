@@ -183,8 +183,8 @@ pub(super) fn listed_role<'a>(
     let fits = match layout {
         _ if stated == version => true,
         Layout::Consistent => false,
-        // what a killed `write` left of it is judged by whoever writes next
-        Layout::Plain => role.is_top_level() || is_put(&metadata),
+        // what a killed `write` left of it is judged by whoever writes next; an older file was put back
+        Layout::Plain => (role.is_top_level() && stated > version) || is_put(&metadata),
     };
     if fits {
         return Ok(metadata);

@@ -207,19 +207,10 @@ fn agree(plan: &PullPlan, args: &Args, context: &Context) -> Result<(), Failure>
 /// Says what leads on where work here is in the way, or what is live was signed with keys that this copy takes away.
 fn refused(error: RepositoryError, from: &DestinationArgs) -> Failure {
     match &error {
-        RepositoryError::InTheWay { unpublished, .. } => {
-            let is_root = unpublished.iter().any(|(role, _)| role.as_str() == "root");
-            let hint = match is_root {
-                true => Hint::advice(
-                    "the new root here is not live: ask the others which root is right before anything is taken over",
-                ),
-                false => Hint::again(
-                    "keep this work in metadata.staged/.drafts/.aside, to be made again, and take over what is live",
-                    "--set-aside",
-                ),
-            };
-            failure(error).with_hint(hint)
-        }
+        RepositoryError::InTheWay { .. } => failure(error).with_hint(Hint::again(
+            "keep this work in metadata.staged/.drafts/.aside, to be made again, and take over what is live",
+            "--set-aside",
+        )),
         _ => {
             let recover = |roles: &str| recover_hint(roles, from.options(Way::To).as_deref());
             failure_over(error, from.options(Way::From).as_deref(), recover)

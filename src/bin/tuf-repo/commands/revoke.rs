@@ -37,7 +37,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
             Map::from_iter([("role".to_owned(), json!(prefix)), ("unreachable".to_owned(), json!(gone))]);
         return finish(context, repository, args.dry_run, &what, more);
     }
-    let role = match repository.find_role(&args.name) {
+    let role = match repository.find_trusted(&args.name) {
         Err(error) => match (repository.find_left_out(&args.name), repository.find_revoked(&args.name)) {
             (Some(role), _) => role,
             (None, Some(role)) => return finish_revoked(context, repository, args.dry_run, &role),
