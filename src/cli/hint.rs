@@ -25,6 +25,8 @@ enum Typed {
     Command(String),
     /// The command that failed, with this option besides.
     Again(String),
+    /// The command that failed, with this option and its values in the place of those that were given.
+    Instead(String),
 }
 
 impl Hint {
@@ -41,6 +43,12 @@ impl Hint {
     /// The command that failed, with an option besides, after words that say what the option is for.
     pub fn again(words: impl Into<String>, option: impl Into<String>) -> Self {
         Self { words: Some(words.into()), typed: Some(Typed::Again(option.into())) }
+    }
+
+    /// The command that failed, with an option whose values were too few or wrong, after words that say what it is for. Behind the
+    /// values of such an option stand only further options.
+    pub fn instead(words: impl Into<String>, option: impl Into<String>) -> Self {
+        Self { words: Some(words.into()), typed: Some(Typed::Instead(option.into())) }
     }
 
     /// Words alone, where no command leads on.
@@ -60,19 +68,21 @@ impl Hint {
 
     /// Puts the command line that failed in the place of "the same command": a program's name and the words after it.
     pub fn over(self, program: &str, words: &[OsString]) -> Self {
-        let Some(Typed::Again(option)) = &self.typed else { return self };
+        let Some(Typed::Again(option) | Typed::Instead(option)) = &self.typed else { return self };
         let (name, _) = option.split_once(' ').unwrap_or((option.as_str(), ""));
-        let has_it = |word: &OsString| {
+        let has_it = |word: &&OsString| {
             let word = word.to_string_lossy();
             word.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
         };
-        // most options are given once
-        if words.iter().any(has_it) {
-            return self;
-        }
+        let words: Vec<&OsString> = match &self.typed {
+            Some(Typed::Instead(_)) => without(words, has_it),
+            // most options are given once
+            _ if words.iter().any(|word| has_it(&word)) => return self,
+            _ => words.iter().collect(),
+        };
         let all: Vec<String> = words.iter().map(|word| shell_word(&word.to_string_lossy())).collect();
         // behind `--` no word is an option
-        let end = words.iter().position(|word| word == "--").unwrap_or(all.len());
+        let end = words.iter().position(|word| *word == "--").unwrap_or(all.len());
         let (before, after) = all.split_at(end);
         let line = [&[program.to_owned()], before, std::slice::from_ref(option), after].concat().join(" ");
         if line.len() > LONGEST_REPEATED {
@@ -82,11 +92,21 @@ impl Hint {
     }
 }
 
+/// Leaves out an option and its values, which go as far as the next option.
+fn without(words: &[OsString], is_option: impl Fn(&&OsString) -> bool) -> Vec<&OsString> {
+    let mut is_left_out = false;
+    let keeps = |word: &&OsString| {
+        is_left_out = is_option(word) || (is_left_out && !word.to_string_lossy().starts_with('-'));
+        !is_left_out
+    };
+    words.iter().filter(keeps).collect()
+}
+
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let typed = self.typed.as_ref().map(|typed| match typed {
             Typed::Command(command) => command.clone(),
-            Typed::Again(option) => format!("the same command with {option}"),
+            Typed::Again(option) | Typed::Instead(option) => format!("the same command with {option}"),
         });
         let parts: Vec<&str> = [self.words.as_deref(), typed.as_deref()].into_iter().flatten().collect();
         f.write_str(&parts.join(": "))
@@ -122,6 +142,16 @@ mod tests {
         // an option that was given already, with another value perhaps
         let hint = Hint::again("wait for the other process", "--wait 30s");
         assert_eq!(hint.clone().over("tuf-repo", &words(&["write", "--wait=1s"])), hint);
+        // values that were too few give way
+        let hint = Hint::instead("name all of them", "--recover a b");
+        for typed in [
+            &["publish", "--recover", "a", "--to", "x"][..],
+            &["publish", "--to", "x", "--recover", "b"],
+            &["publish", "--recover=c", "--to", "x", "--recover", "a", "b"],
+        ] {
+            let line = "name all of them: tuf-repo publish --to x --recover a b";
+            assert_eq!(hint.clone().over("tuf-repo", &words(typed)).to_string(), line);
+        }
         let hint = Hint::again("take the new bytes", "--replace");
         // thousands of names are not said again
         let long = words(&["add-targets"; 1000]);

@@ -280,13 +280,9 @@ fn contents_of(argument: &KeyArgument) -> Result<Zeroizing<Vec<u8>>, Failure> {
         Place::Variable(name) => variable(name)?,
         Place::File(path) => read_file_bounded(path, LIMIT).map_err(|error| {
             let failure = Failure::key(format!("cannot read the key '{argument}': {}", io_cause(&error)));
-            let public = public_path(path);
-            match public.is_file() {
-                true => failure.with_hint(Hint::advice(format!(
-                    "its public half is {}",
-                    shell_word(&public.to_string_lossy())
-                ))),
-                false => failure.with_hint(Hint::explained("make a key", "tuf-repo keygen PATH")),
+            match hint_for_missing(path) {
+                Some(hint) => failure.with_hint(hint),
+                None => failure,
             }
         })?,
         Place::Command(_) | Place::Agent(_) | Place::Token(_) => Zeroizing::default(),
@@ -296,6 +292,29 @@ fn contents_of(argument: &KeyArgument) -> Result<Zeroizing<Vec<u8>>, Failure> {
     }
     Ok(contents)
 }
+
+/// Says what lies near a key that cannot be read: its public half, or keys of nearly the same name.
+fn hint_for_missing(path: &Path) -> Option<Hint> {
+    let public = public_path(path);
+    let word = |path: &Path| shell_word(&one_line(&path.to_string_lossy()));
+    if public.is_file() {
+        return Some(Hint::advice(format!("its public half is {}", word(&public))));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let typed = path.file_name()?.to_string_lossy().to_lowercase();
+    let entries = std::fs::read_dir(folder).ok()?.take(MOST_NEIGHBOURS).flatten();
+    let is_near = |name: &str| strsim::osa_distance(&name.to_lowercase(), &typed) <= MOST_TYPOS;
+    let near =
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_none_or(|end| end != "pub"));
+    let near = near.filter(|path| path.file_name().is_some_and(|name| is_near(&name.to_string_lossy())));
+    let near = near.filter(|path| path.is_file()).min()?;
+    Some(Hint::advice(format!("there is {}", word(&near))))
+}
+
+/// How many files of a folder are looked through for a name like the one that was typed.
+const MOST_NEIGHBOURS: usize = 1000;
+/// How many letters two names may differ in where one is taken for the other, typed wrongly.
+const MOST_TYPOS: usize = 2;
 
 fn read_public_file(path: &Path) -> Result<Key, Failure> {
     let name = one_line(&path.to_string_lossy());

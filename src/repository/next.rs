@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 
 use super::Repository;
 use super::bins::BinSet;
-use super::error::RepositoryError;
+use super::error::{AtPath, RepositoryError};
 use super::follow::dirty;
 use super::keyring::policy_path;
 use super::relation::Relation;
@@ -113,12 +113,28 @@ impl Repository {
         if !refresh.is_empty() && (published || refresh.iter().any(is_urgent)) {
             return Ok(vec![Step::Refresh(planner.keys_for(&refresh))]);
         }
+        if published && self.finds_lost_files(&planner.graph)? {
+            return Ok(vec![Step::Pull]);
+        }
         Ok(match published {
             true => Vec::new(),
             // where others' work is live too, the refusal of `publish` says what leads on
             false if taken_away.roles.is_empty() || taken_away.others => vec![Step::Publish],
             false => vec![Step::Recover(taken_away.roles)],
         })
+    }
+
+    /// Tells whether a written file that is lost here lies where the repository is published: `pull` brings it back. A bucket is
+    /// not asked.
+    fn finds_lost_files(&self, graph: &Graph) -> Result<bool, RepositoryError> {
+        let live = self.published_folder();
+        for role in self.lost_roles(graph) {
+            let name = self.staged.layout().metadata_name(&role, self.staged.listed_version(&role));
+            if live.length(&name).at(live.file(&name))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Tells whether deriving what follows would change drafts that are there: it takes signatures off them.

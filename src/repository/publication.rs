@@ -13,7 +13,7 @@ use super::policy::Policy;
 use super::publish::PublishPlan;
 use super::status::{Live, live_file};
 use crate::metadata::{RoleName, Signed, Snapshot};
-use crate::storage::{Folder, ReadFiles};
+use crate::storage::{BucketUrl, Folder, ReadFiles};
 
 /// The file, in the repository's folder.
 const FILE: &str = ".tuf-published";
@@ -35,7 +35,7 @@ impl Policy {
     fn bucket(&self) -> Option<Vec<String>> {
         let places: Vec<&str> = match (self.publish_apart(), self.publish_to()) {
             (Some((metadata, targets)), _) => vec![metadata, targets],
-            (None, Some(to)) if to.contains("://") => vec![to],
+            (None, Some(to)) if BucketUrl::is_meant(to) => vec![to],
             (None, _) => return None,
         };
         Some(places.into_iter().chain(self.publish_endpoint()).map(str::to_owned).collect())

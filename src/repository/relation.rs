@@ -82,6 +82,7 @@ impl Repository {
     fn pairs(&self, graph: &Graph, live: &Live) -> Result<Vec<Pair>, RepositoryError> {
         let (staged, published) = (self.staged.folder(), self.published_folder());
         let roles = super::sign::signing_order(graph);
+        let lost = self.lost_roles(graph);
         let mut pairs = Vec::new();
         for role in roles.into_iter().filter(|role| graph.bins_of(role).is_none()) {
             let Some(version) = live.version(&role) else { continue };
@@ -89,7 +90,8 @@ impl Repository {
             let read =
                 |folder: &Folder| regular_or_none(folder.read(&name, MAX_METADATA)).at(folder.file(&name));
             let Some(theirs) = read(&published)? else { continue };
-            let is_same = read(staged)?.as_ref() == Some(&theirs);
+            let is_lost = lost.contains(&role) && self.staged.listed_version(&role) == version;
+            let is_same = is_lost || read(staged)?.as_ref() == Some(&theirs);
             pairs.push(Pair { role, name, theirs, is_same });
         }
         Ok(pairs)

@@ -18,7 +18,7 @@ use super::sign::signing_order;
 use super::staged::Staged;
 use super::view::{Graph, View};
 use crate::metadata::{KeyId, Metadata, RoleName, Root, Signed, Snapshot, Timestamp};
-use crate::storage::{Folder, ReadFiles};
+use crate::storage::{BucketUrl, Folder, ReadFiles};
 use crate::verify::Authority;
 
 /// A key of a role.
@@ -289,9 +289,21 @@ impl Repository {
             && graph.bins.iter().all(|set| bins_are_live(&set.bins))
     }
 
+    /// Returns the roles that the written snapshot lists and whose written files are missing. Of hash bins nothing is said.
+    pub(super) fn lost_roles(&self, graph: &Graph) -> Vec<RoleName> {
+        let is_lost = |role: &RoleName| {
+            let name = self.staged.layout().metadata_name(role, self.staged.listed_version(role));
+            let has_draft = self.staged.role(role).is_some_and(|state| state.draft_version().is_some());
+            let is_unread = self.staged.damage_of_written(role).is_some();
+            is_unread && !has_draft && matches!(self.staged.folder().length(&name), Ok(None))
+        };
+        let roles = graph.order.iter().filter(|role| graph.bins_of(role).is_none() && is_lost(role));
+        roles.cloned().collect()
+    }
+
     /// Returns the folder of metadata that clients see: that of the policy's destination, where it is a folder.
     pub(super) fn published_folder(&self) -> Folder {
-        match self.policy().publish_to().filter(|to| !to.contains("://")) {
+        match self.policy().publish_to().filter(|to| !BucketUrl::is_meant(to)) {
             Some(to) => Folder::new(self.dir().join(to).join(METADATA)),
             None => self.live_folder(),
         }

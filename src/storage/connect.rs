@@ -38,10 +38,24 @@ enum Kind {
 #[error("{0}")]
 pub struct BucketUrlError(String);
 
+/// The schemes of buckets.
+const SCHEMES: [&str; 3] = ["s3", "gs", "az"];
+
+/// Returns the scheme of a bucket that a text begins with, whatever follows its colon.
+fn scheme_of(text: &str) -> Option<&'static str> {
+    let (head, _) = text.split_once(':')?;
+    SCHEMES.into_iter().find(|scheme| scheme.eq_ignore_ascii_case(head))
+}
+
 impl BucketUrl {
     /// Tells whether a destination is meant as a URL rather than a folder.
     pub fn is_meant(text: &str) -> bool {
-        text.contains("://")
+        text.contains("://") || Self::is_of_bucket(text)
+    }
+
+    /// Tells whether a text begins with the scheme of a bucket.
+    pub fn is_of_bucket(text: &str) -> bool {
+        scheme_of(text).is_some()
     }
 
     /// Reads the URL of a bucket, and of a server where it is not the cloud's own.
@@ -51,7 +65,14 @@ impl BucketUrl {
     pub fn parse(text: &str, endpoint: Option<&str>) -> Result<Self, BucketUrlError> {
         let shown = text.escape_debug();
         let refused = |reason: &str| BucketUrlError(format!("'{shown}' {reason}"));
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| refused("is not a URL"))?;
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| match scheme_of(text) {
+            Some(scheme) => BucketUrlError(format!(
+                "'{shown}' is no URL of a bucket, which is written {scheme}://bucket/prefix; a folder of that name is './{shown}'"
+            )),
+            None => refused("is not a URL"),
+        })?;
+        let lower = scheme.to_ascii_lowercase();
+        let scheme = if Self::is_of_bucket(text) { lower.as_str() } else { scheme };
         let kind = match scheme {
             "s3" => Kind::S3,
             "gs" => Kind::Google,

@@ -11,8 +11,10 @@ use tuf::cli::progress::Progress;
 use tuf::cli::text::{one_line, quoted};
 use tuf::client::{Fetched, Fetcher, HttpFetcher, HttpOptions, SchemeFetcher, Sink};
 use tuf::repository::{
-    Adopted, BucketPlace, Execution, FolderSource, Layout, METADATA, Repository, Source, TARGETS, adopt,
+    Adopted, BucketPlace, Execution, FolderSource, InputError, Layout, METADATA, Repository, RepositoryError,
+    Source, TARGETS, adopt,
 };
+use tuf::storage::BucketUrl;
 use url::Url;
 
 use super::common::{DryRun, warn_of};
@@ -58,7 +60,8 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         return take_over(dir, from, (root, args.endpoint.as_deref()), execution, context);
     }
     let layout = if args.no_consistent_snapshot { Layout::Plain } else { Layout::Consistent };
-    let put = tuf::repository::init(dir, layout, context.now, execution, wait(context)).map_err(failure)?;
+    let put = tuf::repository::init(dir, layout, context.now, execution, wait(context))
+        .map_err(|error| in_the_way(error, dir))?;
     let (made, next) = match execution {
         Execution::DryRun => (
             "Dry run, nothing changed: would make",
@@ -82,6 +85,17 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     context.output.result(String::new, json)
 }
 
+/// Turns a failure; where a repository is there already, the hint names the folder that was typed.
+fn in_the_way(error: RepositoryError, dir: &Path) -> Failure {
+    let is_there = matches!(error, RepositoryError::Input(InputError::AlreadyThere(_)));
+    let failure = failure(error);
+    match is_there {
+        true => failure
+            .with_hint(Hint::explained("look at what is there", format!("{} status", next::program(dir)))),
+        false => failure,
+    }
+}
+
 fn take_over(
     dir: &Path,
     from: &str,
@@ -96,7 +110,7 @@ fn take_over(
     let bar = Progress::stream(context.output.verbosity(), "Copying targets");
     let progress = |bytes| bar.advance(bytes);
     let wait = wait(context);
-    let adopted = if ["s3://", "gs://", "az://"].iter().any(|scheme| from.starts_with(scheme)) {
+    let adopted = if BucketUrl::is_of_bucket(from) {
         let source = bucket_source(from, endpoint)?;
         adopt(dir, &source, &root, context.now, execution, wait, &progress)
     } else if from.contains("://") {

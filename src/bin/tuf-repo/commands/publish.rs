@@ -145,7 +145,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
 
 /// Says how roles give way by the same command.
 fn recover_again(roles: &str) -> Hint {
-    Hint::again(GIVES_WAY, format!("--recover {roles}"))
+    Hint::instead(GIVES_WAY, format!("--recover {roles}"))
 }
 
 /// Says which roles give way and what is no longer listed then.
