@@ -6,6 +6,7 @@
     reason = "a test ends where it cannot go on"
 )]
 
+mod after_theft;
 mod ancestors;
 mod at_once;
 mod bad_input;
@@ -37,6 +38,7 @@ mod others_names;
 mod ownership;
 mod places;
 mod planted;
+mod proposals;
 mod pull;
 mod role_files;
 mod rotations;

@@ -35,7 +35,7 @@ pub(super) fn fate(side: &Side<'_>, name: &str, retained: &[u64], counts: &Count
     match role.as_str() {
         "root" => Fate::Stays,
         "timestamp" => Fate::Unknown,
-        "snapshot" if is_newer(retained.first().copied()) => Fate::Stays,
+        "snapshot" if is_newer(retained.first().copied()) => Fate::Ahead,
         "snapshot" if retained.binary_search_by(|other| version.cmp(other)).is_ok() => Fate::Stays,
         "snapshot" => Fate::Snapshot(version),
         name if is_newer(counts.newest(name)) => Fate::Ahead,

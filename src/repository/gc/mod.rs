@@ -7,12 +7,14 @@
 mod counts;
 mod fate;
 mod files;
+mod gave_way;
 mod plan;
 mod records;
 mod snapshots;
 mod trust;
 mod undecided;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use crate::storage::{Folder, ReadFiles, Storage, regular_or_none};
 use counts::{Counts, Holder};
 use fate::{Fate, fate};
 use files::{Place, TargetFiles};
+use gave_way::{AheadFile, gave_way};
 pub(super) use plan::Base;
 pub use plan::{Collection, Deletions, Explanation, GcPlan, Left, Named};
 use records::{Dropped, Records};
@@ -311,10 +314,20 @@ fn count(
     plan.delete = Deletions::new(layout);
     let retained: Vec<u64> = plan.retained.iter().rev().copied().collect();
     let (mut snapshots, mut roles) = (Vec::new(), Vec::new());
+    let mut recovered: BTreeSet<String> = BTreeSet::new();
     for side in collected() {
+        let ahead = ahead_of(side, &retained, &counts);
+        let gave_way = gave_way(side, &ahead, &sides)?;
+        recovered.extend(gave_way.iter().map(|name| format!("{}/{name}", side.prefix)));
         for name in &side.names {
             let dropped = |role, version| Dropped { side, name, role, version };
-            match fate(side, name, &retained, &counts) {
+            let lost = parse_versioned(name).filter(|_| gave_way.contains(name.as_str()));
+            let fate = match lost {
+                Some((version, role)) if role.lists_targets() => Fate::Role(role, Some(version)),
+                Some((version, _)) => Fate::Snapshot(version),
+                None => fate(side, name, &retained, &counts),
+            };
+            match fate {
                 Fate::Stays if held.is_unreadable(side, name) => {
                     plan.unreadable.push(format!("{}/{name}", side.prefix));
                 }
@@ -332,7 +345,8 @@ fn count(
         }
     }
     let mut records = Records::read(snapshots, roles, &sides, &counts, rules.history)?;
-    plan.strangers = std::mem::take(&mut records.strangers);
+    let strangers = std::mem::take(&mut records.strangers).into_iter();
+    (plan.recovered, plan.strangers) = strangers.partition(|name| recovered.contains(name));
     // killed after any of these, the next run still reads whose the rest is
     records.snapshots.iter().for_each(|file| plan.delete.push(file.side.prefix, file.name));
     plan.delete.end_layer();
@@ -355,6 +369,15 @@ fn count(
         plan.delete.end_layer();
     }
     Ok(Counted { plan, counts, held })
+}
+
+/// Returns the files of a folder whose versions are above all that is listed, or whose roles nobody lists.
+fn ahead_of<'a>(side: &'a Side<'_>, retained: &[u64], counts: &Counts) -> Vec<AheadFile<'a>> {
+    let ahead = |name: &'a String| match fate(side, name, retained, counts) {
+        Fate::Ahead => parse_versioned(name).map(|(version, role)| AheadFile { name, role, version }),
+        _ => None,
+    };
+    side.names.iter().filter_map(ahead).collect()
 }
 
 impl Counted {

@@ -49,6 +49,9 @@ pub struct Collection {
     /// Metadata files that no retained snapshot needs and that the history does not know, that are not signed by this
     /// repository's keys, or that are no metadata: somebody has put them there. They stay.
     pub strangers: Vec<String>,
+    /// Such files that stood live and gave way to a new root (`publish --recover`): what a thief has published. They
+    /// stay.
+    pub recovered: Vec<String>,
     /// Target files that stay although they look like some that go.
     pub left: Left,
     /// Files that a retained snapshot lists for roles that nobody delegates to any more, and that are no metadata: what
@@ -68,6 +71,7 @@ impl Collection {
             kept: 0,
             unknown: Vec::new(),
             strangers: Vec::new(),
+            recovered: Vec::new(),
             left: Left::default(),
             unreadable: Vec::new(),
             warnings: Vec::new(),

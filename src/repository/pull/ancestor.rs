@@ -27,6 +27,11 @@ impl InTheWay {
         self.drafted.is_empty() && self.unpublished.is_empty()
     }
 
+    /// Tells whether all of it is written metadata that some roles lost their keys for.
+    pub(super) fn is_only_of(&self, roles: &BTreeSet<RoleName>) -> bool {
+        self.drafted.is_empty() && self.unpublished.iter().all(|(role, _)| roles.contains(role))
+    }
+
     /// Returns the failure that names the work.
     pub(super) fn refused(self) -> RepositoryError {
         RepositoryError::InTheWay { drafted: self.drafted, unpublished: self.unpublished }
@@ -75,7 +80,8 @@ impl Repository {
 
     /// Finds a snapshot of this copy that lies at the place above the one that the timestamp names there, while somebody else
     /// has published: this copy was overtaken in the midst of a publication, or live was led back, and no client that saw
-    /// this copy's would take the step. It is refused, unless a person has this copy's work set aside.
+    /// this copy's would take the step (unless the live root takes away all keys that signed it, specification 5.3.11). It is
+    /// refused, unless a person has this copy's work set aside.
     pub(super) fn own_snapshot_above(
         &self,
         metadata: &dyn Storage,
@@ -97,8 +103,10 @@ impl Repository {
                 return Ok(false);
             }
             let bytes = metadata.read(name, MAX_METADATA).at(metadata.place(name))?;
-            let entry = bytes.and_then(|bytes| Entry::of(layout, name, &bytes, |_| None));
-            Ok(entry.is_some_and(|entry| history.vouches_for(&entry)))
+            let Some(bytes) = bytes else { return Ok(false) };
+            let entry = Entry::of(layout, name, &bytes, |_| None);
+            let is_known = entry.is_some_and(|entry| history.vouches_for(&entry));
+            Ok(is_known && !self.has_lost_its_keys(live, &bytes))
         };
         for name in metadata.names().at(metadata.place(""))? {
             if is_own(&name)? {

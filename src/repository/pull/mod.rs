@@ -10,6 +10,7 @@
 mod ancestor;
 mod aside;
 mod changes;
+mod lost_keys;
 mod once;
 
 use std::borrow::Cow;
@@ -87,6 +88,8 @@ pub struct PullPlan {
     pub is_published: bool,
     /// Where work of this copy is kept that gives way, relative to the repository.
     pub aside: BTreeMap<String, Vec<u8>>,
+    /// The roles whose written metadata gives way without a question: the live root takes away all keys that signed it.
+    pub lost_keys: Vec<RoleName>,
     /// The drafts that give way, by the names of their files.
     given_up: BTreeSet<String>,
     metadata: Vec<(String, Vec<u8>)>,
@@ -332,7 +335,7 @@ impl Repository {
             plan.history = (!is_known).then(|| self.history_after(live, history));
             return Ok(plan);
         }
-        if is_known && self.is_past(live, &metadata)? {
+        if is_known && !self.has_lost(live, &metadata)? && self.is_past(live, &metadata)? {
             // nothing but roots is taken: what is written here is newer. A run that was cut short has put the root under its
             // number, and not yet as the newest
             metadata.retain(|(name, _)| is_root_file(name));
@@ -363,12 +366,32 @@ impl Repository {
         let in_the_way = self.in_the_way(there, live, &metadata)?;
         let mut after = self.history_after(live, history);
         if !in_the_way.is_empty() {
+            let lost = self.roles_without_keys(live);
+            let gives_way = in_the_way.is_only_of(&lost);
+            if gives_way {
+                plan.lost_keys = in_the_way.unpublished.iter().map(|(role, _)| role.clone()).collect();
+            }
+            let work = if gives_way { Work::SetAside } else { work };
             self.set_aside(&mut plan, &mut after, live, in_the_way, work)?;
         }
         plan.history = Some(after);
         plan.metadata = self.carried_along(live)?;
         plan.metadata.extend(metadata);
         Ok(plan)
+    }
+
+    /// Tells whether a file of the very snapshot that is live is lost here: it is taken again.
+    fn has_lost(&self, live: &Live, differing: &[(String, Vec<u8>)]) -> Result<bool, RepositoryError> {
+        let (staged, snapshot) = (self.staged.folder(), RoleName::snapshot());
+        if live.version(&snapshot) != self.staged.listed_snapshot() {
+            return Ok(false);
+        }
+        let is_lost =
+            |(name, _): &(String, Vec<u8>)| Ok(staged.length(name).at(staged.file(name))?.is_none());
+        differing
+            .iter()
+            .map(is_lost)
+            .try_fold(false, |found, lost: Result<bool, RepositoryError>| Ok(found || lost?))
     }
 
     /// Returns the files of revoked and faulty roles that are not here: they are carried along for old clients, as `publish`

@@ -80,7 +80,11 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let json = Collected {
         deleted: &plan.delete,
         dry_run: args.dry_run.dry_run,
-        kept: plan.kept + plan.unknown.len() + plan.strangers.len() + plan.unreadable.len(),
+        kept: plan.kept
+            + plan.unknown.len()
+            + plan.strangers.len()
+            + plan.recovered.len()
+            + plan.unreadable.len(),
         left: json!({
             "changed": plan.left.changed.number,
             "shared": plan.left.shared,
@@ -98,6 +102,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
             .unknown
             .iter()
             .chain(&plan.strangers)
+            .chain(&plan.recovered)
             .chain(&plan.unreadable)
             .map(String::as_str)
             .collect(),
@@ -120,13 +125,15 @@ fn tell(plan: &GcPlan, args: &Args, context: &Context) {
         (false, false) => format!("Deleted {number}."),
     };
     let kept = args.archive.as_ref().filter(|_| !plan.delete.is_empty());
-    let kept = kept.map(|archive| format!(" Copies are in {}.", quoted(archive.as_ref())));
+    let copies = if args.dry_run.dry_run { "Copies would be kept" } else { "Copies are" };
+    let kept = kept.map(|archive| format!(" {copies} in {}.", quoted(archive.as_ref())));
     let versions = count(plan.retained.len(), "snapshot");
     let talk = |line: &str| context.output.talk(line);
     talk(&format!("{line}{} {versions} retained.", kept.unwrap_or_default()));
     for (names, why) in [
         (&plan.unknown, "its name is not known here"),
         (&plan.unreadable, "it is no metadata, and its role is revoked"),
+        (&plan.recovered, "keys signed it that the root has taken away since (SECURITY.md)"),
     ] {
         names.iter().for_each(|name| talk(&format!("Left alone, {why}: {}", one_line(name))));
     }

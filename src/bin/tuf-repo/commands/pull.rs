@@ -8,6 +8,7 @@ use tuf::cli::hint::Hint;
 use tuf::cli::output::Format;
 use tuf::cli::terminal::{Interaction, confirm};
 use tuf::cli::text::one_line;
+use tuf::metadata::RoleName;
 use tuf::repository::{InputError, PullPlan, RepositoryError, RoleDiff, TargetFiles, Work};
 
 use super::common::{DryRun, progress_bytes, warn_of};
@@ -115,12 +116,27 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     context.output.result(String::new, json)?;
     match aside.is_empty() || args.dry_run.dry_run {
         true => Ok(()),
-        false => Err(Failure::attention(format!("work of this copy is kept aside: {}", some(&aside))).with_hint(
-            Hint::advice(
-                "make these changes again on top of what is live, then delete the files, which show what they were",
-            ),
-        )),
+        false => Err(kept_aside(&plan, &aside)),
     }
+}
+
+/// Tells of work that is kept aside, and what becomes of it.
+fn kept_aside(plan: &PullPlan, aside: &[String]) -> Failure {
+    if plan.lost_keys.is_empty() {
+        let message = format!("work of this copy is kept aside: {}", some(aside));
+        return Failure::attention(message).with_hint(Hint::advice(
+            "make these changes again on top of what is live, then delete the files, which show what they were",
+        ));
+    }
+    let roles: Vec<String> = plan.lost_keys.iter().map(RoleName::to_string).collect();
+    Failure::attention(format!(
+        "what is written here of {} is kept aside, since only keys signed it that the live root takes away: {}",
+        some(&roles),
+        some(aside)
+    ))
+    .with_hint(Hint::advice(
+        "a thief may have published it: make only the changes again that are known to be yours, then delete the files",
+    ))
 }
 
 fn summary(plan: &PullPlan, args: &Args, place: &str) -> String {
