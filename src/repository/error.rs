@@ -685,7 +685,7 @@ pub enum InputError {
         path: String,
     },
     /// Something lies where a target would be published, and nothing live leads to it.
-    #[error("{} is there, and no live metadata lists it with these bytes: it is somebody's own", place.display())]
+    #[error("{} is there, and no live metadata leads to it: somebody else's, or left of an earlier publication", place.display())]
     NotOurFile {
         /// The place of the file, or of a folder above it.
         place: PathBuf,

@@ -18,7 +18,7 @@ use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::fault::{Fault, refuse_caused};
 use super::gate::refuse_succession;
 use super::layout::{
-    CLIENT_RECORD, Layout, MAX_METADATA, METADATA, STAGED, TARGETS, is_versioned, parse_plain,
+    CLIENT_RECORD, Layout, MAX_METADATA, METADATA, POLICY, STAGED, TARGETS, is_versioned, parse_plain,
     parse_versioned,
 };
 use super::locks::{DestinationLocks, LockedPlace, lock_written};
@@ -307,7 +307,13 @@ impl Repository {
         let mut said = BTreeSet::new();
         plan.warnings.retain(|warning| said.insert((warning.file.clone(), warning.message.clone())));
         if !matches!(destination, Destination::Own) {
-            let planned = plan_targets(&mut plan, &listed, &Anew { places: &new, live: &live.targets })?;
+            let is_workshop = match destination {
+                Destination::Folder(folder) => [STAGED, POLICY].iter().any(|name| folder.join(name).exists()),
+                Destination::Own | Destination::Bucket(_) => false,
+            };
+            let anew =
+                Anew { places: &new, live: &live.targets, damaged: request.damaged_roots, is_workshop };
+            let planned = plan_targets(&mut plan, &listed, &anew)?;
             let mut faults = planned.faults;
             if lies_apart {
                 faults.extend(self.refuse_absent(&mut plan.targets)?);

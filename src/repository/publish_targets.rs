@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::Repository;
+use super::ancestry::DamagedRoots;
 use super::error::{AtPath, InputError, Refusal, RepositoryError};
 use super::fault::{Fault, Leading};
 use super::layout::{Layout, TARGETS};
@@ -97,13 +98,17 @@ pub(super) struct Anew<'a> {
     pub(super) places: &'a [usize],
     /// The live metadata, which is this repository's own.
     pub(super) live: &'a BTreeMap<RoleName, Verified<Targets>>,
+    /// Whether a person lets files give way that no live metadata leads to.
+    pub(super) damaged: DamagedRoots,
+    /// Whether somebody edits in the place: the files in its targets may be the only copies.
+    pub(super) is_workshop: bool,
 }
 
 /// Plans which target files are copied to another place. What lies in the way of a target that a delegated role lists, live
 /// as well, is that role's fault. Of what is live already under a name that states its digest only the length is looked at.
 ///
 /// # Errors
-/// [`InputError::NotOurFile`] where a file would be replaced that no live metadata lists with its bytes;
+/// [`InputError::NotOurFile`] where a file would be replaced that no live metadata leads to;
 /// [`InputError::LeadsOutside`].
 pub(super) fn plan_targets(
     plan: &mut PublishPlan,
@@ -139,11 +144,8 @@ pub(super) fn plan_targets(
                 Some(_) if other_length && layout == Layout::Consistent && held.is_none() => {
                     Some(Blocked::OtherLength)
                 }
-                Some(length)
-                    if !same && !is_copy && !anew.lists(live, role, path.as_str(), &name, length)? =>
-                {
-                    Some(Blocked::NotOurs)
-                }
+                Some(_) if same || is_copy || anew.damaged == DamagedRoots::Replace => None,
+                Some(_) if !anew.knows(live, layout, (role, &path), &name)? => Some(Blocked::NotOurs),
                 _ => None,
             };
             let missing = (!same).then(|| Box::new(file.clone()));
@@ -214,24 +216,37 @@ impl Blocked {
 }
 
 impl Anew<'_> {
-    /// Tells whether live metadata lists a target with the bytes that are in its place.
-    fn lists(
+    /// Tells whether a file in the place of a target is one that was published there.
+    fn knows(
         &self,
         live: &dyn Storage,
-        role: &RoleName,
-        path: &str,
+        layout: Layout,
+        (role, path): (&RoleName, &TargetPath),
         name: &str,
-        length: u64,
     ) -> Result<bool, RepositoryError> {
-        // nearly always it is the same role that lists it
-        let others = self.live.iter().filter(|(other, _)| *other != role).map(|(_, targets)| targets);
-        for targets in self.live.get(role).into_iter().chain(others) {
-            let Some(file) = targets.signed().targets.get(path) else { continue };
-            if file.length == length && same_bytes(live, name, &file).at_place(|| live.place(name))? {
+        if !self.is_workshop {
+            return Ok(self.leads_to(layout, role, path, name));
+        }
+        for targets in self.live.values() {
+            let Some(file) = targets.signed().targets.get(path.as_str()) else { continue };
+            let length = live.length(name).at_place(|| live.place(name))?;
+            if length == Some(file.length) && same_bytes(live, name, &file).at_place(|| live.place(name))? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Tells whether live metadata leads clients to a file, whatever bytes are in its place: a publication that was cut short,
+    /// or an accident, has put them there.
+    fn leads_to(&self, layout: Layout, role: &RoleName, path: &TargetPath, name: &str) -> bool {
+        // nearly always it is the same role that lists it
+        let others = self.live.iter().filter(|(other, _)| *other != role).map(|(_, targets)| targets);
+        let mut listed = self.live.get(role).into_iter().chain(others);
+        listed.any(|targets| {
+            let file = targets.signed().targets.get(path.as_str());
+            file.is_some_and(|file| layout.target_names(path, &file).iter().any(|led| led == name))
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tuf::repository::{
-    Destination, Expiry, HISTORY, InputError, Layout, METADATA, Replace, RepositoryError, Retention, STAGED,
+    DamagedRoots, Destination, Expiry, HISTORY, Layout, METADATA, PublishRequest, Replace, Retention, STAGED,
     TARGETS,
 };
 
@@ -378,15 +378,12 @@ fn of_plain_names_no_target_file_goes_since_its_record_is_overwritten() {
     let publish = |world: &World| {
         let repository = world.lock().unwrap();
         let to = Destination::Folder(www.clone());
-        let plan = loop {
-            match repository.plan_publish(&to, Expiry::Enforce, std::time::Duration::ZERO) {
-                // a target that was removed and is listed again with other bytes: no record is left of the old ones
-                Err(RepositoryError::Input(InputError::NotOurFile { place })) => {
-                    fs::remove_file(place).unwrap()
-                }
-                plan => break plan.unwrap(),
-            }
+        // a target that was removed and is listed again with other bytes: no record is left of the old ones
+        let request = PublishRequest {
+            damaged_roots: DamagedRoots::Replace,
+            ..PublishRequest::new(Expiry::Enforce, std::time::Duration::ZERO)
         };
+        let plan = repository.plan_publication(&to, &request).unwrap();
         repository.execute_publish(&plan, &|_| ()).unwrap();
     };
     let retention = Retention { keep: 1, keep_within: TimeDelta::zero() };

@@ -112,6 +112,31 @@ fn a_new_version_takes_the_place_of_the_one_that_is_live_also_after_a_cut() {
     site.run(&["publish", "--to", "../www"]).exits(0);
 }
 
+/// In the plain layout what an earlier publication has left tells nothing of itself.
+#[test]
+fn a_place_that_an_earlier_publication_has_left_in_disorder_is_published_to_again() {
+    let site = Site::written_with(LAYOUTS[1]);
+    site.list("app", "v1");
+    site.publish_to("../www");
+    // killed between the target and the metadata; the next build has other bytes
+    site.plant("www/targets/app", "a build that was never announced");
+    site.list("app", "v2");
+    site.publish_to("../www");
+    assert_eq!(fs::read(site.folder.path("www/targets/app")).unwrap(), b"v2");
+    // damaged, with nothing new to publish of it
+    site.plant("www/targets/app", "v?");
+    site.run(&["publish", "--to", "../www"]).exits(0);
+    // taken off the list, and listed again
+    site.run(&["remove-targets", "app"]).exits(0);
+    site.write_all().exits(0);
+    site.publish_to("../www");
+    site.list("app", "v3");
+    let ran = site.is_refused("../www", 2);
+    assert!(ran.stderr.contains("--replace-damaged"), "{}", ran.words());
+    site.run(&["publish", "--to", "../www", "--replace-damaged"]).exits(0);
+    assert_eq!(fs::read(site.folder.path("www/targets/app")).unwrap(), b"v3");
+}
+
 #[test]
 fn a_link_below_the_targets_of_a_destination_leads_no_file_out_of_it() {
     for flags in LAYOUTS {

@@ -319,9 +319,14 @@ fn input_hint(error: &InputError) -> Hint {
         InputError::LeadsOutside { .. } => {
             Hint::advice("put a folder in the place of the link, then run the same command again")
         }
-        InputError::TargetThere { .. } | InputError::NotOurFile { .. } => {
+        InputError::TargetThere { .. } => Hint::advice("move it away, then run the same command again"),
+        InputError::NotOurFile { place } if place.is_dir() => {
             Hint::advice("move it away, then run the same command again")
         }
+        InputError::NotOurFile { .. } => Hint::again(
+            "move it away, or, where nobody needs that file, let it be replaced",
+            "--replace-damaged",
+        ),
         InputError::Changed { .. } | InputError::InTheWay { .. } => {
             Hint::again("take the new bytes", "--replace")
         }

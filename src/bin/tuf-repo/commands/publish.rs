@@ -38,8 +38,8 @@ pub struct Args {
     yes: bool,
 
     /// Publish over a place where no root can be read any more, where the snapshot that the timestamp names is missing or
-    /// damaged and nobody can tell whose release that was, or where a newer snapshot lies that no timestamp names. What else
-    /// is live there stays protected.
+    /// damaged and nobody can tell whose release that was, or where files that no live metadata leads to lie in the places of
+    /// targets. What else is live there stays protected.
     #[arg(long)]
     replace_damaged: bool,
 
