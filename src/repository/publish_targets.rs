@@ -144,7 +144,7 @@ pub(super) fn plan_targets(
                 Some(_) if other_length && layout == Layout::Consistent && held.is_none() => {
                     Some(Blocked::OtherLength)
                 }
-                Some(_) if same || is_copy || anew.damaged == DamagedRoots::Replace => None,
+                Some(_) if same || is_copy || anew.may_replace_any() => None,
                 Some(_) if !anew.knows(live, layout, (role, &path), &name)? => Some(Blocked::NotOurs),
                 _ => None,
             };
@@ -216,6 +216,11 @@ impl Blocked {
 }
 
 impl Anew<'_> {
+    /// Tells whether any file may give way: a person says so, and nobody edits there.
+    fn may_replace_any(&self) -> bool {
+        self.damaged == DamagedRoots::Replace && !self.is_workshop
+    }
+
     /// Tells whether a file in the place of a target is one that was published there.
     fn knows(
         &self,
