@@ -280,10 +280,8 @@ fn contents_of(argument: &KeyArgument) -> Result<Zeroizing<Vec<u8>>, Failure> {
         Place::Variable(name) => variable(name)?,
         Place::File(path) => read_file_bounded(path, LIMIT).map_err(|error| {
             let failure = Failure::key(format!("cannot read the key '{argument}': {}", io_cause(&error)));
-            match hint_for_missing(path) {
-                Some(hint) => failure.with_hint(hint),
-                None => failure,
-            }
+            let elsewhere = || Hint::advice("name the file of a private key by its path");
+            failure.with_hint(hint_for_missing(path).unwrap_or_else(elsewhere))
         })?,
         Place::Command(_) | Place::Agent(_) | Place::Token(_) => Zeroizing::default(),
     };

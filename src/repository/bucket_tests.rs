@@ -415,6 +415,11 @@ fn a_target_of_a_delegatee_that_is_gone_or_other_bytes_stops_no_publication_to_a
             let plan = publish(dir.path(), &at(&memory)).unwrap();
             let told = plan.warnings.iter().filter(|warning| warning.file.as_deref() == Some(&*name));
             let told: Vec<_> = told.map(|warning| warning.role.clone().unwrap()).collect();
+            if layout == Layout::Plain && planted.is_some() {
+                // live metadata leads to that name: the bytes that it lists are put there again
+                assert_eq!((told, &memory.contents()[&name][..]), (vec![], &b"x"[..]));
+                continue;
+            }
             assert_eq!(told, [role("one")], "{layout:?} {:?}", plan.warnings);
             assert_eq!(memory.contents().get(&name).map(Vec::as_slice), planted);
             // what it lists anew is refused

@@ -132,7 +132,7 @@ impl History {
     /// As [`History::read`].
     pub(super) fn recorded(dir: &Path) -> Result<Option<Self>, RepositoryError> {
         let folder = Folder::new(dir);
-        let Some(bytes) = folder.read(HISTORY, MAX_METADATA).at(folder.file(HISTORY))? else {
+        let Some(bytes) = folder.read_own(HISTORY, MAX_METADATA).at(folder.file(HISTORY))? else {
             return Ok(None);
         };
         let refused = |line, reason| InputError::History { path: folder.file(HISTORY), line, reason };
@@ -162,12 +162,14 @@ impl History {
         }
     }
 
-    /// Makes the history of what is written now.
-    ///
-    /// # Errors
-    /// [`RepositoryError::Io`].
-    pub(super) fn of_written(written: &Folder, layout: Layout) -> Result<Self, RepositoryError> {
-        Self::of_files(written, layout, Newest::read(written, layout)?.files(layout))
+    /// Begins the history of a role anew with a file: of what was before it nothing is known.
+    pub(super) fn begin_with(&mut self, entry: &Entry) {
+        let mut files = Vec::new();
+        if entry.version > 1 {
+            files.push(PutFile { version: entry.version - 1, sha256: NOTHING_KNOWN });
+        }
+        files.push(PutFile { version: entry.version, sha256: entry.sha256 });
+        self.roles.insert(entry.role.encoded().into(), files);
     }
 
     /// Reads lines in any order. Fails with the number of the first line that is none, and the reason.

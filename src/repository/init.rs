@@ -58,8 +58,12 @@ pub fn init(
     let mut batch = folder.batch().at(dir)?;
     batch.put(POLICY, TEMPLATE.as_bytes()).at(dir.join(POLICY))?;
     batch.commit().at(dir)?;
-    unborn.commit().at(staged.path())?;
-    [made, targets, live].into_iter().for_each(MadeFolders::keep);
+    let born = unborn.commit().at(staged.path());
+    // once the drafts are there the repository is, whatever failed afterwards
+    if born.is_ok() || staged.exists() {
+        [made, targets, live].into_iter().for_each(MadeFolders::keep);
+    }
+    born?;
     Ok(put)
 }
 

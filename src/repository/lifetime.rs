@@ -205,9 +205,12 @@ impl Repository {
         Ok(dropped)
     }
 
-    /// Drafts a role anew whose draft cannot be read, unless it has been written or nobody knows it.
+    /// Drafts a role anew whose draft cannot be read, unless it has been written or nobody knows it. A written file that is
+    /// missing or damaged counts: an empty draft would take its targets off the list.
     fn start_unreadable_over(&mut self, role: &RoleName, layout: Layout) -> Result<(), RepositoryError> {
-        if self.staged.role(role).is_some_and(|state| state.written_version().is_some()) {
+        let is_read = self.staged.role(role).is_some_and(|state| state.written_version().is_some());
+        let is_damaged = self.staged.damage_of_written(role).is_some();
+        if is_read || is_damaged || self.staged.listed_version(role) > 0 {
             return Ok(());
         }
         if role.lists_targets() && self.staged.graph().contains(role) {

@@ -285,6 +285,22 @@ fn lose_older(copy: &Copy, roles: &[&str]) {
 }
 
 #[test]
+fn nor_where_this_copy_is_two_writes_ahead_and_writes_something_else_next() {
+    for role in ["targets", "team", "bins-1"] {
+        for next in [&["timestamp"][..], &["snapshot"], &["bins-2"]] {
+            for site in sites() {
+                let (one, other) = one_ahead(Layout::Plain, &site, &[role]);
+                other.release(&[role]).release(&[role]);
+                take_written(&one, &other, &["timestamp.json", "snapshot.json"]);
+                take_history(&one, &other);
+                other.release(next);
+                refused(other.publish(&site));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_history_that_was_lost_once_vouches_for_nothing_older_after_a_merge() {
     for layout in LAYOUTS {
         for released in [&["targets"][..], &["team", "bins-1"]] {

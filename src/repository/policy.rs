@@ -10,7 +10,7 @@ use super::error::{AtPath, InputError, RepositoryError};
 use super::gc::Retention;
 use super::layout::POLICY;
 use crate::metadata::{Algorithm, RoleName};
-use crate::storage::{Folder, ReadFiles};
+use crate::storage::Folder;
 
 /// The longest policy that is read, in bytes.
 const MAX_POLICY: u64 = 1 << 20;
@@ -147,7 +147,7 @@ impl Policy {
     /// [`InputError::Policy`] where the file is not understood.
     pub fn read(repository: &Path) -> Result<Self, RepositoryError> {
         let path = repository.join(POLICY);
-        let Some(bytes) = Folder::new(repository).read(POLICY, MAX_POLICY).at(&path)? else {
+        let Some(bytes) = Folder::new(repository).read_own(POLICY, MAX_POLICY).at(&path)? else {
             return Ok(Self::default());
         };
         let refused = |reason: String| InputError::Policy { path: path.clone(), reason };

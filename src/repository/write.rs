@@ -365,10 +365,8 @@ impl Repository {
     fn next_history(&self, layout: Layout, written: &Written) -> Result<History, RepositoryError> {
         let staged = &self.staged;
         let mut history = History::read(&self.dir, staged.folder(), staged.layout())?;
-        if !self.knows_what_gives_way(&history, written)? {
-            // another copy's history lies beside the files of this one
-            history = History::of_written(staged.folder(), staged.layout())?;
-        }
+        // where another copy's history lies beside the files of this one, it vouches for nothing of those roles
+        self.unknown_that_give_way(&history, written)?.iter().for_each(|entry| history.begin_with(entry));
         history.forget_above(|role| {
             // in the plain layout a killed `write` may have put a file that the snapshot does not list yet
             let read = staged.role(role).and_then(AnyRole::written_version);
@@ -383,20 +381,29 @@ impl Repository {
         Ok(history)
     }
 
-    /// Tells whether a history has a line of each file that a new version takes the place of. A file that is damaged has none.
-    fn knows_what_gives_way(&self, history: &History, written: &Written) -> Result<bool, RepositoryError> {
+    /// Finds the files that a history has no line of, among those that a new version takes the place of, and those that the
+    /// written snapshot lists at another version. A file that is damaged is none.
+    fn unknown_that_give_way(
+        &self,
+        history: &History,
+        written: &Written,
+    ) -> Result<Vec<Entry>, RepositoryError> {
         let (folder, layout) = (self.staged.folder(), self.staged.layout());
-        let is_known = |role: &RoleName| -> Result<bool, RepositoryError> {
+        let others = self.staged.written_targets().filter(|(role, targets)| {
+            targets.version != self.staged.listed_version(role) && !written.roles.contains_key(*role)
+        });
+        let asked: Vec<&RoleName> = written.roles.keys().chain(others.map(|(role, _)| role)).collect();
+        let unknown = |role: &&RoleName| -> Result<Option<Entry>, RepositoryError> {
             let Some(version) = self.staged.role(role).and_then(AnyRole::written_version) else {
-                return Ok(true);
+                return Ok(None);
             };
             let name = layout.metadata_name(role, version);
             let bytes = regular_or_none(folder.read(&name, MAX_METADATA)).at(folder.file(&name))?;
             let entry = bytes.and_then(|bytes| Entry::of(layout, &name, &bytes, |_| Some(version)));
-            Ok(entry.is_none_or(|entry| history.testimony(&entry) != Testimony::Unknown))
+            Ok(entry.filter(|entry| history.testimony(entry) == Testimony::Unknown))
         };
-        let known = written.roles.par_iter().map(|(role, _)| is_known(role));
-        known.try_reduce(|| true, |one, other| Ok(one && other))
+        let unknown: Vec<Option<Entry>> = asked.par_iter().map(unknown).collect::<Result<_, _>>()?;
+        Ok(unknown.into_iter().flatten().collect())
     }
 
     /// Plans nothing but what a killed run has left: `root.json`, where that is behind.

@@ -134,6 +134,19 @@ impl Folder {
         }
     }
 
+    /// Reads a file that the repository needs: anything else in its place is a failure.
+    ///
+    /// # Errors
+    /// As [`ReadFiles::read`]; [`io::ErrorKind::InvalidInput`] for what is no regular file.
+    pub fn read_own(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        match self.read(name, limit)? {
+            None if self.file(name).symlink_metadata().is_ok() => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file"))
+            }
+            read => Ok(read),
+        }
+    }
+
     /// Opens a file to be read.
     ///
     /// # Errors

@@ -111,6 +111,11 @@ fn a_merged_draft_is_refused_too_where_nobody_can_read_what_is_written() {
             let words = run(&site, "b", &format!("write {} --key=key-4", KEYS.join(" ")), 5);
             assert!(words.contains("made upon a written file that is missing or damaged"), "{words}");
             assert!(words.contains("discard team"), "{words}");
+            // what is given up is the draft: the role is not made anew without its targets
+            run(&site, "b", "discard team", 0);
+            assert!(!site.folder.path("b/metadata.staged/.drafts/team.json").exists());
+            run(&site, "b", "pull --from www", 0);
+            assert!(run(&site, "b", "list", 0).contains("team/release"));
         }
     }
 }

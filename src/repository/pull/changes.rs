@@ -124,4 +124,18 @@ impl Repository {
         }
         Ok(jumps)
     }
+
+    /// Names the versions of what is derived that would go down here: somebody may lead this copy back. Of the roles that list
+    /// targets each file is compared with this copy's own.
+    pub(super) fn going_back(&self, live: &Live) -> Vec<String> {
+        let (snapshot, timestamp) = (RoleName::snapshot(), RoleName::timestamp());
+        let written = [
+            (&snapshot, self.staged.listed_snapshot()),
+            (&timestamp, self.staged.written_version(&timestamp).unwrap_or(0)),
+        ];
+        let lower = written.into_iter().filter(|(role, ours)| live.version(role) < *ours);
+        lower
+            .map(|(role, ours)| format!("{METADATA}: {role} v{ours} back to v{}", live.version(role)))
+            .collect()
+    }
 }

@@ -363,6 +363,7 @@ impl Repository {
             plan.metadata = metadata;
             return Ok(plan);
         }
+        plan.jumps.extend(self.going_back(live));
         let in_the_way = self.in_the_way(there, live, &metadata)?;
         let mut after = self.history_after(live, history);
         if !in_the_way.is_empty() {

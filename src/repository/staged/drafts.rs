@@ -89,7 +89,8 @@ impl Staged {
         if self.damaged().next().is_some() {
             // whoever delegates to a role that is not known may be one that cannot be read
             let role = |name: &str| RoleName::from_encoded(name.strip_suffix(".json")?);
-            plan.remove.retain(|name| role(name).is_none_or(|role| self.role(&role).is_some()));
+            let is_known = |role: RoleName| self.role(&role).is_some() || self.damaged.contains_key(&role);
+            plan.remove.retain(|name| role(name).is_none_or(is_known));
         }
         Ok(plan)
     }

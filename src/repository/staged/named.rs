@@ -12,6 +12,7 @@ use super::super::policy::Policy;
 use super::super::view::Graph;
 use super::Staged;
 use crate::metadata::RoleName;
+use crate::verify::Delegator;
 
 impl Staged {
     /// Drafts the roles that only drafts name and that have neither a draft nor written metadata.
@@ -35,8 +36,14 @@ impl Staged {
     pub(in crate::repository) fn is_unmade(&self, role: &RoleName) -> bool {
         let is_usual = role.as_str() == "targets" || RoleName::parse(role.as_str()).is_ok();
         // what is written and cannot be read is not nothing: an empty draft would replace it
-        let is_damaged = self.damaged.contains_key(role);
+        let is_damaged = self.damaged.contains_key(role) || self.is_lost(role);
         is_usual && !is_damaged && self.role(role).is_none() && !self.is_written_bin(role)
+    }
+
+    /// Tells whether a role was written and clients are led to it, though its file may be gone.
+    fn is_lost(&self, role: &RoleName) -> bool {
+        let is_trusted = || self.written_targets().any(|(_, targets)| targets.authority(role).is_some());
+        self.listed_version(role) > 0 && is_trusted()
     }
 
     /// Tells whether there is a draft's file of a role, whoever delegates to it.

@@ -10,7 +10,7 @@ use crate::metadata::{Metadata, ParseError, Signed};
 /// The member of a draft's file, beside `signatures` and `signed`, that holds its [`Note`].
 pub(super) const NOTE: &str = "draft";
 
-/// What was written when a draft was made: the SHA-256 of the signed part, `nothing`, or `unread`. Version control puts drafts
+/// What was written when a draft was made: the SHA-256 of the signed part, `nothing`, or `unread N`. Version control puts drafts
 /// and written metadata together that were never together, and a version alone does not show that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -18,8 +18,8 @@ pub(super) struct Base(String);
 
 /// No version of the role was written.
 const NOTHING: &str = "nothing";
-/// A version was written whose file could not be read: it was missing or damaged, or the role was revoked.
-const UNREAD: &str = "unread";
+/// Before the highest version that was used: its file could not be read, since it was missing or damaged, or the role revoked.
+const UNREAD: &str = "unread ";
 
 impl Base {
     fn of<T: Signed>(written: &Metadata<T>) -> Self {
@@ -35,15 +35,21 @@ impl Base {
             Some(written) => Some(Self::of(written)),
             // nobody chooses the version of the first root: it need not say so, and is the file that people hand to clients
             None if T::TYPE == "root" => None,
-            None => Some(Self(if state.floor == 0 { NOTHING } else { UNREAD }.to_owned())),
+            None if state.floor == 0 => Some(Self(NOTHING.to_owned())),
+            None => Some(Self(format!("{UNREAD}{}", state.floor))),
         }
     }
 
-    /// Tells whether a draft that was made upon this goes on from what is written now.
+    /// Tells whether a draft that was made upon this goes on from what is written now. Of what cannot be read no higher version
+    /// may be listed than then.
     pub(super) fn is_base_of<T: Signed>(&self, state: &RoleState<T>) -> bool {
         match &state.written {
             Some(written) => *self == Self::of(written),
-            None => self.0 == UNREAD || (self.0 == NOTHING && state.floor == 0),
+            None if self.0 == NOTHING => state.floor == 0,
+            None => {
+                let used = self.0.strip_prefix(UNREAD).and_then(|version| version.parse::<u64>().ok());
+                used.is_some_and(|used| state.floor <= used)
+            }
         }
     }
 }
