@@ -76,10 +76,10 @@ fn lost_targets(
         // nearly all is listed by the same role with the same bytes
         let same = ours.get(*role).map(|ours| &ours.targets);
         for (path, file) in live.targets.iter() {
-            if same.and_then(|same| same.get(&*path)).is_some_and(|ours| has_same_bytes(&ours, &file)) {
+            if same.and_then(|same| same.get(&path)).is_some_and(|ours| has_same_bytes(&ours, &file)) {
                 continue;
             }
-            let listed: Vec<_> = ours.values().filter_map(|ours| ours.targets.get(&*path)).collect();
+            let listed: Vec<_> = ours.values().filter_map(|ours| ours.targets.get(&path)).collect();
             match listed.iter().any(|ours| has_same_bytes(ours, &file)) {
                 true => {}
                 false if listed.is_empty() => drop(vanishing.insert(Cow::into_owned(path))),
