@@ -243,6 +243,8 @@ impl LocalMetadata {
             self.store(role, bytes)
         };
         match store() {
+            // without an older file of the role nothing can make room, and the record need not be read
+            Err(error) if error.is_of_room() && self.load(role)?.is_none() => Ok(()),
             Err(error) if error.is_of_room() => {
                 self.forget_stored(&|other| other == role)?;
                 match store() {
