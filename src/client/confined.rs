@@ -76,7 +76,7 @@ impl Ownership {
     }
 }
 
-/// The mode of a new file, before the umask. Nobody else may write, whatever a default ACL says: it gives no more than this.
+/// The mode of a new file, before the umask takes bits away. A default ACL gives no more rights than this mode.
 const FILE: Mode = Mode::from_raw_mode(0o644);
 /// The mode of a file that only its owner opens.
 const PRIVATE_FILE: Mode = Mode::from_raw_mode(0o600);

@@ -181,7 +181,7 @@ impl Repository {
         (!role.is_top_level() && !self.delegators_to(&role).is_empty()).then_some(role)
     }
 
-    /// Returns the roles that delegate to a name, whatever the name is.
+    /// Returns the roles that delegate to a name. The name may be one that no role can have.
     pub(super) fn delegators_to(&self, name: &RoleName) -> Vec<RoleName> {
         let graph = self.staged.graph();
         let names = |by: &&RoleName| {

@@ -59,7 +59,7 @@ pub fn init(
     batch.put(POLICY, TEMPLATE.as_bytes()).at(dir.join(POLICY))?;
     batch.commit().at(dir)?;
     let born = unborn.commit().at(staged.path());
-    // once the drafts are there the repository is, whatever failed afterwards
+    // with its drafts in place the repository is complete: its folders stay, also where an error followed
     if born.is_ok() || staged.exists() {
         [made, targets, live].into_iter().for_each(MadeFolders::keep);
     }

@@ -104,7 +104,7 @@ pub(super) struct Together {
     /// The prefixes of hashes of paths, and their lengths.
     prefixes: BTreeSet<String>,
     lengths: BTreeSet<usize>,
-    /// Sets of bins, some of which are among the roles.
+    /// The sets of hash bins that have at least one of the roles.
     bins: Vec<SuccinctRoles>,
 }
 

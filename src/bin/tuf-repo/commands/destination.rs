@@ -133,8 +133,8 @@ pub fn folder_options(way: Way, folder: &str) -> String {
     options(way, Some(folder), None, None)
 }
 
-/// Locks the repository and the place that its policy and the command line come to. Where somebody changes the policy while this
-/// waits, the place is found again: what is made of the policy after that stays true.
+/// Locks the repository and the place that its policy and the command line come to. The policy is
+/// read again once the locks are held. Where it names another place by then, that place is locked instead.
 pub fn lock_place(
     context: &Context,
     find: impl Fn(&Policy, &Path) -> Result<Destination, Failure>,
